@@ -1,0 +1,35 @@
+"""AttentDifferNet, step by step: attention modules in DifferNet for image-level anomaly detection.
+
+    dataset = adnlib.load_dataset("elpv", "mono")
+    model = adnlib.DifferNet(attention="se")
+    adnlib.fit(model, dataset)
+    adnlib.evaluate(model, dataset).auroc
+
+The road from an image to a score, one module each: datasets, views, features (+ attention), flow, differnet,
+training, evaluation. Names below are loaded when they are first used, so that a command that needs no torch is quick.
+"""
+
+from importlib import import_module
+
+_HOME = {
+    "AdnError": "errors",
+    "CBAM": "attention",
+    "DifferNet": "differnet",
+    "PRESETS": "differnet",
+    "SqueezeExcitation": "attention",
+    "evaluate": "evaluation",
+    "fit": "training",
+    "load_dataset": "datasets",
+    "train_run": "runs",
+}
+__all__ = list(_HOME)
+
+
+def __getattr__(name: str):
+    if name not in _HOME:
+        raise AttributeError(f"module 'adnlib' has no attribute {name!r}")
+    return getattr(import_module(f"adnlib.{_HOME[name]}"), name)
+
+
+def __dir__():
+    return sorted([*globals(), *_HOME])

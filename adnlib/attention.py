@@ -1,0 +1,106 @@
+"""Attention modules, one class per paper: (B, C, H, W) -> the same shape, each value times a gate in (0, 1)."""
+
+import torch
+from torch import Tensor, nn
+
+from adnlib.errors import AdnError, check_choice
+
+
+class SqueezeExcitation(nn.Module):
+    """Squeeze-and-Excitation block.
+
+    Hu, Shen, Sun, "Squeeze-and-Excitation Networks", CVPR 2018, https://arxiv.org/abs/1709.01507
+        squeeze     z = mean of x over space                    eq. 2
+        excitation  s = sigmoid(W2 relu(W1 z))                  eq. 3
+        scale       s_c * x_c                                   eq. 4
+    Lesson: notebooks/02_squeeze_and_excitation. Deviation: W1 and W2 have biases, which eq. 3 does not write and
+    torchvision and timm have too.
+    """
+
+    def __init__(self, channels: int, reduction: int = 16):
+        super().__init__()
+        hidden = reduced(channels, reduction)
+        self.w1 = nn.Linear(channels, hidden)
+        self.w2 = nn.Linear(hidden, channels)
+
+    def gate(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, 1, 1), each in (0, 1)."""
+        z = x.mean(dim=(2, 3))  # squeeze: (B, C)
+        s = torch.sigmoid(self.w2(torch.relu(self.w1(z))))  # excitation: (B, C)
+        return s[:, :, None, None]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)"""
+        return x * self.gate(x)
+
+
+class ChannelGate(nn.Module):
+    """CBAM's first half: which channels matter. One MLP reads the mean and the maximum over space (CBAM, eq. 4)."""
+
+    def __init__(self, channels: int, reduction: int = 16):
+        super().__init__()
+        hidden = reduced(channels, reduction)
+        self.mlp = nn.Sequential(
+            nn.Linear(channels, hidden, bias=False), nn.ReLU(), nn.Linear(hidden, channels, bias=False)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, 1, 1), each in (0, 1)."""
+        mean, maximum = x.mean(dim=(2, 3)), x.amax(dim=(2, 3))  # (B, C) each
+        return torch.sigmoid(self.mlp(mean) + self.mlp(maximum))[:, :, None, None]
+
+
+class SpatialGate(nn.Module):
+    """CBAM's second half: which places matter. A convolution reads the mean and maximum over channels (CBAM, eq. 5)."""
+
+    def __init__(self, kernel_size: int = 7):
+        super().__init__()
+        if kernel_size % 2 == 0:
+            raise AdnError(f"kernel_size={kernel_size} is even, which would shift the gate: choose an odd one.")
+        self.conv = nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, 1, H, W), each in (0, 1)."""
+        mean, maximum = x.mean(dim=1, keepdim=True), x.amax(dim=1, keepdim=True)  # (B, 1, H, W) each
+        return torch.sigmoid(self.conv(torch.cat([mean, maximum], dim=1)))
+
+
+class CBAM(nn.Module):
+    """Convolutional Block Attention Module: channel gate, then spatial gate.
+
+    Woo, Park, Lee, Kweon, "CBAM: Convolutional Block Attention Module", ECCV 2018, https://arxiv.org/abs/1807.06521
+        F' = M_c(F) * F,  F'' = M_s(F') * F'                    eq. 3
+    Lesson: notebooks/03_cbam. Deviation: no BatchNorm behind the 7x7 convolution; the equations have none, the
+    authors' code and timm have one. `residual` adds the input to the output, as one public AttentDifferNet code does.
+    """
+
+    def __init__(self, channels: int, reduction: int = 16, kernel_size: int = 7, residual: bool = False):
+        super().__init__()
+        self.channel = ChannelGate(channels, reduction)
+        self.spatial = SpatialGate(kernel_size)
+        self.residual = residual
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)"""
+        y = x * self.channel(x)
+        y = y * self.spatial(y)
+        return x + y if self.residual else y
+
+
+ATTENTION = {"se": SqueezeExcitation, "cbam": CBAM}
+
+
+def reduced(channels: int, reduction: int) -> int:
+    """The hidden width channels / reduction; AdnError where nothing would be left."""
+    if not 1 <= reduction <= channels:
+        raise AdnError(f"reduction={reduction} leaves no hidden channel of {channels}: choose 1 to {channels}.")
+    return channels // reduction
+
+
+def build_attention(name: str, channels: int, **options) -> nn.Module:
+    """An attention module by its short name: "se" (reduction) or "cbam" (reduction, kernel_size, residual)."""
+    check_choice("attention", name, [None, *ATTENTION])
+    try:
+        return ATTENTION[name](channels, **options)
+    except TypeError as error:
+        raise AdnError(f"attention={name!r} does not take the options {sorted(options)} ({error}).") from error

@@ -1,0 +1,138 @@
+"""DifferNet and AttentDifferNet: features and a flow. The one is the other with attention."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from adnlib.errors import AdnError, check_choice
+from adnlib.features import MIN_SIZE, MultiScaleAlexNet
+from adnlib.flow import build_flow, nll
+from adnlib.views import View, quarter_turns, random_turns
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Everything about a run that is neither the data, nor the attention, nor the seed."""
+
+    name: str
+    image_size: int = 448  # px a side, of the largest scale
+    blocks: int = 8  # coupling blocks
+    hidden: int = 2048  # units a hidden layer of a sub-network
+    layers: int = 3  # hidden layers of a sub-network
+    clamp: float = 3.0
+    rescale: bool = False  # shift and scale all features by one mean and one standard deviation before the flow
+    turns: str = "random"  # "random" angles, or exact "quarter" turns and their mirror images
+    train_views: int = 4  # per image and epoch
+    test_views: int = 64
+    fresh_views: bool = True  # new training views each epoch; else features are computed once
+    epochs: int = 192  # at most; validation chooses among them
+    batch_images: int = 24  # each with all its views
+    lr: float = 2e-4
+    lr_decay: bool = False  # along half a cosine to zero
+
+    def __post_init__(self):
+        check_choice("turns", self.turns, ["random", "quarter"])
+        if self.image_size < MIN_SIZE:
+            raise AdnError(f"image_size={self.image_size} px is too small for three scales: choose {MIN_SIZE} or more.")
+
+    def views(self, part: str, epoch: int = 0) -> tuple[View, ...]:
+        """The views of "train" (in an epoch) or of "test" (always the same, used for validation too)."""
+        count = self.train_views if part == "train" else self.test_views
+        if self.turns == "quarter":
+            return quarter_turns(count)
+        return random_turns(count, seed=1 + epoch * self.fresh_views if part == "train" else 0)
+
+
+PRESETS = {
+    # DifferNet's published configuration. Views of an epoch are shared by all images, see adnlib.views.
+    "paper": Preset("paper"),
+    # Minutes on two cores. Chosen by the likelihood of normal validation images, not by AUROC.
+    "fast": Preset(
+        "fast", image_size=256, hidden=256, layers=1, rescale=True, turns="quarter", train_views=4, test_views=4,
+        fresh_views=False, epochs=24, lr=1e-3, lr_decay=True,
+    ),
+    # Seconds, to see that everything fits together. Its numbers mean nothing.
+    "smoke": Preset(
+        "smoke", image_size=256, blocks=2, hidden=16, layers=1, rescale=True, turns="quarter", train_views=1,
+        test_views=1, fresh_views=False, epochs=2, lr=1e-3,
+    ),
+}  # fmt: skip
+
+
+class DifferNet(nn.Module):
+    """DifferNet (Rudolph, Wandt, Rosenhahn, "Same Same But DifferNet", WACV 2021, https://arxiv.org/abs/2008.12577);
+    with `attention` AttentDifferNet (Vieira e Silva et al., WACV 2024, https://arxiv.org/abs/2311.02747).
+
+    attention: None, "se" or "cbam". placement: "figure", "before-pool" or "after-pool5" (adnlib.features.PLACEMENTS).
+    train_attention: let `fit` train it by the likelihood, or leave it at its random start. The paper states neither
+    this nor reduction, kernel size and residual: all are options here.
+    preset: "paper" (flow of 8 x 2 x 3 layers of 2048), "fast", "smoke", or a Preset of your own.
+    weights: "imagenet", or "random" for an untrained AlexNet. seed: of the flow's and the attention's start; models
+    of one seed start from one flow, whatever their attention.
+    options: reduction (16), and for "cbam" kernel_size (7) and residual (False).
+    """
+
+    def __init__(
+        self,
+        attention: str | None = None,
+        placement: str = "figure",
+        train_attention: bool = False,
+        *,
+        preset: str | Preset = "fast",
+        weights: str = "imagenet",
+        seed: int = 0,
+        **options,
+    ):
+        super().__init__()
+        if not isinstance(preset, Preset):
+            check_choice("preset", preset, PRESETS)
+            preset = PRESETS[preset]
+        if train_attention and attention is None:
+            raise AdnError("train_attention=True has nothing to train: choose attention too.")
+        self.preset = preset
+        self.weights = weights
+        self.features = MultiScaleAlexNet(attention, placement, weights, seed, **options)
+        self.features.attention.requires_grad_(train_attention)
+        self.register_buffer("feature_mean", torch.tensor(0.0))
+        self.register_buffer("feature_std", torch.tensor(1.0))
+        self.flow = build_flow(
+            768, blocks=preset.blocks, hidden=preset.hidden, layers=preset.layers, clamp=preset.clamp, seed=seed
+        )
+
+    def transform(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (B, 768) -> latent z (B, 768), log|det dz/dy| (B,)."""
+        z, log_det = self.flow((y - self.feature_mean) / self.feature_std)
+        return z, log_det - y.shape[1] * self.feature_std.log()
+
+    def invert(self, z: Tensor) -> Tensor:
+        """Latent z (B, 768) -> features (B, 768): the inverse of `transform`."""
+        y, _ = self.flow(z, rev=True)
+        return y * self.feature_std + self.feature_mean
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """uint8 RGB, or float in [0, 1], (B, 3, H, W) -> z (B, 768), log_det (B,)."""
+        return self.transform(self.features(images))
+
+    def nll(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) -> negative log-likelihood of their features in nats per dimension (B,), adnlib.flow.nll."""
+        return nll(*self(images))
+
+    @torch.inference_mode()
+    def anomaly_score(self, images: Tensor, views: tuple[View, ...] | None = None) -> Tensor:
+        """Images (B, 3, H, W) -> scores (B,): the mean of z^2 over views and dimensions, larger for more anomalous.
+
+        views: the preset's test views unless given.
+        """
+        views = self.preset.views("test") if views is None else views
+        z = torch.stack([self(view(images))[0] for view in views], dim=1)  # (B, V, 768)
+        return z.square().mean(dim=(1, 2))
+
+    def parameter_counts(self) -> dict[str, int]:
+        """How many parameters each part has."""
+        parts = {"AlexNet": self.features.alexnet, "attention": self.features.attention, "flow": self.flow}
+        # FrEIA keeps each fixed permutation as an integer parameter: nothing there can be learned
+        return {
+            name: sum(p.numel() for p in part.parameters() if p.is_floating_point()) for name, part in parts.items()
+        }
+

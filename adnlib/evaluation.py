@@ -1,0 +1,111 @@
+"""Evaluation: scores of test images, AUROC with an interval, a threshold that never saw an anomaly."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.stats import rankdata
+
+from adnlib.datasets import ANOMALOUS, NORMAL, Dataset, Split
+from adnlib.differnet import DifferNet
+from adnlib.errors import AdnError
+from adnlib.training import CHUNK
+
+RESAMPLES = 2000  # of the bootstrap
+LEVEL = 0.95  # of every interval
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """`scores` has a row for each validation and test image: part, image, defect, label, score."""
+
+    scores: pd.DataFrame
+    auroc: float
+    interval: tuple[float, float]  # 95 %, over test images; says nothing about other seeds
+    threshold: float  # from normal validation images, at false_positive_rate
+    false_positive_rate: float
+    seconds: float
+
+    @property
+    def test(self) -> pd.DataFrame:
+        """The rows of the test images."""
+        return self.scores[self.scores["part"] == "test"]
+
+
+def auroc(normal: np.ndarray, anomalous: np.ndarray) -> np.ndarray | float:
+    """Probability that an anomalous image scores above a normal one, ties counting half, from ranks.
+
+    normal (..., N), anomalous (..., M) -> (...). Infinite scores rank as such. (Mann and Whitney, 1947.)
+    """
+    n, m = normal.shape[-1], anomalous.shape[-1]
+    ranks = rankdata(np.concatenate([normal, anomalous], axis=-1), axis=-1)
+    return (ranks[..., n:].sum(axis=-1) - m * (m + 1) / 2) / (n * m)
+
+
+def auroc_interval(normal: np.ndarray, anomalous: np.ndarray, seed: int = 0) -> tuple[float, float]:
+    """95 % percentile bootstrap interval of the AUROC; normal (N,) and anomalous (M,) images are redrawn apart."""
+    i, j = _redraw(len(normal), len(anomalous), seed)
+    low, high = np.quantile(auroc(normal[i], anomalous[j]), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def paired_difference(a: pd.DataFrame, b: pd.DataFrame, seed: int = 0) -> tuple[float, float, float]:
+    """AUROC of `a` minus that of `b` and its 95 % interval, from two models' scores of the same test images."""
+    if list(a["image"]) != list(b["image"]):
+        raise AdnError("The two score tables are of different test images: compare runs of one data set and category.")
+    label = a["label"].to_numpy()
+    both = np.stack([a["score"], b["score"]])  # (2, N + M)
+    normal, anomalous = both[:, label == NORMAL], both[:, label == ANOMALOUS]
+    i, j = _redraw(normal.shape[1], anomalous.shape[1], seed)
+    redrawn_a, redrawn_b = auroc(normal[:, i], anomalous[:, j])  # (RESAMPLES,) each, on the same images
+    low, high = np.quantile(redrawn_a - redrawn_b, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    difference = auroc(normal, anomalous)
+    return float(difference[0] - difference[1]), float(low), float(high)
+
+
+def _redraw(n: int, m: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return rng.integers(n, size=(RESAMPLES, n)), rng.integers(m, size=(RESAMPLES, m))
+
+
+def threshold_at(normal_scores: np.ndarray, false_positive_rate: float) -> float:
+    """The score above which a normal image falls with (about) this rate, from normal images that trained nothing."""
+    return float(np.quantile(normal_scores, 1 - false_positive_rate, method="higher"))
+
+
+def score(model: DifferNet, split: Split) -> np.ndarray:
+    """Anomaly scores (N,) float64 of a split's images, over the preset's test views."""
+    images = split.images(model.preset.image_size)
+    device = model.feature_mean.device
+    return torch.cat([model.anomaly_score(chunk.to(device)).cpu() for chunk in images.split(CHUNK)]).double().numpy()
+
+
+def evaluate(model: DifferNet, dataset: Dataset, *, false_positive_rate: float = 0.05, seed: int = 0) -> Evaluation:
+    """Scores the validation and test images of `dataset`; `seed` is the bootstrap's."""
+    start = time.perf_counter()
+    parts = []
+    for name, split in (("validation", dataset.validation), ("test", dataset.test)):
+        rows = {
+            "part": name,
+            "image": [f"{sample.path.parent.name}/{sample.path.name}" for sample in split],
+            "defect": [sample.defect for sample in split],
+            "label": split.labels,
+            "score": score(model, split),
+        }
+        parts.append(pd.DataFrame(rows))
+    scores = pd.concat(parts, ignore_index=True)
+    broken = scores[scores["score"].isna()]
+    if len(broken):
+        raise AdnError(f"{len(broken)} images have no finite score, first {broken['image'].iloc[0]}: train again, with a lower lr.")
+    by = {key: rows["score"].to_numpy() for key, rows in scores.groupby(["part", "label"])}
+    normal, anomalous = by["test", NORMAL], by["test", ANOMALOUS]
+    return Evaluation(
+        scores=scores,
+        auroc=float(auroc(normal, anomalous)),
+        interval=auroc_interval(normal, anomalous, seed),
+        threshold=threshold_at(by["validation", NORMAL], false_positive_rate),
+        false_positive_rate=false_positive_rate,
+        seconds=time.perf_counter() - start,
+    )

@@ -1,0 +1,124 @@
+"""Figures. Each function returns a matplotlib figure with a title and units; `show` displays it with a text for those
+who cannot see it. Two colours that colour-blind readers can tell apart: blue is normal, orange anomalous."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from IPython.display import display
+from matplotlib.figure import Figure
+from sklearn.metrics import roc_curve
+
+from adnlib.datasets import Sample
+from adnlib.errors import AdnError
+
+PALETTE = sns.color_palette("colorblind")
+NORMAL_COLOUR, ANOMALOUS_COLOUR = PALETTE[0], PALETTE[1]
+LINE_STYLES = ("-", "--", ":", "-.")
+STYLE = {**sns.axes_style("ticks"), "figure.dpi": 100, "axes.spines.top": False, "axes.spines.right": False}
+
+
+def show(figure: Figure, alt: str, weights: str = "imagenet") -> None:
+    """Displays a figure in a notebook with its alternative text; says on the figure that its weights are random."""
+    if weights != "imagenet":
+        warning = f"AlexNet with {weights} weights, not ImageNet's"
+        figure.text(0.5, 0, warning, ha="center", va="top", color="firebrick", weight="bold")
+        alt = f"{alt} {warning}."
+    display(figure, metadata={"image/png": {"alt": alt}})
+    plt.close(figure)
+
+
+def image_grid(samples: list[Sample], titles: list[str], heading: str, columns: int = 6) -> Figure:
+    """Images in rows of `columns`, each under its title; a frame in the colour of its label."""
+    if not samples:
+        raise AdnError("There are no images to show: name at least one.")
+    rows = -(-len(samples) // columns)
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(rows, columns, figsize=(1.65 * columns, 1.95 * rows + 0.5), squeeze=False)
+        for axis in axes.flat:
+            axis.set_axis_off()
+        for axis, sample, title in zip(axes.flat, samples, titles, strict=False):
+            axis.imshow(sample.read(160).permute(1, 2, 0))
+            axis.set_title(title, fontsize=9)
+            axis.set_axis_on()
+            axis.set(xticks=[], yticks=[])
+            for spine in axis.spines.values():
+                spine.set(visible=True, linewidth=2.5, color=ANOMALOUS_COLOUR if sample.label else NORMAL_COLOUR)
+        figure.suptitle(heading, fontsize=12)
+        figure.tight_layout()
+    return figure
+
+
+def score_histogram(test: pd.DataFrame, threshold: float, heading: str) -> Figure:
+    """How the scores of normal and anomalous test images lie to each other and to the threshold (log axis)."""
+    scores = np.log10(test["score"].clip(1e-6, 1e30))
+    low, high = scores.min(), min(scores.max(), np.quantile(scores, 0.98) + 1)  # a flow's tail may be endless
+    bins = np.linspace(low, high, 40)
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(7, 3.4))
+        for label, name, colour in ((0, "normal", NORMAL_COLOUR), (1, "anomalous", ANOMALOUS_COLOUR)):
+            values = scores[test["label"] == label].clip(upper=high)
+            axis.hist(values, bins, color=colour, alpha=0.6, label=f"{name} ({len(values)})")
+        axis.axvline(np.log10(threshold), color="black", linestyle="--", label="threshold")
+        axis.set(title=heading, xlabel=r"$\log_{10}$ anomaly score (mean of $z^2$)", ylabel="test images (count)")
+        axis.legend(frameon=False)
+        figure.tight_layout()
+    return figure
+
+
+def roc_curves(tests: dict[str, pd.DataFrame], heading: str) -> Figure:
+    """A ROC curve for each named table of test scores."""
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(4.8, 4.4))
+        for index, (name, test) in enumerate(tests.items()):
+            fpr, tpr, _ = roc_curve(test["label"], rank(test["score"]))
+            style = {"color": PALETTE[index % 10], "linestyle": LINE_STYLES[index % 4]}
+            axis.plot(fpr, tpr, label=name, **style)
+        axis.plot([0, 1], [0, 1], color="grey", linewidth=0.8, label="a coin")
+        axis.set(
+            title=heading,
+            xlabel="false-positive rate (share of normal images)",
+            ylabel="true-positive rate (share of anomalous images)",
+            aspect="equal",
+        )
+        axis.legend(frameon=False, loc="lower right")
+        figure.tight_layout()
+    return figure
+
+
+def rank(scores: pd.Series) -> pd.Series:
+    """Scores as ranks: the same ROC curve, and infinite scores do no harm."""
+    return scores.rank()
+
+
+def learning_curves(histories: dict[str, tuple[pd.DataFrame, int]], heading: str) -> Figure:
+    """Training and validation NLL by epoch, name -> (history, chosen epoch); a dot marks the chosen one."""
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(7, 3.4))
+        for index, (name, (history, chosen)) in enumerate(histories.items()):
+            colour = PALETTE[index % 10]
+            axis.plot(history["epoch"], history["train_nll"], "--", color=colour, label=f"{name}, training (mean)")
+            axis.plot(history["epoch"], history["validation_nll"], color=colour, label=f"{name}, validation (median)")
+            at = history[history["epoch"] == chosen]
+            axis.plot(at["epoch"], at["validation_nll"], "o", color=colour)
+        low = min(history["train_nll"].min() for history, _ in histories.values())
+        axis.set_ylim(low - 0.2, max(low + 4, 0.5))  # the first epochs are far off the scale and say little
+        axis.set(title=heading, xlabel="epoch", ylabel="NLL (nats per dimension)")
+        axis.legend(frameon=False, fontsize=9)
+        figure.tight_layout()
+    return figure
+
+
+def auroc_intervals(table: pd.DataFrame, heading: str) -> Figure:
+    """AUROC of each row of a comparison table (columns variant, AUROC, low, high) with its interval."""
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(7, 0.9 + 0.45 * len(table)))
+        at = np.arange(len(table))[::-1]
+        error = [table["AUROC"] - table["low"], table["high"] - table["AUROC"]]
+        axis.errorbar(table["AUROC"], at, xerr=error, fmt="o", color=PALETTE[0], capsize=4)
+        axis.set_yticks(at, table["variant"])
+        axis.set_ylim(-0.6, len(table) - 0.4)
+        axis.set(title=heading, xlabel="AUROC (0.5: a coin, 1: all anomalous above all normal)")
+        axis.grid(axis="x", alpha=0.3)
+        figure.tight_layout()
+    return figure

@@ -1,0 +1,180 @@
+"""Runs: one folder for each trained model, with everything needed to repeat it, compare it and use it.
+
+    parameters.json   the arguments, versions, data counts, times, metrics
+    history.csv       a row an epoch
+    scores.csv        a row an image of validation and test
+    model.safetensors flow, attention and feature scale; AlexNet's own weights are named by their sha256
+
+A folder is written whole or not at all.
+"""
+
+import json
+import platform
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+import safetensors.torch
+
+from adnlib.datasets import Dataset, load_dataset
+from adnlib.differnet import DifferNet, Preset
+from adnlib.errors import AdnError
+from adnlib.evaluation import Evaluation, evaluate
+from adnlib.fetch import registry
+from adnlib.files import whole_folder
+from adnlib.training import History, fit
+
+PACKAGES = ("torch", "torchvision", "FrEIA", "numpy", "scikit-learn", "attentdiffernet")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run, read from its folder."""
+
+    folder: Path
+    facts: dict  # parameters.json
+
+    @property
+    def parameters(self) -> dict:
+        return self.facts["parameters"]
+
+    @property
+    def variant(self) -> str:
+        """What a table calls it: "DifferNet", "SE, frozen", "CBAM, trained", …"""
+        attention = self.parameters["attention"]
+        if attention is None:
+            return "DifferNet"
+        return f"{attention.upper()}, {'trained' if self.parameters['train_attention'] else 'frozen'}"
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        return pd.read_csv(self.folder / "history.csv")
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        return pd.read_csv(self.folder / "scores.csv", float_precision="round_trip")
+
+    @property
+    def test(self) -> pd.DataFrame:
+        return self.scores[self.scores["part"] == "test"]
+
+    def dataset(self) -> Dataset:
+        """The data set that the run used, with the same split."""
+        return load_dataset(self.parameters["dataset"], self.parameters["category"])
+
+    def model(self) -> DifferNet:
+        """The trained model."""
+        p = self.parameters
+        preset = Preset(**self.facts["preset"])
+        model = DifferNet(p["attention"], p["placement"], p["train_attention"], preset=preset, weights=p["weights"],
+                          seed=p["seed"], **p["options"])  # fmt: skip
+        state = safetensors.torch.load_file(self.folder / "model.safetensors")
+        model.load_state_dict(state, strict=False)
+        return model.eval()
+
+
+def run_name(dataset: str, category: str, attention: str | None, placement: str, train_attention: bool, preset: str,
+             weights: str, seed: int) -> str:  # fmt: skip
+    """A folder's name from what makes the run: "elpv-mono-se-figure-frozen-fast-seed0"."""
+    place = [placement, "trained" if train_attention else "frozen"] if attention else []
+    parts = [Path(dataset).name.removeprefix("folder:"), category, attention or "none", *place, preset]
+    return "-".join([*filter(None, parts), *(["random-weights"] if weights == "random" else []), f"seed{seed}"])
+
+
+def train_run(
+    root: Path | str,
+    dataset: str = "elpv",
+    category: str | None = "mono",
+    attention: str | None = None,
+    placement: str = "figure",
+    train_attention: bool = False,
+    preset: str = "fast",
+    weights: str = "imagenet",
+    seed: int = 0,
+    device: str = "auto",
+    **options,
+) -> Run:
+    """Trains, evaluates and saves one model under `root`; arguments as DifferNet's and load_dataset's."""
+    data = load_dataset(dataset, category)
+    model = DifferNet(attention, placement, train_attention, preset=preset, weights=weights, seed=seed, **options)
+    history = fit(model, data, seed=seed, device=device)
+    parameters = dict(dataset=dataset, category=category, attention=attention, placement=placement,
+                      train_attention=train_attention, preset=preset, weights=weights, seed=seed, options=options)  # fmt: skip
+    return save_run(root, parameters, model, data, history, evaluate(model, data))
+
+
+def save_run(
+    root: Path | str, parameters: dict, model: DifferNet, dataset: Dataset, history: History, evaluation: Evaluation
+) -> Run:
+    """Writes a run's folder under `root`, in place of an older run of the same name."""
+    named = {key: value for key, value in parameters.items() if key != "options"}
+    folder = Path(root).resolve() / run_name(**named)
+    facts = {
+        "parameters": {"options": {}, **parameters},
+        "preset": asdict(model.preset),
+        "metrics": {
+            "auroc": evaluation.auroc,
+            "auroc_low": evaluation.interval[0],
+            "auroc_high": evaluation.interval[1],
+            "threshold": evaluation.threshold,
+            "false_positive_rate": evaluation.false_positive_rate,
+        },
+        "chosen_epoch": history.chosen_epoch,
+        "seconds": {"fit": round(history.seconds, 2), "evaluate": round(evaluation.seconds, 2)},
+        "parameter_counts": model.parameter_counts(),
+        "images": dataset.counts,
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "device": str(model.feature_mean.device),
+        "alexnet_sha256": registry()["alexnet"]["tensors_sha256"] if model.weights == "imagenet" else None,
+    }
+    own = {
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in model.state_dict().items()
+        if not name.startswith("features.alexnet.")
+    }
+    with whole_folder(folder) as new:
+        history.epochs.to_csv(new / "history.csv", index=False)
+        evaluation.scores.to_csv(new / "scores.csv", index=False)
+        (new / "model.safetensors").write_bytes(safetensors.torch.save(own))
+        (new / "parameters.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    return Run(folder, facts)
+
+
+def read_run(folder: Path | str) -> Run:
+    """The run that lies in `folder`."""
+    folder = Path(folder)
+    try:
+        return Run(folder, json.loads((folder / "parameters.json").read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise AdnError(f"{folder} holds no finished run: train one with `adn train` or notebooks/07_train.") from error
+
+
+def read_runs(root: Path | str, **wanted) -> list[Run]:
+    """All finished runs under `root` whose parameters equal `wanted`, e.g. dataset="elpv", seed=0; plain first."""
+    runs = [read_run(path.parent) for path in sorted(Path(root).glob("*/parameters.json"))]
+    runs = [run for run in runs if all(run.parameters.get(key) == value for key, value in wanted.items())]
+    order = {None: 0, "se": 1, "cbam": 2}
+    return sorted(runs, key=lambda run: (order.get(run.parameters["attention"], 3), run.folder.name))
+
+
+def comparison(runs: list[Run]) -> pd.DataFrame:
+    """The comparison table: a row for each run."""
+    rows = []
+    for run in runs:
+        metrics, counts = run.facts["metrics"], run.facts["parameter_counts"]
+        rows.append(
+            {
+                "variant": run.variant,
+                "seed": run.parameters["seed"],
+                "AUROC": metrics["auroc"],
+                "95 % interval": f"{metrics['auroc_low']:.3f} to {metrics['auroc_high']:.3f}",
+                "chosen epoch": run.facts["chosen_epoch"],
+                "training (s)": run.facts["seconds"]["fit"],
+                "scoring (s)": run.facts["seconds"]["evaluate"],
+                "parameters": sum(counts.values()),
+                "of these attention": counts["attention"],
+            }
+        )
+    return pd.DataFrame(rows)
