@@ -4,8 +4,10 @@ import html
 import logging
 import os
 import re
+import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,9 +15,11 @@ import nbformat
 import papermill
 from latex2mathml.converter import convert as mathml
 from nbconvert import HTMLExporter
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 from pygments.formatters import HtmlFormatter
+from traitlets.config import Config
 
 from adnlib.errors import AdnError
 from adnlib.files import ROOT, write_whole
@@ -83,15 +87,26 @@ def execute(chapter: Chapter, folder: Path, label: str = "", notebooks: Path = N
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # a debugger's remark in every kernel's start
     bar = {"desc": f"{label}{chapter.title}", "unit": "cell", "leave": True}
     try:
-        papermill.execute_notebook(
-            str(source), str(target), chapter.parameters, kernel_name="python3", cwd=str(notebooks), progress_bar=bar
-        )
+        with _kernel_settings() as config:
+            papermill.execute_notebook(
+                str(source), str(target), chapter.parameters, kernel_name="python3", cwd=str(notebooks),
+                progress_bar=bar, config=config,
+            )  # fmt: skip
     except PapermillExecutionError as error:
         raise AdnError(
             f"{source.name} failed in its cell [{error.exec_count}] ({error.ename}: {error.evalue}); "
             f"{target} shows where."
         ) from error
     return target
+
+
+@contextmanager
+def _kernel_settings() -> Iterator[Config]:
+    """Sockets in a private folder instead of open ports: nobody else on the machine can listen, and the kernel need
+    not warn of it. Windows has no such sockets and keeps the ports."""
+    with tempfile.TemporaryDirectory(prefix="adn-") as folder:
+        unix = os.name == "posix"
+        yield Config({"KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}} if unix else {})
 
 
 def execute_all(chapters: list[Chapter], folder: Path) -> dict[str, float]:
@@ -107,18 +122,16 @@ def execute_all(chapters: list[Chapter], folder: Path) -> dict[str, float]:
 def write_report(executed: list[Path], summary: str, page: Path) -> Path:
     """One self-contained HTML page of executed notebooks, in order, under a summary (HTML). No script, no network."""
     exporter = HTMLExporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True)
+    exporter.register_preprocessor(CoalesceStreamsPreprocessor, enabled=True)  # a progress bar shows its last state
     entries, sections = [], []
     for path in executed:
         notebook = nbformat.read(path, as_version=4)
         for cell in notebook.cells:
             if cell.cell_type == "markdown":
                 cell.source = _formulas_to_mathml(cell.source, path.name)
-            for output in cell.get("outputs", []):
-                if output.output_type == "stream":  # what a terminal would show of a progress bar
-                    output.text = re.sub(r"[^\n]*\r(?!\n)", "", output.text)
         body, _ = exporter.from_notebook_node(notebook)
         title = notebook_title(notebook)
-        entries.append(f'<li><a href="#{path.stem}">{html.escape(title)}</a></li>')
+        entries.append(f'<li><a href="#{path.stem}">{html.escape(title)}</a><br>{path.stem}</li>')
         sections.append(f'<section id="{path.stem}"><p class="file">{path.stem}</p>{_local_links(body)}</section>')
     text = _PAGE.format(
         code_style=HtmlFormatter(style="default").get_style_defs(".highlight"),
@@ -147,7 +160,7 @@ def _formulas_to_mathml(source: str, name: str) -> str:
         except Exception as error:
             raise AdnError(f"{name}: the formula {match[0]} cannot be read ({error}): mend it.") from error
 
-    pattern = r"(?P<code>```.*?```|`[^`\n]*`)|\$\$(?P<block>.+?)\$\$|(?<![\\$\w])\$(?P<inline>[^$\n]+?)\$(?!\d)"
+    pattern = r"(?P<code>```.*?```|`[^`\n]*`)|\$\$(?P<block>.+?)\$\$|(?<![\\$\w])\$(?P<inline>[^$`\n]+?)\$(?!\d)"
     return re.sub(pattern, convert, source, flags=re.DOTALL)
 
 
@@ -162,23 +175,29 @@ _PAGE = """<!doctype html>
 <style>
 :root {{ --ink: #1b1f24; --soft: #59636e; --line: #d1d9e0; --code: #f6f8fa; --link: #0b57a4; }}
 body {{ margin: 0; color: var(--ink); background: #fff; font: 16px/1.55 system-ui, sans-serif; }}
-nav {{ position: fixed; top: 0; bottom: 0; width: 15rem; padding: 1.2rem; overflow: auto; border-right: 1px solid var(--line);
-      box-sizing: border-box; font-size: 0.9rem; }}
-nav ol {{ padding-left: 1.2rem; }} nav li {{ margin: 0.4rem 0; }}
-main {{ margin-left: 15rem; padding: 1rem 2rem; max-width: 56rem; box-sizing: border-box; }}
-@media (max-width: 60rem) {{ nav {{ position: static; width: auto; border: 0; border-bottom: 1px solid var(--line); }}
-  main {{ margin-left: 0; padding: 1rem; }} }}
+nav {{ position: fixed; top: 0; bottom: 0; width: 15rem; padding: 1.2rem; overflow: auto; font-size: 0.85rem;
+  border-right: 1px solid var(--line); box-sizing: border-box; color: var(--soft); }}
+nav ol {{ padding-left: 1.2rem; }} nav li {{ margin: 0.5rem 0; }}
+main {{ margin-left: 15rem; padding: 1rem 2rem; max-width: 64rem; box-sizing: border-box; }}
+@media (max-width: 60rem) {{
+  nav {{ position: static; width: auto; border: 0; border-bottom: 1px solid var(--line); }}
+  main {{ margin-left: 0; padding: 1rem; }}
+}}
 section {{ border-top: 1px solid var(--line); margin-top: 3rem; padding-top: 1rem; }}
 .file {{ color: var(--soft); font: 0.8rem ui-monospace, monospace; margin: 0; }}
 a {{ color: var(--link); }} a.anchor-link {{ display: none; }} img {{ max-width: 100%; height: auto; }}
+p, li {{ max-width: 46rem; }}
 pre {{ overflow-x: auto; font: 0.85rem/1.45 ui-monospace, monospace; margin: 0; }}
 :not(pre) > code {{ background: var(--code); padding: 0.1em 0.3em; border-radius: 3px; font-size: 0.9em; }}
-.input_area, .text_cell pre {{ background: var(--code); border: 1px solid var(--line); border-radius: 6px; padding: 0.6rem 0.8rem;
-  margin: 0.8rem 0 0.4rem; }}
+.input_area, .text_cell pre {{ background: var(--code); border: 1px solid var(--line); border-radius: 6px;
+  padding: 0.6rem 0.8rem; margin: 0.8rem 0 0.4rem; }}
 .input_area .highlight {{ background: none; }}
-.output_area {{ margin: 0.4rem 0 0.8rem; overflow-x: auto; }} .output_stderr {{ background: #fff4e5; padding: 0.4rem; }}
-table {{ border-collapse: collapse; font-size: 0.9rem; }} th, td {{ padding: 0.3rem 0.8rem; text-align: right;
-  border-bottom: 1px solid var(--line); }} th:first-child, td:first-child {{ text-align: left; }}
+.output_area {{ margin: 0.4rem 0 0.8rem; overflow-x: auto; }} .output_area pre {{ white-space: pre-wrap; }}
+.output_stderr {{ background: #fff4e5; padding: 0.4rem; }}
+table {{ border-collapse: collapse; font-size: 0.9rem; margin: 0.8rem 0; }}
+th, td {{ padding: 0.3rem 0.8rem; border-bottom: 1px solid var(--line); }}
+th {{ text-align: left; }} td {{ text-align: right; }}
+.text_cell td, td:first-child {{ text-align: left; }}
 math[display="block"] {{ margin: 0.8rem 0; }}
 </style><style>{code_style}</style></head>
 <body><nav><strong>AttentDifferNet</strong><ol>{entries}</ol></nav>

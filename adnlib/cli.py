@@ -43,13 +43,15 @@ def _book(options: argparse.Namespace) -> None:
 
 
 def _execute(chapters: list, page: str) -> None:
+    from adnlib import plots
     from adnlib.book import RUNS, execute_all, write_report
     from adnlib.runs import comparison, read_runs
 
     seconds = execute_all(chapters, RUNS / "book")
     table = comparison(read_runs(RUNS, dataset="elpv", category="mono", preset="fast", weights="imagenet", seed=0))
     heading = "Solar cells (elpv, mono), seed 0; the interval is over test images."
-    summary = f"<p>{heading}</p>{table.to_html(index=False, border=0, float_format='%.3f')}"
+    styled = plots.table(table)
+    summary = f"<p>{heading}</p>{styled.to_html()}"
     path = write_report([RUNS / "book" / f"{chapter.title}.ipynb" for chapter in chapters], summary, RUNS / page)
     print(f"\n{heading}\n\n{table.to_string(index=False, float_format='%.3f')}\n")
     print("seconds  " + ", ".join(f"{title} {s:.0f}" for title, s in seconds.items()))
@@ -83,7 +85,9 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--dataset", default="elpv", help="a known name, or folder:PATH (default: %(default)s)")
     train.add_argument("--category", help="a folder of the set (default: mono for elpv)")
     train.add_argument("--attention", help="se or cbam (default: none)")
-    train.add_argument("--placement", default="figure", help="figure, before-pool or after-pool5 (default: %(default)s)")
+    train.add_argument(
+        "--placement", default="figure", help="figure, before-pool or after-pool5 (default: %(default)s)"
+    )
     train.add_argument("--train-attention", action="store_true", help="train the attention too, by the likelihood")
     train.add_argument("--preset", default="fast", help="paper, fast or smoke (default: %(default)s)")
     train.add_argument("--weights", default="imagenet", help="imagenet or random (default: %(default)s)")

@@ -94,6 +94,9 @@ class Dataset:
     citation: str = "none"
     left_out: dict[str, int] = field(default_factory=dict)  # images of the source that no split holds, by reason
 
+    def __str__(self) -> str:
+        return f"{self.name} / {self.category}: " + ", ".join(f"{count} {what}" for what, count in self.counts.items())
+
     @property
     def counts(self) -> dict[str, int]:
         """How many images each part holds."""
@@ -103,7 +106,7 @@ class Dataset:
             "validation normal": len(self.validation),
             "test normal": len(self.test) - anomalous,
             "test anomalous": anomalous,
-            **{f"left out: {reason}": count for reason, count in self.left_out.items()},
+            **{f"left out ({reason})": count for reason, count in self.left_out.items()},
         }
 
 
@@ -115,16 +118,15 @@ def load_dataset(name: str, category: str | None = None, *, validation: float = 
     validation: the share of the normal training images that is set apart, drawn with `seed`.
     """
     if name.startswith("folder:"):
-        root, known = Path(name.removeprefix("folder:")).expanduser(), {}
+        root, facts = Path(name.removeprefix("folder:")).expanduser(), {}
         if not root.is_dir():
             raise AdnError(f"There is no data folder {root}: check the path behind 'folder:'.")
-        facts = {}
     else:
         known = {key: entry for key, entry in registry().items() if "categories" in entry}
         check_choice("dataset", name, [*known, "folder:PATH"])
-        check_choice("category", category, known[name]["categories"])
-        root = fetch_dataset(name)
         entry = known[name]
+        check_choice("category", category, entry["categories"])
+        root = fetch_dataset(name)
         left_out = json.loads((root / "dataset.json").read_text(encoding="utf-8"))["left_out"][category]
         facts = {"licence": entry["licence"], "citation": entry["citation"], "left_out": left_out}
     folder = root / category if category else root
@@ -201,7 +203,9 @@ def _lay_out_elpv(archive: Path, folder: Path) -> None:
                 (folder / category / part).mkdir(parents=True)
                 for image in images:
                     if not re.fullmatch(r"images/cell\d{4}\.png", image):
-                        raise AdnError(f"{archive.name} names an unexpected image {image!r}: it is not the known release.")
+                        raise AdnError(
+                            f"{archive.name} names an unexpected image {image!r}: it is not the known release."
+                        )
                     target = folder / category / part / Path(image).name
                     target.write_bytes(wheel.read(f"elpv_dataset/data/{image}"))
             left_out[category] = {"uncertain label": len(cells) - sum(map(len, parts.values()))}

@@ -115,7 +115,7 @@ class DifferNet(nn.Module):
         return self.transform(self.features(images))
 
     def nll(self, images: Tensor) -> Tensor:
-        """Images (B, 3, H, W) -> negative log-likelihood of their features in nats per dimension (B,), adnlib.flow.nll."""
+        """Images (B, 3, H, W) -> negative log-likelihood of their features in nats per dimension (B,)."""
         return nll(*self(images))
 
     @torch.inference_mode()
@@ -135,4 +135,3 @@ class DifferNet(nn.Module):
         return {
             name: sum(p.numel() for p in part.parameters() if p.is_floating_point()) for name, part in parts.items()
         }
-

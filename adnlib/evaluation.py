@@ -98,7 +98,9 @@ def evaluate(model: DifferNet, dataset: Dataset, *, false_positive_rate: float =
     scores = pd.concat(parts, ignore_index=True)
     broken = scores[scores["score"].isna()]
     if len(broken):
-        raise AdnError(f"{len(broken)} images have no finite score, first {broken['image'].iloc[0]}: train again, with a lower lr.")
+        raise AdnError(
+            f"{len(broken)} images have no finite score, first {broken['image'].iloc[0]}: train again, with a lower lr."
+        )
     by = {key: rows["score"].to_numpy() for key, rows in scores.groupby(["part", "label"])}
     normal, anomalous = by["test", NORMAL], by["test", ANOMALOUS]
     return Evaluation(
@@ -108,4 +110,14 @@ def evaluate(model: DifferNet, dataset: Dataset, *, false_positive_rate: float =
         threshold=threshold_at(by["validation", NORMAL], false_positive_rate),
         false_positive_rate=false_positive_rate,
         seconds=time.perf_counter() - start,
+    )
+
+
+def difference_in_words(name: str, test: pd.DataFrame, baseline: str, baseline_test: pd.DataFrame) -> str:
+    """One sentence on two models' scores of the same test images, from `paired_difference`."""
+    difference, low, high = paired_difference(test, baseline_test)
+    verdict = "better" if low > 0 else "worse" if high < 0 else "no difference shown"
+    return (
+        f"{name} against {baseline}: AUROC {difference:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}: "
+        f"{verdict} on these test images, with one seed."
     )

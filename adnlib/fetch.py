@@ -72,4 +72,3 @@ def fetch_url(url: str, path: Path, sha256_prefix: str) -> Path:
     if not sha256(path).startswith(sha256_prefix):
         raise AdnError(f"{url} has the wrong sha256: the file changed or was cut short; run it again.")
     return path
-

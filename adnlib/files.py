@@ -28,7 +28,9 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
         parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=".tmp-", dir=parent))
     except OSError as error:
-        raise AdnError(f"Cannot write to {parent} ({error.strerror}): name another folder or free some room.") from error
+        raise AdnError(
+            f"Cannot write to {parent} ({error.strerror}): name another folder or free some room."
+        ) from error
     try:
         yield folder
     except OSError as error:

@@ -44,4 +44,3 @@ def nll(z: Tensor, log_det: Tensor) -> Tensor:
     may exceed 1.
     """
     return (0.5 * z.square().sum(dim=1) - log_det) / z.shape[1]
-

@@ -1,15 +1,18 @@
 """Figures. Each function returns a matplotlib figure with a title and units; `show` displays it with a text for those
 who cannot see it. Two colours that colour-blind readers can tell apart: blue is normal, orange anomalous."""
 
+from collections.abc import Sequence
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from IPython.display import display
 from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
 from sklearn.metrics import roc_curve
 
-from adnlib.datasets import Sample
+from adnlib.datasets import Sample, Split
 from adnlib.errors import AdnError
 
 PALETTE = sns.color_palette("colorblind")
@@ -33,20 +36,45 @@ def image_grid(samples: list[Sample], titles: list[str], heading: str, columns: 
     if not samples:
         raise AdnError("There are no images to show: name at least one.")
     rows = -(-len(samples) // columns)
+    height = 1.65 * rows + 0.18 * rows * (1 + max(title.count("\n") + 1 for title in titles)) + 0.3
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(rows, columns, figsize=(1.65 * columns, 1.95 * rows + 0.5), squeeze=False)
+        figure, axes = plt.subplots(
+            rows, columns, figsize=(1.65 * columns, height), squeeze=False, layout="constrained"
+        )
         for axis in axes.flat:
             axis.set_axis_off()
         for axis, sample, title in zip(axes.flat, samples, titles, strict=False):
-            axis.imshow(sample.read(160).permute(1, 2, 0))
+            axis.imshow(sample.read(160).permute(1, 2, 0).numpy())
             axis.set_title(title, fontsize=9)
             axis.set_axis_on()
             axis.set(xticks=[], yticks=[])
             for spine in axis.spines.values():
                 spine.set(visible=True, linewidth=2.5, color=ANOMALOUS_COLOUR if sample.label else NORMAL_COLOUR)
         figure.suptitle(heading, fontsize=12)
-        figure.tight_layout()
     return figure
+
+
+def scored_images(split: Split, test: pd.DataFrame, indices: Sequence[int], heading: str) -> Figure:
+    """The test images at `indices`, each under its score (`test`: their table, Evaluation.test or Run.test)."""
+    scores = test["score"].to_numpy()
+    return image_grid([split[i] for i in indices], [f"score {scores[i]:.3g}" for i in indices], heading)
+
+
+def disagreements(split: Split, tests: dict[str, pd.DataFrame], count: int = 4) -> Figure:
+    """The anomalous and the normal test images whose place among the scores differs most between models."""
+    places = pd.DataFrame({name: test["score"].rank(pct=True).to_numpy() for name, test in tests.items()})
+    widest = (places.max(axis=1) - places.min(axis=1)).sort_values(ascending=False).index
+    chosen = [i for label in (1, 0) for i in [i for i in widest if split[i].label == label][:count]]
+    titles = ["\n".join(f"{name}: {places[name][i]:.0%}" for name in tests) for i in chosen]
+    return image_grid([split[i] for i in chosen], titles, "Share of test images with a lower score", columns=count)
+
+
+def table(frame: pd.DataFrame, precision: int = 3) -> Styler:
+    """A table for readers: no index, numbers to the right with `precision` digits, words to the left."""
+    words = list(frame.select_dtypes(exclude="number").columns)
+    style = frame.style.format(precision=precision, thousands=",").hide(axis="index")
+    left = [{"selector": "th, td", "props": "text-align: left"}]
+    return style.set_table_styles({name: left for name in words}, overwrite=False)
 
 
 def score_histogram(test: pd.DataFrame, threshold: float, heading: str) -> Figure:
@@ -71,7 +99,9 @@ def roc_curves(tests: dict[str, pd.DataFrame], heading: str) -> Figure:
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(4.8, 4.4))
         for index, (name, test) in enumerate(tests.items()):
-            fpr, tpr, _ = roc_curve(test["label"], rank(test["score"]))
+            fpr, tpr, _ = roc_curve(
+                test["label"], test["score"].rank()
+            )  # ranks: the same curve, also for infinite scores
             style = {"color": PALETTE[index % 10], "linestyle": LINE_STYLES[index % 4]}
             axis.plot(fpr, tpr, label=name, **style)
         axis.plot([0, 1], [0, 1], color="grey", linewidth=0.8, label="a coin")
@@ -86,15 +116,10 @@ def roc_curves(tests: dict[str, pd.DataFrame], heading: str) -> Figure:
     return figure
 
 
-def rank(scores: pd.Series) -> pd.Series:
-    """Scores as ranks: the same ROC curve, and infinite scores do no harm."""
-    return scores.rank()
-
-
 def learning_curves(histories: dict[str, tuple[pd.DataFrame, int]], heading: str) -> Figure:
     """Training and validation NLL by epoch, name -> (history, chosen epoch); a dot marks the chosen one."""
     with plt.rc_context(STYLE):
-        figure, axis = plt.subplots(figsize=(7, 3.4))
+        figure, axis = plt.subplots(figsize=(9, 3.4))
         for index, (name, (history, chosen)) in enumerate(histories.items()):
             colour = PALETTE[index % 10]
             axis.plot(history["epoch"], history["train_nll"], "--", color=colour, label=f"{name}, training (mean)")
@@ -104,17 +129,17 @@ def learning_curves(histories: dict[str, tuple[pd.DataFrame, int]], heading: str
         low = min(history["train_nll"].min() for history, _ in histories.values())
         axis.set_ylim(low - 0.2, max(low + 4, 0.5))  # the first epochs are far off the scale and say little
         axis.set(title=heading, xlabel="epoch", ylabel="NLL (nats per dimension)")
-        axis.legend(frameon=False, fontsize=9)
+        axis.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
         figure.tight_layout()
     return figure
 
 
 def auroc_intervals(table: pd.DataFrame, heading: str) -> Figure:
-    """AUROC of each row of a comparison table (columns variant, AUROC, low, high) with its interval."""
+    """AUROC of each row of a comparison table (adnlib.runs.comparison) with its interval."""
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(7, 0.9 + 0.45 * len(table)))
         at = np.arange(len(table))[::-1]
-        error = [table["AUROC"] - table["low"], table["high"] - table["AUROC"]]
+        error = [table["AUROC"] - table["95 % from"], table["to"] - table["AUROC"]]
         axis.errorbar(table["AUROC"], at, xerr=error, fmt="o", color=PALETTE[0], capsize=4)
         axis.set_yticks(at, table["variant"])
         axis.set_ylim(-0.6, len(table) - 0.4)

