@@ -155,12 +155,14 @@ def _formulas_to_mathml(source: str, name: str) -> str:
     def convert(match: re.Match) -> str:
         if match["code"]:
             return match["code"]
+        if match["dollar"]:
+            return "&#36;"  # a lone one is money
         try:
             return mathml(match["block"] or match["inline"], display="block" if match["block"] else "inline")
         except Exception as error:
             raise AdnError(f"{name}: the formula {match[0]} cannot be read ({error}): mend it.") from error
 
-    pattern = r"(?P<code>```.*?```|`[^`\n]*`)|\$\$(?P<block>.+?)\$\$|(?<![\\$\w])\$(?P<inline>[^$`\n]+?)\$(?!\d)"
+    pattern = r"(?P<code>```.*?```|`[^`\n]*`)|\$\$(?P<block>.+?)\$\$|(?<![\\$\w])\$(?P<inline>[^$`\n]+?)\$(?!\d)|(?P<dollar>\$)"
     return re.sub(pattern, convert, source, flags=re.DOTALL)
 
 
