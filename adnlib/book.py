@@ -162,7 +162,8 @@ def _formulas_to_mathml(source: str, name: str) -> str:
         except Exception as error:
             raise AdnError(f"{name}: the formula {match[0]} cannot be read ({error}): mend it.") from error
 
-    pattern = r"(?P<code>```.*?```|`[^`\n]*`)|\$\$(?P<block>.+?)\$\$|(?<![\\$\w])\$(?P<inline>[^$`\n]+?)\$(?!\d)|(?P<dollar>\$)"
+    code, block = r"(?P<code>```.*?```|`[^`\n]*`)", r"\$\$(?P<block>.+?)\$\$"
+    pattern = rf"{code}|{block}|(?<![\\$\w])\$(?P<inline>[^$`\n]+?)\$(?!\d)|(?P<dollar>\$)"
     return re.sub(pattern, convert, source, flags=re.DOTALL)
 
 
