@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 MADE := $(VENV)/made
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run book test lab clean
+.PHONY: help setup run book test lab stubs clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -33,6 +33,9 @@ book: setup ## execute every notebook, in order
 
 test: setup ## all tests
 	@$(BIN)/python -m pytest
+
+stubs: setup ## write the exercises into the lessons, from their solutions
+	@$(BIN)/adn stubs
 
 lab: setup ## JupyterLab on the notebooks, on this machine only
 	@$(BIN)/jupyter lab --ip=127.0.0.1 --notebook-dir=notebooks

@@ -127,6 +127,8 @@ def write_report(executed: list[Path], summary: str, page: Path) -> Path:
     for path in executed:
         notebook = nbformat.read(path, as_version=4)
         for cell in notebook.cells:
+            for output in cell.get("outputs", []):  # without a kernel a panel is its picture
+                output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
             if cell.cell_type == "markdown":
                 cell.source = _formulas_to_mathml(cell.source, path.name)
         body, _ = exporter.from_notebook_node(notebook)

@@ -69,6 +69,20 @@ def _train(options: argparse.Namespace) -> None:
     print(f"run      {run.folder}")
 
 
+def _stubs(options: argparse.Namespace) -> None:
+    import nbformat
+
+    from adnlib.book import NOTEBOOKS
+    from adnlib.checks import fill_exercises, lesson_module
+    from adnlib.files import write_whole
+
+    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
+        if lesson := lesson_module(path):
+            filled = fill_exercises(nbformat.read(path, as_version=4), lesson)
+            write_whole(path, (nbformat.writes(filled, indent=1) + "\n").encode())
+            print(f"stubs    {path.name}")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="adn", description="AttentDifferNet, step by step.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -81,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     command("fetch", _fetch, "download the default data set and AlexNet's weights where they are missing")
     command("run", _run, "execute the main path: start, train three variants, compare")
     command("book", _book, "execute every notebook, in order")
+    command("stubs", _stubs, "write exercises' stubs and folded solutions into the lessons, from adnlib.checks")
     train = command("train", _train, "train and evaluate one model, without a notebook")
     train.add_argument("--dataset", default="elpv", help="a known name, or folder:PATH (default: %(default)s)")
     train.add_argument("--category", help="a folder of the set (default: mono for elpv)")

@@ -1,0 +1,33 @@
+"""Plausible wrong answers to each exercise, with words that the check must say."""
+
+import torch
+
+WRONG = {
+    "squeeze": [
+        (lambda x: x.mean(dim=1), "averages over channels"),
+        (lambda x: x.mean(dim=(2, 3), keepdim=True), "drop the last two axes"),
+        (lambda x: x.amax(dim=(2, 3)), "this is the maximum"),
+        (lambda x: x.sum(dim=(2, 3)), "this is the sum"),
+        (lambda x: None, "is the return missing"),
+        (lambda x: x.mean(dim=(3, 4)), "stops with IndexError"),
+    ],
+    "excite": [
+        (lambda z, w1, w2: w2(torch.relu(w1(z))), "is the sigmoid missing"),
+        (lambda z, w1, w2: torch.sigmoid(w2(w1(z))), "ReLU between the two layers is missing"),
+        (lambda z, w1, w2: torch.softmax(w2(torch.relu(w1(z))), dim=1), "that is a softmax"),
+        (lambda z, w1, w2: torch.sigmoid(w2(torch.sigmoid(w1(z)))), "Between the layers stands a ReLU"),
+        (lambda z, w1, w2: torch.sigmoid(w1(z)), "apply w1, then w2"),
+        (lambda z, w1, w2: torch.sigmoid(w1(torch.relu(w2(z)))), "stops with RuntimeError"),
+    ],
+    "scale": [
+        (lambda x, s: x + s[:, :, None, None], "A gate multiplies"),
+        (lambda x, s: x * s[:, None, None, :], "along space and not along channels"),
+        (lambda x, s: x * s[:, :, None, None] + x, "residual connection"),
+        (lambda x, s: x * s, "stops with RuntimeError"),
+    ],
+    "se_parameters": [
+        (lambda c, r: 2 * c * (c // r), "the weights only"),
+        (lambda c, r: c * (c // r) + c // r, "counts one layer"),
+        (lambda c, r: 2 * c * c + 2 * c, "without the reduction"),
+    ],
+}
