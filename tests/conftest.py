@@ -1,9 +1,11 @@
 """Shared fixtures: a tiny inspection data set with planted defects, and a folder for downloads that starts empty."""
 
 import os
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import papermill
 import pytest
 from PIL import Image
 
@@ -48,6 +50,13 @@ def tiny(tiny_folder):
     return adnlib.load_dataset(f"folder:{tiny_folder}", "tiny")
 
 
+def tiny_parameters(notebook: str, tiny_folder: Path, runs: Path) -> dict:
+    """The tiny data set and a folder of runs, for those parameters that a notebook has."""
+    given = {"dataset": f"folder:{tiny_folder}", "category": "tiny", "runs": str(runs)}
+    known = papermill.inspect_notebook(str(ROOT / "notebooks" / f"{notebook}.ipynb"))
+    return {name: value for name, value in given.items() if name in known}
+
+
 @pytest.fixture
 def empty_home(tmp_path, monkeypatch) -> Path:
     """No downloads at all, no torch cache, and a package index that holds nothing."""
@@ -60,10 +69,13 @@ def empty_home(tmp_path, monkeypatch) -> Path:
     return home
 
 
-@pytest.fixture
-def file_size_limit():
-    """Call it with a number of bytes: from then on a larger file fails like one on a full disk."""
+@contextmanager
+def full_disk(size: int):
+    """Inside the block a file that grows beyond `size` bytes fails like one on a full disk (Linux and macOS)."""
     resource = pytest.importorskip("resource", reason="file-size limits exist on Linux and macOS only")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:  # before pytest writes its own log
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

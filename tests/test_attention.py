@@ -5,7 +5,7 @@ import torchvision
 from timm.layers.cbam import CbamModule
 
 from adnlib import CBAM, AdnError, SqueezeExcitation
-from adnlib.attention import build_attention
+from adnlib.attention import ConstantGate, build_attention
 
 
 def features(channels=64):
@@ -73,12 +73,24 @@ def test_residual_adds_the_input():
 @pytest.mark.parametrize(
     "name, options, message",
     [
-        ("sse", {}, "attention='sse' is not known: choose one of None, 'se', 'cbam'"),
+        ("sse", {}, "attention='sse' is not known: choose one of None, 'se', 'cbam', 'constant'"),
         ("se", {"reduction": 65}, "reduction=65 leaves no hidden channel of 64"),
         ("se", {"kernel_size": 7}, "attention='se' does not take the options"),
         ("cbam", {"kernel_size": 6}, "kernel_size=6 is even"),
+        ("constant", {"reduction": 16}, "attention='constant' does not take the options"),
     ],
 )
 def test_bad_arguments(name, options, message):
     with pytest.raises(AdnError, match=message):
         build_attention(name, 64, **options)
+
+
+def test_a_constant_gate_multiplies_every_value_by_its_value_and_has_nothing_to_learn():
+    gate = build_attention("constant", 64)
+    assert list(gate.parameters()) == [] and gate.state_dict() == {}
+    assert torch.equal(gate(features()), 0.5 * features())
+    assert torch.equal(build_attention("constant", 64, value=0.25)(features()), 0.25 * features())
+
+
+def test_a_constant_gate_of_one_is_the_identity():
+    assert torch.equal(ConstantGate(64, value=1)(features()), features())

@@ -3,7 +3,7 @@ import sys
 import time
 
 import pytest
-from conftest import make_category
+from conftest import full_disk, make_category
 
 from adnlib.cli import main
 
@@ -64,9 +64,9 @@ def test_truncated_images(tmp_path, capsys, part):
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_full_disk(tiny_folder, tmp_path, capsys, file_size_limit):
-    file_size_limit(20_000)
-    assert train(tiny_folder, tmp_path / "runs") == 2
+def test_a_full_disk(tiny_folder, tmp_path, capsys):
+    with full_disk(20_000):
+        assert train(tiny_folder, tmp_path / "runs") == 2
     assert "The disk is full while writing to" in one_line_error(capsys)
     assert list((tmp_path / "runs").iterdir()) == []
 

@@ -8,6 +8,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from conftest import full_disk
 
 from adnlib import AdnError
 from adnlib.fetch import fetch_url, home, registry
@@ -75,9 +76,8 @@ def test_nobody_answers(tmp_path):
         fetch_url("http://127.0.0.1:9/file", tmp_path / "file", "00")
 
 
-def test_a_full_disk_during_a_download(server, tmp_path, file_size_limit):
-    file_size_limit(3000)
-    with pytest.raises(OSError) as caught:
+def test_a_full_disk_during_a_download(server, tmp_path):
+    with pytest.raises(OSError) as caught, full_disk(3000):
         fetch_url(f"{server}/good", tmp_path / "file", "00")
     assert not isinstance(caught.value, AdnError)  # the scratch folder around it says which disk is full
 

@@ -1,6 +1,7 @@
 import os
 
 import pytest
+from conftest import full_disk
 
 from adnlib import AdnError
 from adnlib.files import scratch_folder, sha256, whole_folder, write_whole
@@ -25,11 +26,13 @@ def test_whole_folder_replaces_only_when_it_went_well(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["run"]  # no scratch folder is left
 
 
-def test_a_full_disk_leaves_the_old_file(tmp_path, file_size_limit):
+def test_a_full_disk_leaves_the_old_file(tmp_path):
     path = tmp_path / "weights"
     write_whole(path, b"old")
-    file_size_limit(1000)
-    with pytest.raises(AdnError, match=f"The disk is full while writing to {tmp_path} .* free some room"):
+    with (
+        pytest.raises(AdnError, match=f"The disk is full while writing to {tmp_path} .* free some room"),
+        full_disk(1000),
+    ):
         write_whole(path, b"new" * 1000)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from conftest import tiny_parameters
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from adnlib import AdnError
@@ -63,20 +64,12 @@ def runs(tmp_path_factory):
     return tmp_path_factory.mktemp("runs")
 
 
-def with_smoke(name: str, cut: dict, tiny_folder: Path, runs: Path) -> Chapter:
-    known = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
-    source = next(cell.source for cell in known.cells if "parameters" in cell.metadata.get("tags", []))
-    ours = {"dataset": f"folder:{tiny_folder}", "category": "tiny", "runs": str(runs)}
-    given = {key: value for key, value in ours.items() if re.search(rf"^{key} =", source, re.MULTILINE)}
-    return Chapter(name, {**given, **cut})
-
-
 @pytest.mark.notebook
 @pytest.mark.parametrize("name", NAMES)
 def test_notebook_runs(name, tiny_folder, runs, tmp_path):
     assert name in SMOKE, f"tests/smoke.toml has no parameters for {name}"
     for cut in SMOKE[name]:
-        executed = execute(with_smoke(name, cut, tiny_folder, runs), tmp_path)
+        executed = execute(Chapter(name, {**tiny_parameters(name, tiny_folder, runs), **cut}), tmp_path)
         assert errors_in(executed) == []
         assert len(pictures(executed)) > 0 and all(pictures(executed))
 
@@ -84,7 +77,8 @@ def test_notebook_runs(name, tiny_folder, runs, tmp_path):
 @pytest.mark.notebook
 def test_random_weights_are_named_on_every_figure(tiny_folder, runs, tmp_path):
     cut = {"preset": "smoke", "epochs": 1, "weights": "random"}
-    executed = execute(with_smoke("00_start_here", cut, tiny_folder, runs), tmp_path)
+    given = tiny_parameters("00_start_here", tiny_folder, runs)
+    executed = execute(Chapter("00_start_here", {**given, **cut}), tmp_path)
     assert all("AlexNet with random weights, not ImageNet's" in alt for alt in pictures(executed))
 
 

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import full_disk
 
 from adnlib import AdnError, train_run
 from adnlib.runs import comparison, published, read_run, read_runs, run_name
@@ -72,11 +73,10 @@ def test_names_tell_runs_apart(tmp_path):
     assert first != second and first.startswith("images_")
 
 
-def test_a_full_disk_keeps_the_older_run(runs, tiny_folder, file_size_limit):
+def test_a_full_disk_keeps_the_older_run(runs, tiny_folder):
     run = read_runs(runs, attention=None)[0]
     before = {path.name: path.read_bytes() for path in run.folder.iterdir()}
-    file_size_limit(50_000)
-    with pytest.raises(AdnError, match="The disk is full while writing to"):
+    with pytest.raises(AdnError, match="The disk is full while writing to"), full_disk(50_000):
         train_run(runs, f"folder:{tiny_folder}", **ARGUMENTS)
     assert {path.name: path.read_bytes() for path in run.folder.iterdir()} == before
     assert not list(runs.glob(".tmp*"))

@@ -5,6 +5,7 @@ import pytest
 import safetensors.torch
 import torch
 import torchvision
+from conftest import full_disk
 
 from adnlib import AdnError, weights
 from adnlib.fetch import registry
@@ -147,11 +148,10 @@ def test_an_archive_put_there_by_hand_is_checked(empty_home, no_network):
         alexnet_weights()
 
 
-def test_a_full_disk(tensors, empty_home, no_network, file_size_limit):
+def test_a_full_disk(tensors, empty_home, no_network):
     path = empty_home / "weights" / "alexnet-owt-7be5be79.pth"
     path.parent.mkdir(parents=True)
     torch.save({f"features.{name}": tensor for name, tensor in tensors.items()}, path)
-    file_size_limit(1_000_000)
-    with pytest.raises(AdnError, match="The disk is full"):
+    with pytest.raises(AdnError, match="The disk is full"), full_disk(1_000_000):
         alexnet_weights()
     assert list((empty_home / "weights").iterdir()) == [path]

@@ -4,6 +4,7 @@ The picture is a PNG in an Image widget, which follows a slider several times fa
 Where there is no kernel (GitHub, the HTML report) the picture of the first state stands in the panel's place.
 """
 
+import base64
 import io
 from collections.abc import Callable
 
@@ -49,5 +50,5 @@ class Panel(ipywidgets.VBox):
 
 def show_panel(panel: Panel, alt: str) -> None:
     """Displays a panel, with its first picture and `alt` for readers without a kernel."""
-    bundle = {**panel._repr_mimebundle_(), "image/png": panel.image.value}
+    bundle = {**panel._repr_mimebundle_(), "image/png": base64.b64encode(panel.image.value).decode()}
     display(bundle, raw=True, metadata={"image/png": {"alt": alt}})
