@@ -38,7 +38,7 @@ stubs: setup ## write the exercises into the lessons, from their solutions
 	@$(BIN)/adn stubs
 
 lab: setup ## JupyterLab on the notebooks, on this machine only
-	@$(BIN)/jupyter lab --ip=127.0.0.1 --notebook-dir=notebooks
+	@$(BIN)/jupyter lab --ip=127.0.0.1 --notebook-dir=notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
 
 clean: ## remove the environment and the results; downloads stay
 	rm -rf $(VENV) runs

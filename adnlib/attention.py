@@ -1,4 +1,5 @@
-"""Attention modules, one class per paper: (B, C, H, W) -> the same shape, each value times a gate in (0, 1)."""
+"""Attention modules, one class per paper: (B, C, H, W) -> the same shape, each value times a gate in (0, 1); and the
+control without a paper, a constant gate."""
 
 import torch
 from torch import Tensor, nn
@@ -87,7 +88,24 @@ class CBAM(nn.Module):
         return x + y if self.residual else y
 
 
-ATTENTION = {"se": SqueezeExcitation, "cbam": CBAM}
+class ConstantGate(nn.Module):
+    """One fixed gate for every channel, place and image: it attends to nothing.
+
+    No paper: the control that any claim about attention must beat, since a fresh gate lies near one half whatever the
+    image shows. `value` 1 is the identity. Lesson: notebooks/06_attentdiffernet. It has no parameters, so `channels`
+    (there for the same call as its neighbours) is not used and there is nothing to train.
+    """
+
+    def __init__(self, channels: int, value: float = 0.5):
+        super().__init__()
+        self.value = value
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)"""
+        return x * self.value
+
+
+ATTENTION = {"se": SqueezeExcitation, "cbam": CBAM, "constant": ConstantGate}
 
 
 def reduced(channels: int, reduction: int) -> int:
@@ -98,7 +116,7 @@ def reduced(channels: int, reduction: int) -> int:
 
 
 def build_attention(name: str, channels: int, **options) -> nn.Module:
-    """An attention module by its short name: "se" (reduction) or "cbam" (reduction, kernel_size, residual)."""
+    """A module by its short name: "se" (reduction), "cbam" (reduction, kernel_size, residual), "constant" (value)."""
     check_choice("attention", name, [None, *ATTENTION])
     try:
         return ATTENTION[name](channels, **options)

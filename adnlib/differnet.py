@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from adnlib.errors import AdnError, check_choice
 from adnlib.features import MIN_SIZE, MultiScaleAlexNet
 from adnlib.flow import build_flow, nll
+from adnlib.speed import PRECISIONS
 from adnlib.views import View, quarter_turns, random_turns
 
 
@@ -30,9 +31,11 @@ class Preset:
     batch_images: int = 24  # each with all its views
     lr: float = 2e-4
     lr_decay: bool = False  # along half a cosine to zero
+    precision: str = "auto"  # of the features in `fit` and `evaluate`: "float32", "bfloat16", or the faster one here
 
     def __post_init__(self):
         check_choice("turns", self.turns, ["random", "quarter"])
+        check_choice("precision", self.precision, PRECISIONS)
         if self.image_size < MIN_SIZE:
             raise AdnError(f"image_size={self.image_size} px is too small for three scales: choose {MIN_SIZE} or more.")
 
@@ -47,7 +50,8 @@ class Preset:
 PRESETS = {
     # DifferNet's published configuration. Views of an epoch are shared by all images, see adnlib.views.
     "paper": Preset("paper"),
-    # Minutes on two cores. Chosen by the likelihood of normal validation images, not by AUROC.
+    # A minute on two cores. Learning rate and decay were chosen by the likelihood of normal validation images, the
+    # sizes by time; neither by a test AUROC.
     "fast": Preset(
         "fast", image_size=256, hidden=256, layers=1, rescale=True, turns="quarter", train_views=4, test_views=4,
         fresh_views=False, epochs=24, lr=1e-3, lr_decay=True,
@@ -64,13 +68,14 @@ class DifferNet(nn.Module):
     """DifferNet (Rudolph, Wandt, Rosenhahn, "Same Same But DifferNet", WACV 2021, https://arxiv.org/abs/2008.12577);
     with `attention` AttentDifferNet (Vieira e Silva et al., WACV 2024, https://arxiv.org/abs/2311.02747).
 
-    attention: None, "se" or "cbam". placement: "figure", "before-pool" or "after-pool5" (adnlib.features.PLACEMENTS).
+    attention: None, "se", "cbam" or the control "constant". placement: "figure", "before-pool" or "after-pool5"
+    (adnlib.features.PLACEMENTS).
     train_attention: let `fit` train it by the likelihood, or leave it at its random start. The paper states neither
     this nor reduction, kernel size and residual: all are options here.
     preset: "paper" (flow of 8 x 2 x 3 layers of 2048), "fast", "smoke", or a Preset of your own.
     weights: "imagenet", or "random" for an untrained AlexNet. seed: of the flow's and the attention's start; models
     of one seed start from one flow, whatever their attention.
-    options: reduction (16), and for "cbam" kernel_size (7) and residual (False).
+    options: reduction (16), for "cbam" kernel_size (7) and residual (False) too; "constant" has value (0.5) alone.
     """
 
     def __init__(

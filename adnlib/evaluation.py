@@ -11,7 +11,7 @@ from scipy.stats import rankdata
 from adnlib.datasets import ANOMALOUS, NORMAL, Dataset, Split
 from adnlib.differnet import DifferNet
 from adnlib.errors import AdnError
-from adnlib.training import CHUNK
+from adnlib.training import extract
 
 RESAMPLES = 2000  # of the bootstrap
 LEVEL = 0.95  # of every interval
@@ -75,11 +75,12 @@ def threshold_at(normal_scores: np.ndarray, false_positive_rate: float) -> float
     return float(np.quantile(normal_scores, 1 - false_positive_rate, method="higher"))
 
 
+@torch.inference_mode()
 def score(model: DifferNet, split: Split) -> np.ndarray:
-    """Anomaly scores (N,) float64 of a split's images, over the preset's test views."""
-    images = split.images(model.preset.image_size)
-    device = model.feature_mean.device
-    return torch.cat([model.anomaly_score(chunk.to(device)).cpu() for chunk in images.split(CHUNK)]).double().numpy()
+    """Anomaly scores (N,) float64 of a split's images: `DifferNet.anomaly_score` with the preset's precision."""
+    y = extract(model, split.images(model.preset.image_size), model.preset.views("test"))  # (N, V, 768)
+    z, _ = model.transform(y.flatten(0, 1))  # (N * V, 768)
+    return z.view(y.shape).square().mean(dim=(1, 2)).double().cpu().numpy()
 
 
 def evaluate(model: DifferNet, dataset: Dataset, *, false_positive_rate: float = 0.05, seed: int = 0) -> Evaluation:

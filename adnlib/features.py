@@ -30,7 +30,7 @@ class MultiScaleAlexNet(nn.Module):
     over space of each, concatenated. `attention` puts a module behind each of three layers, as AttentDifferNet does
     (https://arxiv.org/abs/2311.02747); the same modules serve all scales.
 
-    attention: None, "se" or "cbam"; placement: a key of PLACEMENTS; weights: "imagenet" or "random";
+    attention: None, "se", "cbam" or "constant"; placement: a key of PLACEMENTS; weights: "imagenet" or "random";
     seed: of the attention's (and random weights') start; options: the attention's own, see adnlib.attention.
     """
 
@@ -58,7 +58,7 @@ class MultiScaleAlexNet(nn.Module):
                 with torch.device("meta"):  # no time spent on a random start that is overwritten
                     self.alexnet = torchvision.models.alexnet().features
                 self.alexnet.load_state_dict(alexnet_weights(), assign=True)
-        self.alexnet.requires_grad_(False)
+        self.alexnet.requires_grad_(False).to(memory_format=torch.channels_last)  # faster, same values
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
 
@@ -89,5 +89,5 @@ class MultiScaleAlexNet(nn.Module):
         for scale in range(SCALES):
             size = (x.shape[-2] // 2**scale, x.shape[-1] // 2**scale)
             x_s = F.interpolate(x, size=size) if scale else x  # nearest neighbour
-            y.append(self.convolve(x_s).mean(dim=(2, 3)))  # (B, 256)
+            y.append(self.convolve(x_s).float().mean(dim=(2, 3)))  # (B, 256)
         return torch.cat(y, dim=1)  # (B, 768)

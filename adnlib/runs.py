@@ -11,7 +11,7 @@ A folder is written whole or not at all.
 import hashlib
 import json
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +25,7 @@ from adnlib.errors import AdnError
 from adnlib.evaluation import Evaluation, evaluate
 from adnlib.fetch import registry
 from adnlib.files import ROOT, whole_folder
+from adnlib.speed import resolve
 from adnlib.training import History, fit
 
 PACKAGES = ("torch", "torchvision", "FrEIA", "numpy", "scikit-learn", "attentdiffernet")
@@ -68,7 +69,7 @@ class Run:
     def model(self) -> DifferNet:
         """The trained model."""
         p = self.parameters
-        preset = Preset(**self.facts["preset"])
+        preset = replace(Preset(**self.facts["preset"]), precision=self.facts["precision"])
         model = DifferNet(p["attention"], p["placement"], p["train_attention"], preset=preset, weights=p["weights"],
                           seed=p["seed"], **p["options"])  # fmt: skip
         state = safetensors.torch.load_file(self.folder / "model.safetensors")
@@ -77,10 +78,11 @@ class Run:
 
 
 def run_name(dataset: str, category: str, attention: str | None, placement: str, train_attention: bool, preset: str,
-             weights: str, seed: int) -> str:  # fmt: skip
+             weights: str, seed: int, options: dict | None = None) -> str:  # fmt: skip
     """A folder's name from what makes the run, "elpv-mono-se-figure-frozen-fast-seed0". A folder of images is named
     by its last part and six digits of its path's sha256, since two folders may be called the same."""
     place = [placement, "trained" if train_attention else "frozen"] if attention else []
+    place += [f"{name}{value}" for name, value in sorted((options or {}).items())]
     if dataset.startswith("folder:"):
         path = Path(dataset.removeprefix("folder:")).expanduser().resolve()
         dataset = f"{path.name}_{hashlib.sha256(str(path).encode()).hexdigest()[:6]}"
@@ -116,8 +118,7 @@ def save_run(
     root: Path | str, parameters: dict, model: DifferNet, dataset: Dataset, history: History, evaluation: Evaluation
 ) -> Run:
     """Writes a run's folder under `root`, in place of an older run of the same name."""
-    named = {key: value for key, value in parameters.items() if key != "options"}
-    folder = Path(root).resolve() / run_name(**named)
+    folder = Path(root).resolve() / run_name(**parameters)
     facts = {
         "parameters": {"options": {}, **parameters},
         "preset": asdict(model.preset),
@@ -134,6 +135,7 @@ def save_run(
         "images": dataset.counts,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         "device": str(model.feature_mean.device),
+        "precision": resolve(model.preset.precision, model.feature_mean.device),
         "alexnet_sha256": registry()["alexnet"]["tensors_sha256"] if model.weights == "imagenet" else None,
     }
     own = {

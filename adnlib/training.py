@@ -14,6 +14,7 @@ from adnlib.datasets import Dataset
 from adnlib.differnet import DifferNet
 from adnlib.errors import AdnError, check_choice
 from adnlib.flow import nll
+from adnlib.speed import autocast
 from adnlib.views import View
 
 CHUNK = 32  # images whose features are computed at once; bounds memory, changes nothing else
@@ -38,12 +39,15 @@ def pick_device(device: str = "auto") -> torch.device:
 
 @torch.inference_mode()
 def extract(model: DifferNet, images: Tensor, views: tuple[View, ...]) -> Tensor:
-    """Features of every view: uint8 (N, 3, S, S) -> (N, V, 768), on the model's device."""
+    """Features of every view: uint8 (N, 3, S, S) -> (N, V, 768) float32, on the model's device, computed with the
+    preset's precision."""
     device = model.feature_mean.device
-    chunks = images.split(CHUNK)
-    return torch.cat(
-        [torch.stack([model.features(view(chunk.to(device))) for view in views], dim=1) for chunk in chunks]
-    )
+    y = []
+    with autocast(model.preset.precision, device):
+        for chunk in images.split(CHUNK):
+            x = chunk.to(device)
+            y.append(torch.stack([model.features(view(x)) for view in views], dim=1))
+    return torch.cat(y)
 
 
 def fit(
@@ -80,7 +84,7 @@ def fit(
         model.feature_std.copy_(y.std())
     y_held_out = extract(model, held_out, preset.views("test"))
 
-    optimizer = torch.optim.Adam(learned, lr=preset.lr, betas=(0.8, 0.8), eps=1e-4, weight_decay=1e-5)
+    optimizer = torch.optim.Adam(learned, lr=preset.lr, betas=(0.8, 0.8), eps=1e-4, weight_decay=1e-5, fused=True)
     steps = epochs * -(-len(images) // preset.batch_images)
     decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps) if preset.lr_decay else None
     order = torch.Generator().manual_seed(seed)

@@ -6,6 +6,7 @@ import pytest
 from conftest import full_disk
 
 from adnlib import AdnError, train_run
+from adnlib.evaluation import score
 from adnlib.runs import comparison, published, read_run, read_runs, run_name
 
 ARGUMENTS = dict(category="tiny", preset="smoke", weights="random")
@@ -35,8 +36,7 @@ def test_a_run_says_everything_and_repeats(runs, tiny_folder, tmp_path):
 def test_a_read_model_scores_as_the_trained_one(runs):
     run = read_runs(runs, attention="cbam")[0]
     dataset = run.dataset()
-    scores = run.model().anomaly_score(dataset.test.images(256))
-    assert np.array_equal(scores.double().numpy(), run.test["score"].to_numpy())
+    assert np.array_equal(score(run.model(), dataset.test), run.test["score"].to_numpy())
 
 
 def test_plain_comes_first_and_the_table_has_what_readers_ask(runs):
@@ -66,6 +66,8 @@ def test_names_tell_runs_apart(tmp_path):
     assert run_name("elpv", "mono", "se", "figure", True, "fast", "random", 3) == (
         "elpv-mono-se-figure-trained-fast-random-weights-seed3"
     )
+    names = {run_name("elpv", "mono", "se", "figure", False, "fast", "imagenet", 0, {"reduction": r}) for r in (2, 16)}
+    assert names == {f"elpv-mono-se-figure-frozen-reduction{r}-fast-seed0" for r in (2, 16)}
     first, second = (
         run_name(f"folder:{tmp_path / name / 'images'}", "a", None, "figure", False, "fast", "imagenet", 0)
         for name in ("first", "second")

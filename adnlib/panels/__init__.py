@@ -36,7 +36,7 @@ class Panel(ipywidgets.VBox):
         for control in controls.values():
             control.observe(self._redraw, names="value")
         row = ipywidgets.HBox(list(controls.values()), layout=ipywidgets.Layout(flex_flow="row wrap"))
-        super().__init__([row, self.message, self.image])
+        super().__init__([row, self.message, self.image], layout=ipywidgets.Layout(align_items="flex-start"))
         self._redraw()
 
     def _redraw(self, change=None) -> None:
