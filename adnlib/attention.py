@@ -36,7 +36,7 @@ class SqueezeExcitation(nn.Module):
 
 
 class ChannelGate(nn.Module):
-    """CBAM's first half: which channels matter. One MLP reads the mean and the maximum over space (CBAM, eq. 4)."""
+    """CBAM's first half: which channels matter. One MLP reads the mean and the maximum over space (CBAM, eq. 2)."""
 
     def __init__(self, channels: int, reduction: int = 16):
         super().__init__()
@@ -52,7 +52,7 @@ class ChannelGate(nn.Module):
 
 
 class SpatialGate(nn.Module):
-    """CBAM's second half: which places matter. A convolution reads the mean and maximum over channels (CBAM, eq. 5)."""
+    """CBAM's second half: which places matter. A convolution reads the mean and maximum over channels (CBAM, eq. 3)."""
 
     def __init__(self, kernel_size: int = 7):
         super().__init__()
@@ -70,9 +70,10 @@ class CBAM(nn.Module):
     """Convolutional Block Attention Module: channel gate, then spatial gate.
 
     Woo, Park, Lee, Kweon, "CBAM: Convolutional Block Attention Module", ECCV 2018, https://arxiv.org/abs/1807.06521
-        F' = M_c(F) * F,  F'' = M_s(F') * F'                    eq. 3
-    Lesson: notebooks/03_cbam. Deviation: no BatchNorm behind the 7x7 convolution; the equations have none, the
-    authors' code and timm have one. `residual` adds the input to the output, as one public AttentDifferNet code does.
+        F' = M_c(F) * F,  F'' = M_s(F') * F'                    eq. 1
+    Lesson: notebooks/03_cbam. Deviations: the equations are followed where the authors' code leaves them, which has a
+    BatchNorm behind the 7x7 convolution (so has timm), biases in the MLP, and the maximum before the mean. `residual`
+    adds the input to the output, as one public AttentDifferNet code does.
     """
 
     def __init__(self, channels: int, reduction: int = 16, kernel_size: int = 7, residual: bool = False):

@@ -71,8 +71,8 @@ def _redraw(n: int, m: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def threshold_at(normal_scores: np.ndarray, false_positive_rate: float) -> float:
-    """The score above which a normal image falls with (about) this rate, from normal images that trained nothing."""
-    return float(np.quantile(normal_scores, 1 - false_positive_rate, method="higher"))
+    """The score above which at most this share of `normal_scores` lies, (N,) of normal images that trained nothing."""
+    return float(np.quantile(normal_scores, 1 - false_positive_rate, method="inverted_cdf"))
 
 
 @torch.inference_mode()

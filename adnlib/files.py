@@ -4,7 +4,7 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from adnlib.errors import AdnError, is_disk_full
@@ -55,9 +55,15 @@ def whole_folder(target: Path) -> Iterator[Path]:
         new = scratch / "new"
         new.mkdir()
         yield new
-        with suppress(FileNotFoundError):
-            target.rename(scratch / "old")
-        new.rename(target)
+        old = scratch / "old"
+        if target.exists():
+            target.rename(old)
+        try:
+            new.rename(target)
+        except OSError:
+            if old.exists():
+                old.rename(target)
+            raise
 
 
 def write_whole(path: Path, content: bytes) -> None:

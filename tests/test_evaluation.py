@@ -66,3 +66,4 @@ def test_threshold_holds_its_rate():
     normal = np.random.default_rng(0).normal(size=1000)
     assert (normal > threshold_at(normal, 0.05)).mean() == pytest.approx(0.05, abs=0.002)
     assert threshold_at(np.array([1.0, 2.0, 3.0]), 0.05) == 3
+    assert (np.arange(20) > threshold_at(np.arange(20), 0.05)).mean() == 0.05
