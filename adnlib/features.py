@@ -24,7 +24,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class MultiScaleAlexNet(nn.Module):
-    """DifferNet's feature extractor (Rudolph, Wandt, Rosenhahn, WACV 2021, https://arxiv.org/abs/2008.12577, sec. 3.1).
+    """DifferNet's feature extractor (Rudolph, Wandt, Rosenhahn, WACV 2021, https://arxiv.org/abs/2008.12577, sec. 3).
 
     AlexNet's convolutions, frozen, applied to the image at full, half and quarter size (nearest neighbour); the mean
     over space of each, concatenated. `attention` puts a module behind each of three layers, as AttentDifferNet does

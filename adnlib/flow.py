@@ -9,7 +9,7 @@ from adnlib.seeds import seeded
 
 
 def build_flow(dims: int, *, blocks: int = 8, hidden: int = 2048, layers: int = 3, clamp: float = 3.0, seed: int = 0):
-    """DifferNet's flow (https://arxiv.org/abs/2008.12577, sec. 3.2) as a FrEIA SequenceINN.
+    """DifferNet's flow (https://arxiv.org/abs/2008.12577, section 3) as a FrEIA SequenceINN.
 
     Each block is a fixed random permutation (seed: the block's number, as in the published code) and a GLOW coupling
     whose two sub-networks have `layers` hidden layers of `hidden` units. Lesson: notebooks/04_normalizing_flows.

@@ -84,9 +84,10 @@ def score_histogram(test: pd.DataFrame, threshold: float, heading: str) -> Figur
     bins = np.linspace(low, high, 40)
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(7, 3.4))
-        for label, name, colour in ((0, "normal", NORMAL_COLOUR), (1, "anomalous", ANOMALOUS_COLOUR)):
+        kinds = ((0, "normal", NORMAL_COLOUR, "//"), (1, "anomalous", ANOMALOUS_COLOUR, ".."))
+        for label, name, colour, hatch in kinds:
             values = scores[test["label"] == label].clip(upper=high)
-            axis.hist(values, bins, color=colour, alpha=0.6, label=f"{name} ({len(values)})")
+            axis.hist(values, bins, color=colour, hatch=hatch, alpha=0.6, label=f"{name} ({len(values)})")
         axis.axvline(np.log10(threshold), color="black", linestyle="--", label="threshold")
         axis.set(title=heading, xlabel=r"$\log_{10}$ anomaly score (mean of $z^2$)", ylabel="test images (count)")
         axis.legend(frameon=False)

@@ -1,0 +1,156 @@
+"""Plausible wrong answers to each exercise, with words that the check must say."""
+
+import math
+
+import torch
+
+LOG_2PI = math.log(2 * math.pi)
+
+
+def soft_clamp(s, clamp=3.0):
+    return clamp * 0.636 * torch.atan(s / clamp)
+
+
+def coupling(first=None, grow=torch.exp, clamping=soft_clamp, log_det=None, reads="y1", swap_ts=False):
+    """A reader's couple with one thing different."""
+
+    def couple(x, subnet1, subnet2, clamp=3.0):
+        x1, x2 = x.chunk(2, dim=1)
+        if first == "x2":
+            s1, t1 = subnet1(x1).chunk(2, dim=1)
+            s1 = clamping(s1, clamp)
+            y2 = x2 * s1.exp() + t1
+            s2, t2 = subnet2(y2).chunk(2, dim=1)
+            s2 = clamping(s2, clamp)
+            return torch.cat([x1 * s2.exp() + t2, y2], dim=1), s1.sum(1) + s2.sum(1)
+        s2, t2 = subnet2(x2).chunk(2, dim=1)[:: -1 if swap_ts else 1]
+        y1 = x1 * grow(clamping(s2, clamp)) + t2
+        s1, t1 = subnet1(y1 if reads == "y1" else x1).chunk(2, dim=1)[:: -1 if swap_ts else 1]
+        y2 = x2 * grow(clamping(s1, clamp)) + t1
+        y = torch.cat([y1, y2], dim=1)
+        s1, s2 = clamping(s1, clamp), clamping(s2, clamp)
+        return y, log_det(s1, s2) if log_det else s1.sum(1) + s2.sum(1)
+
+    return couple
+
+
+def swapped_subnets(x, subnet1, subnet2, clamp=3.0):
+    return coupling()(x, subnet2, subnet1, clamp)
+
+
+def always_three(x, subnet1, subnet2, clamp=3.0):
+    return coupling()(x, subnet1, subnet2)
+
+
+def sum_before_clamp(x, subnet1, subnet2, clamp=3.0):
+    y, _ = coupling()(x, subnet1, subnet2, clamp)
+    y1, x2 = y[:, :3], x[:, 3:]
+    return y, subnet1(y1)[:, :3].sum(1) + subnet2(x2)[:, :3].sum(1)
+
+
+def joined_wrongly(x, subnet1, subnet2, clamp=3.0):
+    y, log_det = coupling()(x, subnet1, subnet2, clamp)
+    return torch.cat([y[:, 3:], y[:, :3]], dim=1), log_det
+
+
+def second_step_on_x1(x, subnet1, subnet2, clamp=3.0):
+    y, log_det = coupling()(x, subnet1, subnet2, clamp)
+    s1, t1 = subnet1(y[:, :3]).chunk(2, dim=1)
+    return torch.cat([y[:, :3], x[:, :3] * soft_clamp(s1, clamp).exp() + t1], dim=1), log_det
+
+
+def inverse(undo, clamping=soft_clamp, reads="x2", order="y2 first", join=None):
+    """A reader's uncouple with one thing different."""
+
+    def uncouple(y, subnet1, subnet2, clamp=3.0):
+        y1, y2 = y.chunk(2, dim=1)
+        if order == "y2 first":
+            s1, t1 = subnet1(y1).chunk(2, dim=1)
+            x2 = undo(y2, clamping(s1, clamp), t1)
+            s2, t2 = subnet2(x2 if reads == "x2" else y2).chunk(2, dim=1)
+            x1 = undo(y1, clamping(s2, clamp), t2)
+        else:
+            s2, t2 = subnet2(y2).chunk(2, dim=1)
+            x1 = undo(y1, clamping(s2, clamp), t2)
+            s1, t1 = subnet1(x1).chunk(2, dim=1)
+            x2 = undo(y2, clamping(s1, clamp), t1)
+        return join(x1, x2) if join else torch.cat([x1, x2], dim=1)
+
+    return uncouple
+
+
+def right(v, s, t):
+    return (v - t) * torch.exp(-s)
+
+
+WRONG = {
+    "log_density": [
+        (lambda y, m, a: -0.5 * ((y - m) / a) ** 2 - 0.5 * LOG_2PI, "the slope is missing"),
+        (lambda y, m, a: -0.5 * ((y - m) / a) ** 2 - 0.5 * LOG_2PI + math.log(abs(a)), "wrong sign"),
+        (lambda y, m, a: -0.5 * ((y - m) / a) ** 2, "two parts are missing"),
+        (lambda y, m, a: -0.5 * ((y - m) / a) ** 2 - math.log(abs(a)), "The constant 0.5 * log(2 pi)"),
+        (lambda y, m, a: torch.exp(-0.5 * ((y - m) / a) ** 2 - 0.5 * LOG_2PI) / abs(a), "take its logarithm"),
+        (lambda y, m, a: -0.5 * (m + a * y) ** 2 - 0.5 * LOG_2PI - math.log(abs(a)), "This maps z to y"),
+        (lambda y, m, a: -0.5 * (a * (y - m)) ** 2 - 0.5 * LOG_2PI - math.log(abs(a)), "divide by scale"),
+        (lambda y, m, a: -0.5 * (y / a - m) ** 2 - 0.5 * LOG_2PI - math.log(abs(a)), "in reverse order"),
+        (lambda y, m, a: -0.5 * ((y - m) / a) ** 2 - 0.5 * LOG_2PI - math.log(a), "take abs(scale)"),
+        (lambda y, m, a: (-0.5 * ((y - m) / a) ** 2 - 0.5 * LOG_2PI - math.log(abs(a))).sum(), "not that of y"),
+        (lambda y, m, a: None, "is the return missing"),
+    ],
+    "couple": [
+        (coupling(log_det=lambda s1, s2: -s1.sum(1) - s2.sum(1)), "log_det has the wrong sign"),
+        (coupling(grow=lambda s: s), "is exp forgotten"),
+        (coupling(first="x2"), "The halves are swapped"),
+        (joined_wrongly, "joined in the wrong order"),
+        (swapped_subnets, "The sub-networks are swapped"),
+        (coupling(reads="x1"), "It must read the new y1"),
+        (coupling(clamping=lambda s, clamp: s), "The soft clamp is missing"),
+        (coupling(clamping=lambda s, clamp: clamp * 0.636 * torch.atan(s)), "lacks its division"),
+        (always_three, "The clamp is always 3"),
+        (coupling(swap_ts=True), "s and t are swapped"),
+        (second_step_on_x1, "y1 is right, y2 is not"),
+        (coupling(log_det=lambda s1, s2: s1.sum() + s2.sum()), "summed over the batch too"),
+        (coupling(log_det=lambda s1, s2: (s1 + s2).sum(0)), "summed over the batch (axis 0)"),
+        (coupling(log_det=lambda s1, s2: s1 + s2), "an axis too many"),
+        (coupling(log_det=lambda s1, s2: s2.sum(1)), "counts s2 alone"),
+        (coupling(log_det=lambda s1, s2: s1.sum(1)), "counts s1 alone"),
+        (coupling(log_det=lambda s1, s2: (s1.exp() + s2.exp()).sum(1)), "sums the factors"),
+        (coupling(log_det=lambda s1, s2: torch.cat([s1, s2], 1).mean(1)), "log_det is a mean"),
+        (sum_before_clamp, "from before the clamp"),
+        (lambda *inputs: coupling()(*inputs)[0], "This gives y only"),
+        (lambda *inputs: None, "is the return missing"),
+        (lambda x, subnet1, subnet2, clamp: subnet1(x), "stops with RuntimeError"),
+    ],
+    "uncouple": [
+        (inverse(lambda v, s, t: (v + t) * torch.exp(-s)), "the inverse subtracts it"),
+        (inverse(right, order="y1 first"), "The steps are not reversed"),
+        (inverse(lambda v, s, t: (v - t) * torch.exp(s)), "stretches once more"),
+        (inverse(lambda v, s, t: v * torch.exp(-s) - t), "mind the brackets"),
+        (inverse(lambda v, s, t: (v - t) / s), "is exp forgotten"),
+        (inverse(lambda v, s, t: v * torch.exp(-s)), "t is never subtracted"),
+        (inverse(lambda v, s, t: v - t), "the factor exp(s) is not"),
+        (inverse(right, reads="y2"), "use the x2 just found"),
+        (inverse(right, clamping=lambda s, clamp: s), "The soft clamp is missing"),
+        (inverse(right, clamping=lambda s, clamp: soft_clamp(s)), "The clamp is always 3"),
+        (lambda y, a, b, clamp: inverse(right)(y, b, a, clamp), "The sub-networks are swapped"),
+        (inverse(right, join=lambda x1, x2: torch.cat([x2, x1], 1)), "joined in the wrong order"),
+        (inverse(right, join=lambda x1, x2: (torch.cat([x1, x2], 1), 0.0)), "returns x alone"),
+        (inverse(right, join=lambda x1, x2: None), "is the return missing"),
+        (lambda *inputs: coupling()(*inputs)[0], "goes forward once more"),
+    ],
+    "nll": [
+        (lambda z, log_det: (0.5 * (z**2).sum(1) + log_det) / z.shape[1], "log_det has the wrong sign"),
+        (lambda z, log_det: (log_det - 0.5 * (z**2).sum(1)) / z.shape[1], "The whole has the wrong sign"),
+        (lambda z, log_det: 0.5 * (z**2).sum(1) - log_det, "divided by D"),
+        (lambda z, log_det: (0.5 * (z**2).sum(1) - log_det) / len(z), "divides by the batch size"),
+        (lambda z, log_det: (0.5 * (z**2).sum() - log_det) / z.shape[1], "summed over the batch too"),
+        (lambda z, log_det: (0.5 * (z**2).sum(1) - log_det) / 2, "always divides by 2"),
+        (lambda z, log_det: ((z**2).sum(1) - log_det) / z.shape[1], "The half is missing"),
+        (lambda z, log_det: 0.5 * (z**2).mean(1) - log_det, "log_det must be divided by D too"),
+        (lambda z, log_det: 0.5 * (z**2).mean(1), "log_det is missing"),
+        (lambda z, log_det: ((0.5 * (z**2).sum(1) - log_det) / z.shape[1]).mean(), "one number for the batch"),
+        (lambda z, log_det: (0.5 * z.norm(dim=1) - log_det) / z.shape[1], "the length of z"),
+        (lambda z, log_det: 0.5 * z**2 - log_det[:, None], "The shape is still (B, D)"),
+        (lambda z, log_det: (0.5 * (z**2).sum(1) - log_det) / z.shape[1] + 0.5 * LOG_2PI, "This is the full NLL"),
+    ],
+}
