@@ -44,11 +44,16 @@ class Run:
 
     @property
     def variant(self) -> str:
-        """What a table calls it: "DifferNet", "SE, frozen", "CBAM, trained", …"""
-        attention = self.parameters["attention"]
-        if attention is None:
+        """What a table calls it: "DifferNet", "SE, frozen", "CBAM, trained, after-pool5, reduction 2", …"""
+        p = self.parameters
+        if p["attention"] is None:
             return "DifferNet"
-        return f"{attention.upper()}, {'trained' if self.parameters['train_attention'] else 'frozen'}"
+        if p["attention"] == "constant":
+            words = [f"constant gate {p['options'].get('value', 0.5)}"]
+        else:
+            words = [p["attention"].upper(), "trained" if p["train_attention"] else "frozen"]
+            words += [f"{name} {value}" for name, value in sorted(p["options"].items())]
+        return ", ".join(words + [p["placement"]] * (p["placement"] != "figure"))
 
     @cached_property
     def history(self) -> pd.DataFrame:

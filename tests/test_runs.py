@@ -7,7 +7,7 @@ from conftest import full_disk
 
 from adnlib import AdnError, train_run
 from adnlib.evaluation import score
-from adnlib.runs import comparison, published, read_run, read_runs, run_name
+from adnlib.runs import Run, comparison, published, read_run, read_runs, run_name
 
 ARGUMENTS = dict(category="tiny", preset="smoke", weights="random")
 
@@ -52,6 +52,18 @@ def test_published_numbers_stand_beside_ours(runs):
     assert list(table["published (%)"][-2:]) == ["not known"] * 2
     attent = table[(table["dataset"] == "insplad_fault") & (table["method"] == "AttentDifferNet")]
     assert list(attent["published (%)"]) == ["94.34"] and list(attent["ours (%)"]) == ["not run"]
+
+
+@pytest.mark.parametrize("parameters, words", [
+    ({"attention": None}, "DifferNet"),
+    ({"attention": "se"}, "SE, frozen"),
+    ({"attention": "cbam", "train_attention": True, "placement": "after-pool5"}, "CBAM, trained, after-pool5"),
+    ({"attention": "se", "options": {"reduction": 2}}, "SE, frozen, reduction 2"),
+    ({"attention": "constant", "options": {"value": 0.25}}, "constant gate 0.25"),
+])  # fmt: skip
+def test_a_variants_name_tells_it_from_others(tmp_path, parameters, words):
+    given = {"train_attention": False, "placement": "figure", "options": {}}
+    assert Run(tmp_path, {"parameters": {**given, **parameters}}).variant == words
 
 
 def test_filters_and_missing_runs(runs, tmp_path):
