@@ -1,6 +1,7 @@
 """`adn`: the suite from the command line. Every error is one sentence on standard error and a status that is not 0."""
 
 import argparse
+import ast
 import sys
 from pathlib import Path
 
@@ -63,7 +64,13 @@ def _train(options: argparse.Namespace) -> None:
 
     if options.dataset == "elpv" and options.category is None:
         options.category = "mono"
-    arguments = {key: value for key, value in vars(options).items() if key not in ("command", "runs")}
+    arguments = {key: value for key, value in vars(options).items() if key not in ("command", "runs", "option")}
+    for text in options.option:
+        try:
+            name, value = text.split("=")
+            arguments[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError) as error:
+            raise AdnError(f"--option {text} cannot be read: write NAME=VALUE, as in --option reduction=2.") from error
     run = train_run(options.runs, **arguments)
     print(comparison([run]).to_string(index=False, float_format="%.4f"))
     print(f"run      {run.folder}")
@@ -99,7 +106,9 @@ def _parser() -> argparse.ArgumentParser:
     train = command("train", _train, "train and evaluate one model, without a notebook")
     train.add_argument("--dataset", default="elpv", help="a known name, or folder:PATH (default: %(default)s)")
     train.add_argument("--category", help="a folder of the set (default: mono for elpv)")
-    train.add_argument("--attention", help="se or cbam (default: none)")
+    train.add_argument("--attention", help="se, cbam, or the control constant (default: none)")
+    train.add_argument("--option", action="append", default=[], metavar="NAME=VALUE",
+                       help="of the attention: reduction=2, kernel_size=49, residual=True, value=0.25")  # fmt: skip
     train.add_argument(
         "--placement", default="figure", help="figure, before-pool or after-pool5 (default: %(default)s)"
     )

@@ -93,8 +93,8 @@ class DifferNet(nn.Module):
         if not isinstance(preset, Preset):
             check_choice("preset", preset, PRESETS)
             preset = PRESETS[preset]
-        if train_attention and attention is None:
-            raise AdnError("train_attention=True has nothing to train: choose attention too.")
+        if train_attention and attention in (None, "constant"):
+            raise AdnError(f"train_attention=True has nothing to train with attention={attention!r}: choose another.")
         self.preset = preset
         self.weights = weights
         self.features = MultiScaleAlexNet(attention, placement, weights, seed, **options)

@@ -23,12 +23,18 @@ STYLE = {**sns.axes_style("ticks"), "figure.dpi": 100, "axes.spines.top": False,
 
 def show(figure: Figure, alt: str, weights: str = "imagenet") -> None:
     """Displays a figure in a notebook with its alternative text; says on the figure that its weights are random."""
-    if weights != "imagenet":
-        warning = f"AlexNet with {weights} weights, not ImageNet's"
-        figure.text(0.5, 0, warning, ha="center", va="top", color="firebrick", weight="bold")
-        alt = f"{alt} {warning}."
-    display(figure, metadata={"image/png": {"alt": alt}})
+    warning = mark_weights(figure, weights)
+    display(figure, metadata={"image/png": {"alt": f"{alt} {warning}".strip()}})
     plt.close(figure)
+
+
+def mark_weights(figure: Figure, weights: str) -> str:
+    """Writes under a figure that its AlexNet is not ImageNet's, and gives that sentence; "" where it is."""
+    if weights == "imagenet":
+        return ""
+    warning = f"AlexNet with {weights} weights, not ImageNet's."
+    figure.text(0.5, 0, warning, ha="center", va="top", color="firebrick", weight="bold")
+    return warning
 
 
 def image_grid(samples: list[Sample], titles: list[str], heading: str, columns: int = 6) -> Figure:

@@ -20,9 +20,10 @@ def train(folder, runs, *arguments) -> int:
 
 
 def test_train_writes_a_run_and_prints_its_line(tiny_folder, tmp_path, capsys):
-    assert train(tiny_folder, tmp_path, "--attention", "se", "--seed", "3") == 0
+    assert train(tiny_folder, tmp_path, "--attention", "se", "--seed", "3", "--option", "reduction=2") == 0
     printed = capsys.readouterr().out
-    assert "SE, frozen" in printed and "AUROC" in printed and "figure-frozen-smoke-random-weights-seed3" in printed
+    assert "SE, frozen, reduction 2" in printed and "AUROC" in printed
+    assert "figure-frozen-reduction2-smoke-random-weights-seed3" in printed
 
 
 @pytest.mark.parametrize("arguments, message", [
@@ -31,6 +32,8 @@ def test_train_writes_a_run_and_prints_its_line(tiny_folder, tmp_path, capsys):
     (["--preset", "slow"], "preset='slow' is not known"),
     (["--weights", "other"], "weights='other' is not known"),
     (["--device", "tpu"], "device='tpu' is not known"),
+    (["--attention", "se", "--option", "reduction"], "--option reduction cannot be read: write NAME=VALUE"),
+    (["--attention", "se", "--option", "width=2"], "attention='se' does not take the options ['width']"),
     (["--train-attention"], "train_attention=True has nothing to train"),
     (["--dataset", "folder:/nowhere"], "There is no data folder /nowhere"),
     (["--dataset", "elvp"], "dataset='elvp' is not known"),

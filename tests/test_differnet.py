@@ -83,7 +83,8 @@ def test_only_what_should_learn_learns(train_attention):
     ({"attention": "sse"}, "attention='sse' is not known"),
     ({"attention": "se", "placement": "nowhere"}, "placement='nowhere' is not known"),
     ({"preset": "slow"}, "preset='slow' is not known"),
-    ({"train_attention": True}, "train_attention=True has nothing to train"),
+    ({"train_attention": True}, "train_attention=True has nothing to train with attention=None"),
+    ({"train_attention": True, "attention": "constant"}, "nothing to train with attention='constant'"),
     ({"attention": "se", "kernel_size": 3}, "does not take the options"),
 ])  # fmt: skip
 def test_bad_arguments(arguments, message):

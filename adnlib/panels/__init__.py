@@ -13,6 +13,8 @@ import matplotlib.pyplot as plt
 from IPython.display import display
 from matplotlib.figure import Figure
 
+from adnlib.plots import mark_weights
+
 
 def png(figure: Figure) -> bytes:
     """A figure as PNG bytes; the figure is closed."""
@@ -25,11 +27,13 @@ def png(figure: Figure) -> bytes:
 class Panel(ipywidgets.VBox):
     """Controls in a row over the picture that `draw(**values)` returns as a figure.
 
-    An error in `draw` appears in the panel in words and is raised too, so that tests see it.
+    An error in `draw` appears in the panel in words and is raised too, so that tests see it. Where AlexNet has other
+    `weights` than ImageNet's, the picture says so.
     """
 
-    def __init__(self, draw: Callable[..., Figure], **controls: ipywidgets.Widget):
+    def __init__(self, draw: Callable[..., Figure], weights: str = "imagenet", **controls: ipywidgets.Widget):
         self.draw = draw
+        self.weights = weights
         self.controls = controls
         self.message = ipywidgets.HTML()
         self.image = ipywidgets.Image(format="png")
@@ -41,7 +45,9 @@ class Panel(ipywidgets.VBox):
 
     def _redraw(self, change=None) -> None:
         try:
-            self.image.value = png(self.draw(**{name: control.value for name, control in self.controls.items()}))
+            figure = self.draw(**{name: control.value for name, control in self.controls.items()})
+            self.warning = mark_weights(figure, self.weights)
+            self.image.value = png(figure)
             self.message.value = ""
         except Exception as error:
             self.message.value = f"<b>This state cannot be drawn:</b> {type(error).__name__}: {error}"
@@ -51,4 +57,4 @@ class Panel(ipywidgets.VBox):
 def show_panel(panel: Panel, alt: str) -> None:
     """Displays a panel, with its first picture and `alt` for readers without a kernel."""
     bundle = {**panel._repr_mimebundle_(), "image/png": base64.b64encode(panel.image.value).decode()}
-    display(bundle, raw=True, metadata={"image/png": {"alt": alt}})
+    display(bundle, raw=True, metadata={"image/png": {"alt": f"{alt} {panel.warning}".strip()}})
