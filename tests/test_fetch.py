@@ -96,7 +96,14 @@ def test_ctrl_c_during_a_download_leaves_nothing(tmp_path):
         }
         command = [sys.executable, "-m", "adnlib.cli", "fetch"]
         process = subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            # where the tests run in the background the shell has switched Ctrl-C off, for their children too
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
         assert Silent.asked.wait(60), "pip never asked the index"
         os.killpg(process.pid, signal.SIGINT)
