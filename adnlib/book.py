@@ -126,6 +126,7 @@ def write_report(executed: list[Path], summary: str, page: Path) -> Path:
     entries, sections = [], []
     for path in executed:
         notebook = nbformat.read(path, as_version=4)
+        notebook.metadata.pop("widgets", None)
         for cell in notebook.cells:
             for output in cell.get("outputs", []):  # without a kernel a panel is its picture
                 output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
@@ -201,8 +202,8 @@ pre {{ overflow-x: auto; font: 0.85rem/1.45 ui-monospace, monospace; margin: 0; 
 .output_stderr {{ background: #fff4e5; padding: 0.4rem; }}
 table {{ border-collapse: collapse; font-size: 0.9rem; margin: 0.8rem 0; }}
 th, td {{ padding: 0.3rem 0.8rem; border-bottom: 1px solid var(--line); }}
-th {{ text-align: left; }} td {{ text-align: right; }}
-.text_cell td, td:first-child {{ text-align: left; }}
+th, td {{ text-align: right; }}
+.text_cell th, .text_cell td, th:first-child, td:first-child {{ text-align: left; }}
 math[display="block"] {{ margin: 0.8rem 0; }}
 </style><style>{code_style}</style></head>
 <body><nav><strong>AttentDifferNet</strong><ol>{entries}</ol></nav>

@@ -29,7 +29,8 @@ def page(tmp_path):
         new_code_cell("1 < 2", outputs=[*stream, picture]),
     ]
     path = tmp_path / "00_start_here.ipynb"
-    nbformat.write(new_notebook(cells=cells), path)
+    widgets = {"application/vnd.jupyter.widget-state+json": {"state": {}, "version_major": 2, "version_minor": 0}}
+    nbformat.write(new_notebook(cells=cells, metadata={"widgets": widgets}), path)
     return write_report([path], "<p>summary</p>", tmp_path / "report.html").read_text(encoding="utf-8")
 
 

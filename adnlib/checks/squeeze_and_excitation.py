@@ -94,7 +94,7 @@ def check_se_parameters(answer):
     for channels, reduction in ((64, 16), (192, 16), (256, 2)):
         count, expected = answer(channels, reduction), se_parameters(channels, reduction)
         hidden = channels // reduction
-        what = f"for {channels} channels and reduction {reduction}"
+        what = f"For {channels} channels and reduction {reduction}"
         expect(
             count != 2 * channels * hidden,
             f"{what} this counts the weights only: each layer has a bias for each of its outputs too.",
