@@ -14,6 +14,7 @@ import psutil
 import torch
 
 from adnlib.book import RUNS, execute, whole_book
+from adnlib.speed import best_precision
 
 
 def seconds_of_a_product(size: int = 4096, repeats: int = 5) -> float:
@@ -55,9 +56,10 @@ class PeakMemory:
 
 def main() -> None:
     product = seconds_of_a_product()
-    print(
-        f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}; "
+    processor = (
+        f"{platform.machine()} with {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
     )
+    print(f"{processor}, torch {torch.__version__}, features in {best_precision('cpu')};")
     print(f"a 4096 x 4096 float32 product takes {product:.3f} s ({2 * 4096**3 / product / 1e9:.0f} GFLOP/s)\n")
     print("| notebook | seconds | in products | peak memory (MiB) |\n| --- | --- | --- | --- |")
     total = 0.0
