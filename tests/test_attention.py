@@ -16,17 +16,13 @@ def as_1x1(linear):
     return linear.weight[:, :, None, None]
 
 
-def test_se_equals_torchvision():
-    ours, theirs = SqueezeExcitation(64, reduction=16), torchvision.ops.SqueezeExcitation(64, 4)
-    with torch.no_grad():
-        for theirs_conv, linear in ((theirs.fc1, ours.w1), (theirs.fc2, ours.w2)):
-            theirs_conv.weight.copy_(as_1x1(linear))
-            theirs_conv.bias.copy_(linear.bias)
-    torch.testing.assert_close(ours(features()), theirs(features()), rtol=0, atol=1e-6)
-
-
-def test_se_equals_timm():
-    ours, theirs = SqueezeExcitation(64, reduction=16), timm.layers.SEModule(64, rd_channels=4)
+@pytest.mark.parametrize(
+    "theirs",
+    [torchvision.ops.SqueezeExcitation(64, 4), timm.layers.SEModule(64, rd_channels=4)],
+    ids=["torchvision", "timm"],
+)
+def test_se_equals_the_references(theirs):
+    ours = SqueezeExcitation(64, reduction=16)
     with torch.no_grad():
         for theirs_conv, linear in ((theirs.fc1, ours.w1), (theirs.fc2, ours.w2)):
             theirs_conv.weight.copy_(as_1x1(linear))

@@ -1,6 +1,5 @@
 import subprocess
 import sys
-import time
 
 import pytest
 from conftest import full_disk, make_category
@@ -88,8 +87,6 @@ def test_ctrl_c(monkeypatch, capsys):
     assert capsys.readouterr().err == "adn: stopped; nothing half-written was kept.\n"
 
 
-def test_help_is_quick_and_imports_no_torch():
+def test_the_commands_start_without_torch():
     code = "import sys, adnlib.cli; adnlib.cli._parser(); sys.exit('torch' in sys.modules)"
-    start = time.perf_counter()
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
-    assert time.perf_counter() - start < 60  # no measurement, only a bound against a hang

@@ -52,7 +52,10 @@ def test_a_parent_that_is_a_file(tmp_path):
         pass
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="the superuser may write anywhere")
+@pytest.mark.skipif(
+    os.name != "posix" or os.geteuid() == 0,
+    reason="the superuser may write anywhere, and Windows keeps its rights elsewhere",
+)
 def test_a_parent_that_may_not_be_written(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(AdnError, match="Cannot write to"), scratch_folder(tmp_path):
