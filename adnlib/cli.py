@@ -9,17 +9,16 @@ from adnlib.errors import AdnError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one command; 0 when it went well, 2 after bad input, 130 after Ctrl-C."""
+    """Runs one command; 0 when it went well, 1 where a check found problems, 2 after bad input, 130 after Ctrl-C."""
     options = _parser().parse_args(arguments)
     try:
-        options.command(options)
+        return options.command(options) or 0
     except AdnError as error:
         print(f"adn: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("adn: stopped; nothing half-written was kept.", file=sys.stderr)
+        print("adn: stopped; nothing half-written is in place.", file=sys.stderr)
         return 130
-    return 0
 
 
 def _fetch(options: argparse.Namespace) -> None:
@@ -29,6 +28,53 @@ def _fetch(options: argparse.Namespace) -> None:
     print(f"data     {fetch_dataset('elpv')}")
     alexnet_weights()
     print("weights  AlexNet's ImageNet convolutions, sha256 as registered")
+
+
+def _data_list(options: argparse.Namespace) -> None:
+    from adnlib.datasets import present_dataset
+    from adnlib.fetch import registry
+
+    for name, entry in registry().items():
+        if "categories" in entry:
+            how = "yours to bring" if "steps" in entry else "can be fetched"
+            how = "licence to accept" if "accept" in entry else how
+            how = "here" if present_dataset(name) else how
+            print(f"{name:<20} {how:<18} {len(entry['categories']) or '?':>2} categories  {entry['title']}")
+    print(f"{'folder:PATH':<20} {'':<18}                images of your own, see data/README.md")
+
+
+def _data_info(options: argparse.Namespace) -> None:
+    from adnlib.datasets import by_hand, dataset_entry, present_dataset
+
+    entry = dataset_entry(options.name)
+    where = present_dataset(options.name)
+    fetch = by_hand(options.name) if "steps" in entry else f"not yet: adn data fetch {options.name}"
+    print(f"{entry['title']}\n{entry['what']}\n")
+    print(f"here       {where or fetch}")
+    for key in ("page", "licence", "citation"):
+        if key in entry:
+            print(f"{key:<10} {entry[key]}")
+    print("\ncategory                          train  test normal  anomalous   (as published)")
+    for category, (train, normal, anomalous) in entry["categories"].items():
+        print(f"{category:<32} {train:>6} {normal:>12} {anomalous:>10}")
+    if not entry["categories"]:
+        print("not known")
+
+
+def _data_fetch(options: argparse.Namespace) -> None:
+    from adnlib.datasets import fetch_dataset
+
+    print(f"data     {fetch_dataset(options.name, options.source, accept_licence=options.accept_licence)}")
+
+
+def _data_check(options: argparse.Namespace) -> int:
+    from adnlib.data_check import check_data
+
+    reports = check_data(options.name)
+    print("\n".join(map(str, reports)))
+    bad = sum(bool(report.problems) for report in reports)
+    print(f"\n{len(reports)} categories, " + (f"{bad} with problems" if bad else "no problem found"))
+    return int(bad > 0)
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -94,8 +140,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="adn", description="AttentDifferNet, step by step.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, function, text: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=text)
+    def command(name: str, function, text: str, group=commands) -> argparse.ArgumentParser:
+        sub = group.add_parser(name, help=text, description=text)
         sub.set_defaults(command=function)
         return sub
 
@@ -103,6 +149,17 @@ def _parser() -> argparse.ArgumentParser:
     command("run", _run, "execute the main path: start, train three variants, compare")
     command("book", _book, "execute every notebook, in order")
     command("stubs", _stubs, "write exercises' stubs and folded solutions into the lessons, from adnlib.checks")
+    data = commands.add_parser("data", help="data sets: list, info, fetch, check", description="data sets")
+    data_commands = data.add_subparsers(required=True, metavar="COMMAND")
+    command("list", _data_list, "every data set that the suite knows", data_commands)
+    info = command("info", _data_info, "one data set: source, licence, citation, published counts", data_commands)
+    fetch = command("fetch", _data_fetch, "bring a data set here; a good copy is left alone", data_commands)
+    check = command("check", _data_check, "count, read and compare all images; change nothing", data_commands)
+    for sub, text in ((info, "a data set"), (fetch, "a data set"), (check, "a data set, or the path of a folder")):
+        sub.add_argument("name", help=text)
+    help_from = "the archive that you downloaded, or your folder of images (which stays where it is)"
+    fetch.add_argument("--from", dest="source", type=Path, metavar="PATH", help=help_from)
+    fetch.add_argument("--accept-licence", action="store_true", help="accept the licence that `adn data info` names")
     train = command("train", _train, "train and evaluate one model, without a notebook")
     train.add_argument("--dataset", default="elpv", help="a known name, or folder:PATH (default: %(default)s)")
     train.add_argument("--category", help="a folder of the set (default: mono for elpv)")

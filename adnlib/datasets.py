@@ -1,62 +1,27 @@
 """Inspection images: normal ones to train on, normal and anomalous ones to test on.
 
-Every set lies on disk as `CATEGORY/train/good`, `CATEGORY/test/good`, `CATEGORY/test/DEFECT` and, where there are
-pixel masks, `CATEGORY/ground_truth/DEFECT/STEM_mask.png`: MVTec AD's layout, which the field has made its standard.
+A data set is a name of data/registry.toml ("elpv", "wild_parts", "mvtec_ad", …) or "folder:PATH"; adnlib.layouts says
+which folders are understood. A registered set lies in `home()/data/NAME`; the file dataset.json there says that the
+copy is whole, or that it lies in a folder of the user's.
 """
 
 import json
-import re
-import zipfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 
+from adnlib.archives import unpack
+from adnlib.elpv import lay_out_elpv
 from adnlib.errors import AdnError, check_choice
-from adnlib.fetch import fetch_package, home, registry
-from adnlib.files import whole_folder
-
-ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
-NORMAL, ANOMALOUS = 0, 1
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One image on disk: where it lies, its label (0 normal, 1 anomalous) and the name of its defect ("good": none)."""
-
-    path: Path
-    label: int
-    defect: str
-    mask_path: Path | None = None
-
-    def read(self, size: int | None = None) -> Tensor:
-        """The image as uint8 RGB (3, H, W); with `size` in px, resized to a square (3, size, size), bilinear."""
-        try:
-            with Image.open(self.path) as file:
-                picture = ImageOps.exif_transpose(file).convert("RGB")
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            reason = str(error).replace(f"{str(self.path)!r}", "the file")
-            raise AdnError(f"Cannot read the image {self.path} ({reason}): replace or remove it.") from error
-        if size is not None and picture.size != (size, size):
-            picture = picture.resize((size, size), Image.Resampling.BILINEAR)
-        return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
-
-    @property
-    def image(self) -> Tensor:
-        """The image at its own size, uint8 RGB (3, H, W)."""
-        return self.read()
-
-    @property
-    def mask(self) -> Tensor | None:
-        """The defect's pixels as bool (H, W), or None where no mask is known."""
-        if self.mask_path is None:
-            return None
-        with Image.open(self.mask_path) as file:
-            return torch.from_numpy(np.array(file.convert("L")) > 127)
+from adnlib.fetch import fetch_package, fetch_url, home, registry
+from adnlib.files import sha256, whole_folder
+from adnlib.images import ANOMALOUS, NORMAL, Sample, image_size
+from adnlib.layouts import find_categories, pick_category, read_category
 
 
 @dataclass(frozen=True)
@@ -109,104 +74,154 @@ class Dataset:
             **{f"left out ({reason})": count for reason, count in self.left_out.items()},
         }
 
+    @property
+    def image_sizes(self) -> Counter:
+        """How many images have which (H, W) in px, most frequent first; reads every header."""
+        sizes = Counter(
+            image_size(sample.path) for split in (self.train, self.validation, self.test) for sample in split
+        )
+        return Counter(dict(sizes.most_common()))
+
 
 def load_dataset(name: str, category: str | None = None, *, validation: float = 0.15, seed: int = 0) -> Dataset:
-    """One category of a data set, downloaded first where that is needed and possible.
+    """One category of a data set, downloaded or made first where that is needed and possible.
 
     name: a table of data/registry.toml that has categories ("elpv"), or "folder:PATH" for images of your own.
-    category: a folder inside the set; None for "folder:PATH" where PATH itself holds train/ and test/.
-    validation: the share of the normal training images that is set apart, drawn with `seed`.
+    category: a folder inside the set; None where there is only one.
+    validation: the share of the normal training images that is set apart, drawn with `seed`; a set that has normal
+    validation images of its own (CATEGORY/validation/good) is left as it is.
     """
-    if name.startswith("folder:"):
-        root, facts = Path(name.removeprefix("folder:")).expanduser(), {}
-        if not root.is_dir():
-            raise AdnError(f"There is no data folder {root}: check the path behind 'folder:'.")
-    else:
-        known = {key: entry for key, entry in registry().items() if "categories" in entry}
-        check_choice("dataset", name, [*known, "folder:PATH"])
-        entry = known[name]
-        check_choice("category", category, entry["categories"])
-        root = fetch_dataset(name)
-        left_out = json.loads((root / "dataset.json").read_text(encoding="utf-8"))["left_out"][category]
-        facts = {"licence": entry["licence"], "citation": entry["citation"], "left_out": left_out}
-    folder = root / category if category else root
-    normal, test = _read_layout(folder)
-    if not 0 < validation < 1 or not 0 < (held := round(validation * len(normal)) or 1) < len(normal):
-        raise AdnError(f"validation={validation} of {len(normal)} normal images in {folder / 'train' / 'good'} leaves "
+    if not name.startswith("folder:") and (known := dataset_entry(name)["categories"]):
+        category = pick_category(known, category, name)  # before anything is downloaded
+    root, facts = locate_dataset(name)
+    categories = find_categories(root)
+    found = pick_category(categories, category, root)
+    folder = categories[found]
+    category = found if name.startswith("folder:") else category or found
+    left_out = facts.pop("left_out", {}).get(category, {})
+    contents = read_category(folder)
+    if len(contents.train) < 2:
+        raise AdnError(f"The category {folder} is empty: {folder / 'train' / 'good'} needs two normal images or more.")
+    for label, what, where in ((NORMAL, "normal", "test/good"), (ANOMALOUS, "anomalous", "test/NAME_OF_DEFECT")):
+        if not any(sample.label == label for sample in contents.test):
+            raise AdnError(f"There are no {what} test images in {folder}: AUROC needs both kinds, put some in {where}.")
+    train, held_out = contents.train, contents.validation
+    if not held_out:
+        train, held_out = _hold_out(train, validation, seed, folder)
+    splits = (Split(tuple(samples)) for samples in (train, held_out, contents.test))
+    return Dataset(name, category, *splits, left_out=left_out, **facts)
+
+
+def _hold_out(normal: list[Sample], share: float, seed: int, folder: Path) -> tuple[list[Sample], list[Sample]]:
+    """(the rest, `share` of the samples drawn with `seed`), each in the given order."""
+    if not 0 < share < 1 or not 0 < (held := round(share * len(normal)) or 1) < len(normal):
+        raise AdnError(f"validation={share} of {len(normal)} normal images in {folder / 'train' / 'good'} leaves "
                        "nothing to train on or to validate with: add images or choose another share.")  # fmt: skip
     order = np.random.default_rng(seed).permutation(len(normal))
-    return Dataset(
-        name=name,
-        category=category or folder.resolve().name,
-        validation=Split(tuple(normal[i] for i in sorted(order[:held]))),
-        train=Split(tuple(normal[i] for i in sorted(order[held:]))),
-        test=test,
-        **facts,
-    )
+    return [normal[i] for i in sorted(order[held:])], [normal[i] for i in sorted(order[:held])]
 
 
-def _read_layout(folder: Path) -> tuple[Split, Split]:
-    """The normal training images and the test images of one category."""
+def locate_dataset(name: str) -> tuple[Path, dict]:
+    """The folder of a data set, fetched where it is missing, and what its registry says of licence and citation."""
+    if name.startswith("folder:"):
+        return Path(name.removeprefix("folder:")).expanduser(), {}
+    entry = dataset_entry(name)
+    folder = fetch_dataset(name)
+    made = json.loads((home() / "data" / name / "dataset.json").read_text(encoding="utf-8"))
+    return folder, {"licence": entry["licence"], "citation": entry["citation"], "left_out": made.get("left_out", {})}
+
+
+def dataset_entry(name: str) -> dict:
+    """The registry's table of a data set."""
+    known = {key: entry for key, entry in registry().items() if "categories" in entry}
+    check_choice("dataset", name, [*known, "folder:PATH"])
+    return known[name]
+
+
+def present_dataset(name: str) -> Path | None:
+    """The folder of a registered data set that is at hand, or None; AdnError where the user's folder is gone."""
+    marker = home() / "data" / name / "dataset.json"
+    if not marker.exists():
+        return None
+    try:
+        elsewhere = json.loads(marker.read_text(encoding="utf-8")).get("folder")
+    except ValueError as error:
+        raise AdnError(f"{marker} is damaged ({error}): delete the folder {marker.parent} and fetch again.") from error
+    folder = Path(elsewhere) if elsewhere else marker.parent
     if not folder.is_dir():
-        raise AdnError(f"There is no category folder {folder}: check the category's name.")
-    normal = [Sample(path, NORMAL, "good") for path in _images(folder / "train" / "good")]
-    if len(normal) < 2:
-        raise AdnError(f"The category {folder} is empty: {folder / 'train' / 'good'} needs two normal images or more.")
-    test = []
-    for defect in sorted(path for path in folder.glob("test/*") if path.is_dir()):
-        label = NORMAL if defect.name == "good" else ANOMALOUS
-        for path in _images(defect):
-            mask = folder / "ground_truth" / defect.name / f"{path.stem}_mask.png"
-            test.append(Sample(path, label, defect.name, mask if mask.exists() else None))
-    for label, what, where in ((NORMAL, "normal", "test/good"), (ANOMALOUS, "anomalous", "test/NAME_OF_DEFECT")):
-        if not any(sample.label == label for sample in test):
-            raise AdnError(f"There are no {what} test images in {folder}: AUROC needs both kinds, put some in {where}.")
-    return Split(tuple(normal)), Split(tuple(test))
-
-
-def _images(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("*") if path.suffix.lower() in ENDINGS)
-
-
-def fetch_dataset(name: str) -> Path:
-    """The folder of a registered data set, downloaded and laid out where it is missing; a good copy is not touched."""
-    folder = home() / "data" / name
-    if not (folder / "dataset.json").exists():
-        entry = registry()[name]
-        with whole_folder(folder) as new:
-            archive = fetch_package(entry["package"], entry["file"], entry["sha256"], new.parent)
-            {"elpv": _lay_out_elpv}[name](archive, new)
+        raise AdnError(
+            f"The folder {folder} of the data set {name} is gone: bring it back, or delete {marker.parent} and name "
+            "another with `adn data fetch`."
+        )
     return folder
 
 
-def _lay_out_elpv(archive: Path, folder: Path) -> None:
-    """elpv-dataset's wheel as an inspection data set, for each kind of cell (mono, poly).
+def fetch_dataset(name: str, source: Path | None = None, *, accept_licence: bool = False) -> Path:
+    """The folder of a registered data set, fetched where it is missing; a good copy is never touched.
 
-    Normal is a defect probability of 0, anomalous 1; the uncertain ones (1/3, 2/3) are left out and counted. The set
-    has no split of its own: 70 % of the normal cells, drawn with seed 0, are for training. It does not say which
-    module a cell was cut from, so that cells of one module may stand on both sides.
+    source: an archive that the user downloaded, which is unpacked, or a folder of theirs, which stays where it is.
+    accept_licence: the user accepts what the registry's `accept` says; without it such a set is not downloaded.
+    AdnError says which steps only a person can take; nothing half-written is left.
     """
-    with zipfile.ZipFile(archive) as wheel:
-        rows = [line.split() for line in wheel.read("elpv_dataset/data/labels.csv").decode().splitlines()]
-        left_out = {}
-        for category in ("mono", "poly"):
-            cells = sorted((image, float(probability)) for image, probability, kind in rows if kind == category)
-            normal = [image for image, probability in cells if probability == 0]
-            order = np.random.default_rng(0).permutation(len(normal))
-            cut = round(0.7 * len(normal))
-            parts = {
-                "train/good": [normal[i] for i in order[:cut]],
-                "test/good": [normal[i] for i in order[cut:]],
-                "test/defective": [image for image, probability in cells if probability == 1],
-            }
-            for part, images in parts.items():
-                (folder / category / part).mkdir(parents=True)
-                for image in images:
-                    if not re.fullmatch(r"images/cell\d{4}\.png", image):
-                        raise AdnError(
-                            f"{archive.name} names an unexpected image {image!r}: it is not the known release."
-                        )
-                    target = folder / category / part / Path(image).name
-                    target.write_bytes(wheel.read(f"elpv_dataset/data/{image}"))
-            left_out[category] = {"uncertain label": len(cells) - sum(map(len, parts.values()))}
-    (folder / "dataset.json").write_text(json.dumps({"left_out": left_out}), encoding="utf-8")
+    entry = dataset_entry(name)
+    if folder := present_dataset(name):
+        return folder
+    automatic = entry.get("made") or "package" in entry or "url" in entry and (accept_licence or "accept" not in entry)
+    if source is None and not automatic:
+        raise AdnError(by_hand(name))
+    facts = {}
+    with whole_folder(home() / "data" / name) as new:
+        if source is not None and (source := source.expanduser()).is_dir():
+            facts["folder"] = str(source.resolve())
+        elif source is not None:
+            _unpack_known(source, entry, new)
+        elif entry.get("made"):
+            from adnlib.wild_parts import make_wild_parts  # scikit-image: slow to import, seldom needed
+
+            make_wild_parts(new)
+        elif "package" in entry:
+            facts["left_out"] = lay_out_elpv(
+                fetch_package(entry["package"], entry["file"], entry["sha256"], new.parent), new
+            )
+        else:
+            archive = home() / "downloads" / entry["file"]
+            archive.parent.mkdir(parents=True, exist_ok=True)
+            _unpack_known(fetch_url(entry["url"], archive, entry.get("sha256", "")), entry, new)
+            archive.unlink()
+        _check_categories(name, find_categories(source if "folder" in facts else new), entry)
+        (new / "dataset.json").write_text(json.dumps(facts), encoding="utf-8")
+    return present_dataset(name)
+
+
+def by_hand(name: str) -> str:
+    """What a person must do to have the data set `name`."""
+    entry = dataset_entry(name)
+    steps = [*entry["steps"], f"Then: adn data fetch {name} --from THE_FILE_OR_ITS_FOLDER"]
+    if "accept" in entry:
+        steps.append(f"Or, if you accept {entry['accept']}: adn data fetch {name} --accept-licence")
+    return f"{name} cannot be had without you. " + " ".join(f"({n}) {step}" for n, step in enumerate(steps, 1)) + "."
+
+
+def _unpack_known(archive: Path, entry: dict, new: Path) -> None:
+    """Unpacks an archive after its sha256, where that is known, is found right."""
+    if not archive.exists():
+        raise AdnError(f"There is no file or folder {archive}: check the path.")
+    if "sha256" in entry and sha256(archive) != entry["sha256"]:
+        raise AdnError(
+            f"{archive} is not the published {entry['file']} (its sha256 is another): download it again, or unpack it "
+            "yourself and name its folder if you trust it."
+        )
+    unpack(archive, new)
+
+
+def _check_categories(name: str, found: dict[str, Path], entry: dict) -> None:
+    """At least one category must be the data set's; what is missing is `adn data check`'s to say."""
+    if entry["categories"] and not any(_is_in(category, found) for category in entry["categories"]):
+        raise AdnError(f"This holds {', '.join(found)} and no category of {name}: it is another data set.")
+
+
+def _is_in(category: str, found: dict[str, Path]) -> bool:
+    try:
+        return bool(pick_category(found, category, ""))
+    except AdnError:
+        return False

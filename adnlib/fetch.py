@@ -1,11 +1,14 @@
 """Downloads, each known by its sha256 in data/registry.toml and kept under one folder, `home()`."""
 
 import errno
+import http.client
 import os
-import shutil
+import re
 import subprocess
 import sys
+import time
 import tomllib
+import urllib.error
 import urllib.request
 from functools import cache
 from pathlib import Path
@@ -16,7 +19,14 @@ from tqdm import tqdm
 from adnlib.errors import AdnError, is_disk_full
 from adnlib.files import ROOT, sha256
 
+REGISTRY = ROOT / "data" / "registry.toml"
 TIMEOUT_S = 20  # without an answer for this long, a download is given up
+PAUSE_S = 1  # before a second attempt; doubled before each further one
+BLOCK = 2**18  # bytes read at once
+KEYS = dict.fromkeys(
+    ["title", "what", "licence", "citation", "page", "package", "file", "sha256", "url", "url_sha256", "accept",
+     "tensors_sha256", "member", "member_sha256"], str,
+) | {"bytes": int, "steps": list, "made": bool, "categories": dict}  # fmt: skip
 
 
 def home() -> Path:
@@ -26,9 +36,47 @@ def home() -> Path:
 
 
 @cache
-def registry() -> dict[str, dict]:
-    """data/registry.toml: what can be fetched, with source, sha256, size, licence and citation."""
-    return tomllib.loads((ROOT / "data" / "registry.toml").read_text(encoding="utf-8"))
+def registry(path: Path = REGISTRY) -> dict[str, dict]:
+    """data/registry.toml: what can be fetched, with source, sha256, size, licence and citation; the file explains its
+    keys. AdnError names the table and the key that are wrong."""
+    try:
+        entries = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise AdnError(f"Cannot read {path} ({error}): restore it from the project.") from error
+    for name, entry in entries.items():
+        if wrong := _wrong_in(name, entry):
+            raise AdnError(f"{path}, table [{name}]: {wrong}.")
+    return entries
+
+
+def _wrong_in(name: str, entry: object) -> str | None:
+    """What is wrong with one table of the registry, in words; None where nothing is."""
+    if not isinstance(entry, dict):
+        return "it is a value and not a table; begin it with [name]"
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        return "a name is made of small letters, digits and _"
+    for key in ("title", "what", "licence", "citation"):
+        if not isinstance(entry.get(key), str) or not entry[key]:
+            return f"{key} is missing; write a text"
+    for key, value in entry.items():
+        if key not in KEYS:
+            return f"{key} is not known; choose from {', '.join(sorted(KEYS))}"
+        if not isinstance(value, KEYS[key]):
+            return f"{key} = {value!r} has the wrong type; write a {KEYS[key].__name__}"
+        if key.endswith("sha256") and not re.fullmatch(r"[0-9a-f]{64}|[0-9a-f]{8}", value):
+            return f"{key} = {value!r} is not a sha256; write its 64 digits"
+    if "package" in entry and not ("==" in entry["package"] and {"file", "sha256"} <= set(entry)):
+        return "a package needs its version (name==version), file and sha256"
+    if "url" in entry and not re.match(r"https?://", entry["url"]):
+        return f"url = {entry['url']!r} is no web address; begin it with https://"
+    if "/" in entry.get("file", "") or entry.get("file") == "..":
+        return f"file = {entry['file']!r} is a path; write a name alone"
+    if not {"package", "url", "steps", "made"} & set(entry):
+        return "it says neither package, url, steps nor made; name a source"
+    for category, counts in entry.get("categories", {}).items():
+        if not (isinstance(counts, list) and len(counts) == 3 and all(isinstance(n, int) and n >= 0 for n in counts)):
+            return f"the counts of {category} are {counts!r}; write [train, test normal, test anomalous]"
+    return None
 
 
 def fetch_package(package: str, file: str, sha256_wanted: str, folder: Path) -> Path:
@@ -58,17 +106,64 @@ def fetch_package(package: str, file: str, sha256_wanted: str, folder: Path) -> 
     return folder / file
 
 
-def fetch_url(url: str, path: Path, sha256_prefix: str) -> Path:
-    """Downloads `url` to `path`, with a progress bar; raises AdnError unless the sha256 begins with `sha256_prefix`."""
-    try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer, open(path, "wb") as file:
-            size = int(answer.headers.get("Content-Length") or 0) or None
-            with tqdm.wrapattr(file, "write", total=size, desc=path.name, leave=False) as out:
-                shutil.copyfileobj(answer, out)
-    except (OSError, ValueError) as error:
-        if isinstance(error, OSError) and is_disk_full(error):
-            raise
-        raise AdnError(f"Cannot download {url} ({error}): check the network.") from error
-    if not sha256(path).startswith(sha256_prefix):
-        raise AdnError(f"{url} has the wrong sha256: the file changed or was cut short; run it again.")
+def fetch_url(url: str, path: Path, sha256_prefix: str = "", *, attempts: int = 4) -> Path:
+    """Downloads `url` to `path`, with a progress bar, going on where an earlier attempt stopped.
+
+    What has arrived lies in `path`.part until it is whole; its neighbour `path`.part.etag holds the server's name of
+    that version, so that parts of two versions are never joined. A stalled or cut connection and a server's error
+    (5xx) are tried again, `attempts` times in all; then AdnError, and the part stays for the next call. AdnError also
+    where nobody answers, where the address is gone, and unless the sha256 begins with `sha256_prefix`.
+    """
+    part, tag = path.with_name(path.name + ".part"), path.with_name(path.name + ".part.etag")
+    for attempt in range(attempts):
+        if attempt:
+            time.sleep(PAUSE_S * 2**attempt)
+        try:
+            _download(url, part, tag)
+            break
+        except urllib.error.HTTPError as error:
+            problem = f"the server answers {error.code} {str(error.reason).splitlines()[0]}"
+            if error.code == 416:  # our part is no beginning of what the server has
+                part.unlink()
+            elif error.code < 500:
+                raise AdnError(f"Cannot download {url} ({problem}): the address may have moved.") from error
+        except (TimeoutError, ConnectionError, http.client.HTTPException) as error:
+            problem = str(error) or type(error).__name__
+        except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and is_disk_full(error):
+                raise
+            raise AdnError(f"Cannot download {url} ({error}): check the network.") from error
+    else:
+        raise AdnError(f"Cannot download {url} ({problem}): check the network and run it again; it will go on.")
+    tag.unlink(missing_ok=True)
+    if not sha256(part).startswith(sha256_prefix):
+        part.unlink()
+        raise AdnError(f"{url} has the wrong sha256: it is not the file that data/registry.toml names.")
+    part.replace(path)
     return path
+
+
+def _download(url: str, part: Path, tag: Path) -> None:
+    """One attempt: appends to `part` if the server still has the same version, else starts it anew."""
+    have = part.stat().st_size if part.exists() and tag.exists() else 0
+    request = urllib.request.Request(url)
+    if have:
+        request.add_header("Range", f"bytes={have}-")
+        request.add_header("If-Range", tag.read_text(encoding="utf-8"))
+    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
+        length = answer.headers.get("Content-Length")
+        goes_on = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+        have = have if goes_on else 0
+        total = have + int(length) if length else None
+        tag.unlink(missing_ok=True)
+        if etag := answer.headers.get("ETag"):
+            tag.write_text(etag, encoding="utf-8")
+        with (
+            open(part, "ab" if goes_on else "wb") as file,
+            tqdm(total=total, initial=have, desc=part.stem, unit="B", unit_scale=True, leave=False) as bar,
+        ):
+            while block := answer.read(BLOCK):
+                file.write(block)
+                bar.update(len(block))
+    if total is not None and part.stat().st_size < total:
+        raise ConnectionError(f"only {part.stat().st_size} of {total} bytes came")

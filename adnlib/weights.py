@@ -76,7 +76,7 @@ def _from_torchvision(kept: Path) -> StateDict:
         if path.exists():
             return _read_torchvision(path)
     with scratch_folder(kept.parent) as scratch:
-        return _read_torchvision(fetch_url(entry["url"], scratch / name, entry["url_sha256"]))
+        return _read_torchvision(fetch_url(entry["url"], scratch / name, entry["url_sha256"], attempts=1))
 
 
 def _read_torchvision(path: Path) -> StateDict:

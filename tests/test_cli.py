@@ -36,7 +36,7 @@ def test_train_writes_a_run_and_prints_its_line(tiny_folder, tmp_path, capsys):
     (["--train-attention"], "train_attention=True has nothing to train"),
     (["--dataset", "folder:/nowhere"], "There is no data folder /nowhere"),
     (["--dataset", "elvp"], "dataset='elvp' is not known"),
-    (["--category", "huge"], "There is no category folder"),
+    (["--category", "huge"], "category='huge' is not in "),
 ])  # fmt: skip
 def test_bad_arguments_end_in_one_line_and_leave_nothing(tiny_folder, tmp_path, capsys, arguments, message):
     assert train(tiny_folder, tmp_path / "runs", *arguments) == 2
@@ -84,7 +84,7 @@ def test_ctrl_c(monkeypatch, capsys):
 
     monkeypatch.setattr("adnlib.datasets.fetch_dataset", stop)
     assert main(["fetch"]) == 130
-    assert capsys.readouterr().err == "adn: stopped; nothing half-written was kept.\n"
+    assert capsys.readouterr().err == "adn: stopped; nothing half-written is in place.\n"
 
 
 def test_the_commands_start_without_torch():

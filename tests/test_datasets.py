@@ -1,13 +1,21 @@
+import re
+import shutil
+import threading
 import zipfile
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import make_category, save_image
+from conftest import full_disk, make_category, save_image
 from PIL import Image
 
 import adnlib
 from adnlib import AdnError, load_dataset
+from adnlib.cli import main
+from adnlib.datasets import fetch_dataset
 from adnlib.fetch import registry
 from adnlib.files import sha256
 
@@ -54,17 +62,6 @@ def test_resizing_is_torchvisions(tmp_path):
     assert torch.equal(sample.read(32), pil_to_tensor(resize(Image.fromarray(pixels), [32, 32])))
 
 
-def test_grey_and_rotated_images_become_upright_rgb(tmp_path):
-    pixels = np.zeros((20, 30), np.uint8)
-    pixels[:, 15:] = 200
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turn a quarter clockwise to see it upright
-    Image.fromarray(pixels).save(tmp_path / "a.jpg", exif=exif)
-    image = adnlib.datasets.Sample(tmp_path / "a.jpg", 0, "good").image
-    assert image.shape == (3, 30, 20)
-    assert image[:, :10].float().mean() < 20 and image[:, 20:].float().mean() > 180
-
-
 def broken(folder, what):
     if what == "no test normal":
         for path in (folder / "test" / "good").iterdir():
@@ -103,9 +100,9 @@ def test_unreadable_images_are_named(tmp_path, what):
 
 @pytest.mark.parametrize("name, category, message", [
     ("folder:/nowhere/at/all", "tiny", "There is no data folder /nowhere/at/all"),
-    ("elvp", "mono", "dataset='elvp' is not known: choose one of 'elpv', 'folder:PATH'"),
-    ("elpv", "amorphous", "category='amorphous' is not known: choose one of 'mono', 'poly'"),
-    ("elpv", None, "category=None is not known"),
+    ("elvp", "mono", "dataset='elvp' is not known: choose one of 'elpv', .*'folder:PATH'"),
+    ("elpv", "amorphous", "category='amorphous' is not in elpv: choose one of 'mono', 'poly'"),
+    ("elpv", None, "category=None is not in elpv: choose"),
 ])  # fmt: skip
 def test_unknown_names(name, category, message):
     with pytest.raises(AdnError, match=message):
@@ -113,7 +110,7 @@ def test_unknown_names(name, category, message):
 
 
 def test_unknown_category_and_impossible_shares(tiny_folder):
-    with pytest.raises(AdnError, match="There is no category folder .*small"):
+    with pytest.raises(AdnError, match="category='small' is not in .*: choose one of 'tiny'"):
         load_dataset(f"folder:{tiny_folder}", "small")
     for share in (0, 1, -0.1, 0.99):
         with pytest.raises(AdnError, match=f"validation={share} of 12 normal images"):
@@ -173,3 +170,168 @@ def test_no_network_and_no_copy(empty_home):
     with pytest.raises(AdnError, match="Cannot download elpv-dataset==1.0.0.post1 from the Python package index"):
         load_dataset("elpv", "mono")
     assert list(empty_home.rglob("*")) == [empty_home / "data"]
+
+
+def test_image_sizes(tiny):
+    assert tiny.image_sizes == {(64, 64): 20}
+
+
+@pytest.fixture
+def wafers(tmp_path):
+    """A user's folder of wafers and an archive of it."""
+    make_category(tmp_path / "mine" / "chips", train=4, test=2)
+    return tmp_path / "mine", Path(shutil.make_archive(tmp_path / "wafers", "zip", tmp_path / "mine"))
+
+
+def test_a_folder_of_the_user_stays_where_it_is(wafers, empty_home):
+    folder, _ = wafers
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    assert fetch_dataset("semiconductor_wafer", folder) == folder
+    assert load_dataset("semiconductor_wafer", "chips").train[0].path.is_relative_to(folder)
+    assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def test_a_good_copy_is_never_touched_whatever_is_offered(wafers, empty_home, tmp_path):
+    folder, archive = wafers
+    assert fetch_dataset("semiconductor_wafer", archive) == empty_home / "data" / "semiconductor_wafer"
+    before = {path: path.stat().st_mtime_ns for path in empty_home.rglob("*")}
+    fetch_dataset("semiconductor_wafer", folder)
+    fetch_dataset("semiconductor_wafer", tmp_path / "nowhere")
+    assert before == {path: path.stat().st_mtime_ns for path in empty_home.rglob("*")}
+
+
+def no_such_path(tmp_path, monkeypatch):
+    return "semiconductor_wafer", tmp_path / "nowhere.zip"
+
+
+def damaged_archive(tmp_path, monkeypatch):
+    make_category(tmp_path / "mine" / "chips")
+    path = Path(shutil.make_archive(tmp_path / "wafers", "zip", tmp_path / "mine"))
+    path.write_bytes(path.read_bytes()[:-3000])
+    return "semiconductor_wafer", path
+
+
+def no_images_inside(tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "readme.txt").write_text("hello")
+    return "semiconductor_wafer", Path(shutil.make_archive(tmp_path / "wafers", "zip", tmp_path / "mine"))
+
+
+def folder_without_images(tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    return "semiconductor_wafer", tmp_path / "mine"
+
+
+def another_archive(tmp_path, monkeypatch):
+    (tmp_path / "mvtec_anomaly_detection.tar.xz").write_text("something else")
+    return "mvtec_ad", tmp_path / "mvtec_anomaly_detection.tar.xz"
+
+
+def another_set(tmp_path, monkeypatch):
+    make_category(tmp_path / "mine" / "chips")
+    return "insplad_fault", tmp_path / "mine"
+
+
+def licence_not_accepted(tmp_path, monkeypatch):
+    return "mvtec_ad", None
+
+
+def only_by_hand(tmp_path, monkeypatch):
+    return "insplad_fault", None
+
+
+def nobody_has_it(tmp_path, monkeypatch):
+    return "semiconductor_wafer", None
+
+
+def dead_address(tmp_path, monkeypatch):
+    monkeypatch.setitem(registry()["mtd"], "url", "http://127.0.0.1:9/mtd.zip")
+    return "mtd", None
+
+
+def unknown_name(tmp_path, monkeypatch):
+    return "mvtec", None
+
+
+@pytest.mark.parametrize("offer, message", [
+    (no_such_path, "There is no file or folder .*nowhere.zip: check the path"),
+    (damaged_archive, "Cannot unpack .*wafers.zip"),
+    (no_images_inside, "There is no category in"),
+    (folder_without_images, "There is no category in .*mine"),
+    (another_archive, "is not the published mvtec_anomaly_detection.tar.xz .its sha256 is another"),
+    (another_set, "This holds chips and no category of insplad_fault: it is another data set"),
+    (licence_not_accepted, "accept the licence.*adn data fetch mvtec_ad --from .*--accept-licence"),
+    (only_by_hand, "shared drive.*unsupervised_anomaly_detection.zip.*adn data fetch insplad_fault --from"),
+    (nobody_has_it, "No public copy is known: ask the authors"),
+    (dead_address, "Cannot download http://127.0.0.1:9/mtd.zip"),
+    (unknown_name, "dataset='mvtec' is not known: choose one of 'elpv'"),
+])  # fmt: skip
+def test_what_cannot_be_fetched_ends_in_one_line_and_leaves_nothing(
+    tmp_path, empty_home, capsys, monkeypatch, offer, message
+):
+    name, source = offer(tmp_path, monkeypatch)
+    assert main(["data", "fetch", name, *(["--from", str(source)] if source else [])]) == 2
+    lines = capsys.readouterr().err.split("\r")[-1].strip().splitlines()
+    assert len(lines) == 1 and re.search(message, lines[0])
+    assert [path for path in empty_home.rglob("*") if path.is_file()] == []
+    assert source is None or not source.exists() or any(source.parent.iterdir())
+
+
+def test_a_full_disk_while_unpacking(wafers, empty_home, capsys):
+    with full_disk(1000):
+        assert main(["data", "fetch", "semiconductor_wafer", "--from", str(wafers[1])]) == 2
+    assert "The disk is full while writing to" in capsys.readouterr().err
+    assert [path for path in empty_home.rglob("*") if path.is_file()] == []
+
+
+def test_ctrl_c_while_unpacking(wafers, empty_home, monkeypatch, capsys):
+    def stop(archive, folder):
+        (folder / "half").write_text("half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("adnlib.datasets.unpack", stop)
+    assert main(["data", "fetch", "semiconductor_wafer", "--from", str(wafers[1])]) == 130
+    assert [path for path in empty_home.rglob("*") if path.is_file()] == []
+
+
+def test_a_users_folder_that_is_gone(wafers, empty_home):
+    fetch_dataset("semiconductor_wafer", wafers[0])
+    shutil.rmtree(wafers[0])
+    with pytest.raises(AdnError, match="The folder .*mine of the data set semiconductor_wafer is gone: bring it back"):
+        load_dataset("semiconductor_wafer", "chips")
+
+
+def test_a_damaged_marker(wafers, empty_home):
+    fetch_dataset("semiconductor_wafer", wafers[1])
+    (empty_home / "data" / "semiconductor_wafer" / "dataset.json").write_text("{")
+    with pytest.raises(AdnError, match="dataset.json is damaged .*: delete the folder .* and fetch again"):
+        load_dataset("semiconductor_wafer", "chips")
+
+
+def test_an_address_of_the_registry_is_downloaded_unpacked_and_tidied(tmp_path, empty_home, monkeypatch):
+    for name in ("Free", "Crack"):
+        save_image(tmp_path / "top" / f"MT_{name}" / "Imgs" / "exp1_num_10181.jpg", np.zeros((8, 8), np.uint8))
+        save_image(tmp_path / "top" / f"MT_{name}" / "Imgs" / "exp1_num_10334.jpg", np.zeros((8, 8), np.uint8))
+        save_image(tmp_path / "top" / f"MT_{name}" / "Imgs" / "exp1_num_1.jpg", np.zeros((8, 8), np.uint8))
+    shutil.make_archive(tmp_path / "served" / "mtd", "zip", tmp_path, "top")
+    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path / "served")
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setitem(registry()["mtd"], "url", f"http://127.0.0.1:{server.server_port}/mtd.zip")
+        dataset = load_dataset("mtd", validation=0.5)
+        server.shutdown()
+    assert dataset.counts == {"train normal": 1, "validation normal": 1, "test normal": 1, "test anomalous": 3}
+    assert list((empty_home / "downloads").iterdir()) == []
+
+
+def test_list_and_info(wafers, empty_home, capsys):
+    assert main(["data", "list"]) == 0
+    assert re.search(r"insplad_fault +yours to bring +5 categories", capsys.readouterr().out)
+    fetch_dataset("semiconductor_wafer", wafers[0])
+    assert main(["data", "info", "semiconductor_wafer"]) == 0
+    assert f"here       {wafers[0]}" in capsys.readouterr().out
+    for name, entry in registry().items():
+        if "categories" in entry:
+            assert main(["data", "info", name]) == 0
+            printed = capsys.readouterr().out
+            assert entry["licence"] in printed and entry["citation"] in printed

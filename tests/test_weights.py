@@ -21,7 +21,7 @@ def tensors():
 
 @pytest.fixture
 def no_network(monkeypatch):
-    def refuse(url, *arguments):
+    def refuse(url, *arguments, **options):
         raise AdnError(f"Cannot download {url} (no network).")
 
     monkeypatch.setattr(weights, "fetch_url", refuse)

@@ -1,0 +1,117 @@
+"""Image files as they come, decoded to what the models see: upright uint8 RGB; and masks: bool.
+
+16-bit grey is divided by 257, so that 65535 becomes 255: one rule for all images, since a stretch of each by its own
+extremes would make them incomparable. Transparent pixels are laid on white, as a page shows them. Of a file with
+several pages the first counts. Floating-point pixels have no known range and are refused.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from adnlib.errors import AdnError
+
+ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
+NORMAL, ANOMALOUS = 0, 1
+ORIENTATION = 0x0112  # EXIF's tag; values from 5 on lie on their side
+
+
+def list_images(folder: Path) -> list[Path]:
+    """The image files directly in `folder`, by name; hidden ones (macOS leaves "._000.png" behind) are not images."""
+    return sorted(path for path in folder.glob("*") if path.suffix.lower() in ENDINGS and path.name[0] != ".")
+
+
+def read_picture(path: Path) -> Image.Image:
+    """The image file as an upright RGB picture; AdnError names a file that cannot be read."""
+    with _open(path) as file:
+        picture = ImageOps.exif_transpose(file)
+        if picture.mode.startswith("I"):
+            picture = _to_8_bit(picture)
+        if picture.mode == "F":
+            raise ValueError("floating-point pixels, whose range is not known: save it with 8 or 16 bits")
+        if picture.has_transparency_data:
+            picture = picture.convert("RGBA")
+            picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+        return picture.convert("RGB")
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """A mask file as bool (H, W): above half of 255, or, where no pixel is, above 0 (masks of 0 and 1)."""
+    with _open(path) as file:
+        pixels = np.asarray(ImageOps.exif_transpose(file).convert("L"))
+    return pixels > (127 if pixels.max() > 127 else 0)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """(H, W) of the upright image in px, from the file's header alone."""
+    with _open(path) as file:
+        return file.size if file.getexif().get(ORIENTATION, 1) >= 5 else file.size[::-1]
+
+
+class _open:
+    """Image.open as a context in which everything that a broken file can raise becomes one AdnError with its name."""
+
+    def __init__(self, path: Path):
+        self.path, self.file = path, None
+
+    def __enter__(self) -> Image.Image:
+        try:
+            self.file = Image.open(self.path)
+        except Exception as error:  # decoders raise whatever they like
+            self._refuse(error)
+        return self.file
+
+    def __exit__(self, kind, error, trace) -> None:
+        self.file.close()
+        if isinstance(error, Exception):
+            self._refuse(error)
+
+    def _refuse(self, error: Exception):
+        reason = str(error).replace(f"{str(self.path)!r}", "the file") or type(error).__name__
+        raise AdnError(f"Cannot read the image {self.path} ({reason}): replace or remove it.") from error
+
+
+def _to_8_bit(picture: Image.Image) -> Image.Image:
+    values = np.asarray(picture).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise ValueError("whole numbers beyond 16 bits: save it with 8 or 16 bits")
+    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image on disk: where it lies, its label (0 normal, 1 anomalous) and the name of its defect ("good": none)."""
+
+    path: Path
+    label: int
+    defect: str
+    mask_path: Path | None = None
+
+    def read(self, size: int | None = None) -> Tensor:
+        """The image as uint8 RGB (3, H, W); with `size` in px, resized to a square (3, size, size), bilinear."""
+        picture = read_picture(self.path)
+        if size is not None and picture.size != (size, size):
+            picture = picture.resize((size, size), Image.Resampling.BILINEAR)
+        return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+
+    @property
+    def image(self) -> Tensor:
+        """The image at its own size, uint8 RGB (3, H, W)."""
+        return self.read()
+
+    @property
+    def mask(self) -> Tensor | None:
+        """The defect's pixels as bool (H, W), or None where no mask is known."""
+        if self.mask_path is None:
+            return None
+        mask, size = read_mask(self.mask_path), image_size(self.path)
+        if mask.shape != size:
+            raise AdnError(
+                f"The mask {self.mask_path} has {mask.shape[0]} x {mask.shape[1]} px, its image {size[0]} x {size[1]}: "
+                "replace or remove the mask."
+            )
+        return torch.from_numpy(mask)
