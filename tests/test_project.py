@@ -15,7 +15,7 @@ from adnlib.files import ROOT
 ROAD = [
     "errors", "files", "fetch", "speed", "seeds", "weights", "archives", "elpv", "wild_parts", "images", "layouts",
     "datasets", "data_check", "views", "attention", "features", "flow",
-    "differnet", "training", "evaluation", "runs", "plots", "panels", "checks", "book", "cli",
+    "differnet", "compat", "training", "evaluation", "runs", "plots", "panels", "checks", "book", "cli",
 ]  # fmt: skip
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
