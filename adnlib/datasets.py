@@ -121,6 +121,11 @@ def _hold_out(normal: list[Sample], share: float, seed: int, folder: Path) -> tu
     return [normal[i] for i in sorted(order[held:])], [normal[i] for i in sorted(order[:held])]
 
 
+def category_names(name: str) -> list[str]:
+    """The categories of a data set, fetched where it is missing."""
+    return list(find_categories(locate_dataset(name)[0]))
+
+
 def locate_dataset(name: str) -> tuple[Path, dict]:
     """The folder of a data set, fetched where it is missing, and what its registry says of licence and citation."""
     if name.startswith("folder:"):

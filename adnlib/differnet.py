@@ -25,41 +25,52 @@ class Preset:
     rescale: bool = False  # shift and scale all features by one mean and one standard deviation before the flow
     turns: str = "random"  # "random" angles, or exact "quarter" turns and their mirror images
     train_views: int = 4  # per image and epoch
+    view_pool: int = 64  # distinct training views, drawn from anew for each image and epoch; 0: fresh ones each epoch
     test_views: int = 64
-    fresh_views: bool = True  # new training views each epoch; else features are computed once
     epochs: int = 192  # at most; validation chooses among them
     batch_images: int = 24  # each with all its views
     lr: float = 2e-4
     lr_decay: bool = False  # along half a cosine to zero
     precision: str = "auto"  # of the features in `fit` and `evaluate`: "float32", "bfloat16", or the faster one here
+    flow_precision: str = "auto"  # of the sub-networks in the flow there; z and log_det stay float32
 
     def __post_init__(self):
         check_choice("turns", self.turns, ["random", "quarter"])
         check_choice("precision", self.precision, PRECISIONS)
+        check_choice("flow_precision", self.flow_precision, PRECISIONS)
+        if 0 < self.view_pool < self.train_views:
+            raise AdnError(f"view_pool={self.view_pool} is less than train_views={self.train_views}: choose as many or "
+                           "more, or 0 for fresh views.")  # fmt: skip
         if self.image_size < MIN_SIZE:
             raise AdnError(f"image_size={self.image_size} px is too small for three scales: choose {MIN_SIZE} or more.")
 
     def views(self, part: str, epoch: int = 0) -> tuple[View, ...]:
         """The views of "train" (in an epoch) or of "test" (always the same, used for validation too)."""
-        count = self.train_views if part == "train" else self.test_views
+        count = (self.view_pool or self.train_views) if part == "train" else self.test_views
         if self.turns == "quarter":
             return quarter_turns(count)
-        return random_turns(count, seed=1 + epoch * self.fresh_views if part == "train" else 0)
+        return random_turns(count, seed=0 if part == "test" else 1 + (epoch if self.fresh_views else 0))
+
+    @property
+    def fresh_views(self) -> bool:
+        """Whether each epoch has training views of its own."""
+        return self.view_pool == 0
 
 
 PRESETS = {
-    # DifferNet's published configuration. Views of an epoch are shared by all images, see adnlib.views.
+    # DifferNet's published configuration, but for the angles: 64 shared by all images, of which each image is shown
+    # four in an epoch, where the published code draws new ones each time (view_pool=0 draws four new ones each epoch).
     "paper": Preset("paper"),
     # A minute on two cores. Learning rate and decay were chosen by the likelihood of normal validation images, the
     # sizes by time; neither by a test AUROC.
     "fast": Preset(
-        "fast", image_size=256, hidden=256, layers=1, rescale=True, turns="quarter", train_views=4, test_views=4,
-        fresh_views=False, epochs=24, lr=1e-3, lr_decay=True,
+        "fast", image_size=256, hidden=256, layers=1, rescale=True, turns="quarter", train_views=4, view_pool=4,
+        test_views=4, epochs=24, lr=1e-3, lr_decay=True, flow_precision="float32",
     ),
     # Seconds, to see that everything fits together. Its numbers mean nothing.
     "smoke": Preset(
         "smoke", image_size=256, blocks=2, hidden=16, layers=1, rescale=True, turns="quarter", train_views=1,
-        test_views=1, fresh_views=False, epochs=2, lr=1e-3,
+        view_pool=1, test_views=1, epochs=2, lr=1e-3, flow_precision="float32",
     ),
 }  # fmt: skip
 
@@ -96,7 +107,7 @@ class DifferNet(nn.Module):
         if train_attention and attention in (None, "constant"):
             raise AdnError(f"train_attention=True has nothing to train with attention={attention!r}: choose another.")
         self.preset = preset
-        self.weights = weights
+        self.weights, self.train_attention = weights, train_attention
         self.features = MultiScaleAlexNet(attention, placement, weights, seed, **options)
         self.features.attention.requires_grad_(train_attention)
         self.register_buffer("feature_mean", torch.tensor(0.0))

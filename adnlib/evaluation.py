@@ -11,7 +11,7 @@ from scipy.stats import rankdata
 from adnlib.datasets import ANOMALOUS, NORMAL, Dataset, Split
 from adnlib.differnet import DifferNet
 from adnlib.errors import AdnError
-from adnlib.training import extract
+from adnlib.extraction import features_of, transform_views
 
 RESAMPLES = 2000  # of the bootstrap
 LEVEL = 0.95  # of every interval
@@ -78,9 +78,8 @@ def threshold_at(normal_scores: np.ndarray, false_positive_rate: float) -> float
 @torch.inference_mode()
 def score(model: DifferNet, split: Split) -> np.ndarray:
     """Anomaly scores (N,) float64 of a split's images: `DifferNet.anomaly_score` with the preset's precision."""
-    y = extract(model, split.images(model.preset.image_size), model.preset.views("test"))  # (N, V, 768)
-    z, _ = model.transform(y.flatten(0, 1))  # (N * V, 768)
-    return z.view(y.shape).square().mean(dim=(1, 2)).double().cpu().numpy()
+    z, _ = transform_views(model, features_of(model, split, model.preset.views("test")))  # (N, V, 768)
+    return z.square().mean(dim=(1, 2)).double().cpu().numpy()
 
 
 def evaluate(model: DifferNet, dataset: Dataset, *, false_positive_rate: float = 0.05, seed: int = 0) -> Evaluation:

@@ -76,18 +76,38 @@ class MultiScaleAlexNet(nn.Module):
 
     def convolve(self, x: Tensor) -> Tensor:
         """One scale: (B, 3, H, W), normalised -> (B, 256, h, w)."""
-        for index, layer in enumerate(self.alexnet):
-            x = layer(x)
+        return self._rest(self._stem(x))
+
+    @property
+    def _first(self) -> int:
+        """The layer behind which the first attention module stands; without attention the last."""
+        return min((int(index) for index in self.attention), default=len(self.alexnet) - 1)
+
+    def _stem(self, x: Tensor) -> Tensor:
+        return self.alexnet[: self._first + 1](x)
+
+    def _rest(self, x: Tensor) -> Tensor:
+        for index in range(self._first, len(self.alexnet)):
+            if index > self._first:
+                x = self.alexnet[index](x)
             if str(index) in self.attention:
                 x = self.attention[str(index)](x)
         return x
 
-    def forward(self, images: Tensor) -> Tensor:
-        """uint8 RGB, or float in [0, 1], (B, 3, H, W) -> features (B, 768)."""
+    def stem(self, images: Tensor) -> list[Tensor]:
+        """What no training changes: images (B, 3, H, W) -> for each scale (B, C, h, w) before the first attention."""
         x = self.normalize(images).contiguous(memory_format=torch.channels_last)
         y = []
         for scale in range(SCALES):
             size = (x.shape[-2] // 2**scale, x.shape[-1] // 2**scale)
-            x_s = F.interpolate(x, size=size) if scale else x  # nearest neighbour
-            y.append(self.convolve(x_s).float().mean(dim=(2, 3)))  # (B, 256)
-        return torch.cat(y, dim=1)  # (B, 768)
+            y.append(self._stem(F.interpolate(x, size=size) if scale else x))  # nearest neighbour
+        return y
+
+    def from_stem(self, stem: list[Tensor]) -> Tensor:
+        """The rest of the way: `stem` -> features (B, 768)."""
+        y = [self._rest(x).float().mean(dim=(2, 3)) for x in stem]  # (B, 256) each
+        return torch.cat(y, dim=1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """uint8 RGB, or float in [0, 1], (B, 3, H, W) -> features (B, 768)."""
+        return self.from_stem(self.stem(images))

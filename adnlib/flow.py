@@ -8,6 +8,13 @@ from torch import Tensor, nn
 from adnlib.seeds import seeded
 
 
+class Float32(nn.Module):
+    """Ends a sub-network: whatever precision it computes in, scale, shift and log_det are float32 (or the input's)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.float() if x.dtype == torch.bfloat16 else x
+
+
 def build_flow(dims: int, *, blocks: int = 8, hidden: int = 2048, layers: int = 3, clamp: float = 3.0, seed: int = 0):
     """DifferNet's flow (https://arxiv.org/abs/2008.12577, section 3) as a FrEIA SequenceINN.
 
@@ -19,7 +26,7 @@ def build_flow(dims: int, *, blocks: int = 8, hidden: int = 2048, layers: int = 
     def subnet(dims_in: int, dims_out: int) -> nn.Sequential:
         widths = [dims_in] + [hidden] * layers
         steps = [step for a, b in zip(widths, widths[1:], strict=False) for step in (nn.Linear(a, b), nn.ReLU())]
-        return nn.Sequential(*steps, nn.Linear(hidden, dims_out))
+        return nn.Sequential(*steps, nn.Linear(hidden, dims_out), Float32())
 
     def soft_clamp(s: Tensor) -> Tensor:
         """Log-scale = clamp * 0.636 * atan(s / clamp), within +- clamp (eq. 2); FrEIA multiplies by clamp itself.

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 from sklearn.metrics import roc_curve
 
-from adnlib.datasets import Sample, Split
+from adnlib.datasets import Dataset, Sample, Split
 from adnlib.errors import AdnError
 
 PALETTE = sns.color_palette("colorblind")
@@ -58,6 +58,17 @@ def image_grid(samples: list[Sample], titles: list[str], heading: str, columns: 
                 spine.set(visible=True, linewidth=2.5, color=ANOMALOUS_COLOUR if sample.label else NORMAL_COLOUR)
         figure.suptitle(heading, fontsize=12)
     return figure
+
+
+def tour(datasets: Sequence[Dataset], each: int = 3) -> Figure:
+    """A row for each category: `each` normal training images, then as many anomalous ones of different kinds."""
+    shown, titles = [], []
+    for dataset in datasets:
+        anomalous = [sample for sample in dataset.test if sample.label]
+        row = [*dataset.train[:each], *(anomalous[i * len(anomalous) // each] for i in range(each))]
+        shown += row
+        titles += [f"{dataset.category}\n{sample.defect.replace('_', ' ')}" for sample in row]
+    return image_grid(shown, titles, "Normal training images (blue), anomalous test images (orange)", columns=2 * each)
 
 
 def scored_images(split: Split, test: pd.DataFrame, indices: Sequence[int], heading: str) -> Figure:

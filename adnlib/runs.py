@@ -11,6 +11,7 @@ A folder is written whole or not at all.
 import hashlib
 import json
 import platform
+import shutil
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
@@ -111,18 +112,23 @@ def train_run(
     """Trains, evaluates and saves one model under `root`; arguments as DifferNet's and load_dataset's."""
     data = load_dataset(dataset, category)
     model = DifferNet(attention, placement, train_attention, preset=preset, weights=weights, seed=seed, **options)
-    history = fit(model, data, seed=seed, device=device)
     parameters = dict(
         dataset=dataset, category=category, attention=attention, placement=placement,
         train_attention=train_attention, preset=preset, weights=weights, seed=seed, options=options,
     )  # fmt: skip
+    history = fit(model, data, seed=seed, device=device, checkpoint=checkpoint_folder(root, parameters))
     return save_run(root, parameters, model, data, history, evaluate(model, data))
+
+
+def checkpoint_folder(root: Path | str, parameters: dict) -> Path:
+    """Where the training of a run keeps its state until `save_run`: a neighbour of the run's folder."""
+    return Path(root).resolve() / f"{run_name(**parameters)}.training"
 
 
 def save_run(
     root: Path | str, parameters: dict, model: DifferNet, dataset: Dataset, history: History, evaluation: Evaluation
 ) -> Run:
-    """Writes a run's folder under `root`, in place of an older run of the same name."""
+    """Writes a run's folder under `root`, in place of an older run of the same name; its training's state goes."""
     folder = Path(root).resolve() / run_name(**parameters)
     facts = {
         "parameters": {"options": {}, **parameters},
@@ -153,6 +159,7 @@ def save_run(
         evaluation.scores.to_csv(new / "scores.csv", index=False)
         (new / "model.safetensors").write_bytes(safetensors.torch.save(own))
         (new / "parameters.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    shutil.rmtree(checkpoint_folder(root, parameters), ignore_errors=True)
     return Run(folder, facts)
 
 

@@ -1,23 +1,28 @@
 """Training: maximise the likelihood of the normal features; normal validation images say when to stop."""
 
+import math
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
-import numpy as np
+import filelock
 import pandas as pd
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from adnlib import cache
 from adnlib.datasets import Dataset
 from adnlib.differnet import DifferNet
 from adnlib.errors import AdnError, check_choice
+from adnlib.extraction import Stems, extract, features_of, read_images, transform_views
+from adnlib.files import scratch_folder
 from adnlib.flow import nll
-from adnlib.speed import autocast
-from adnlib.views import View
+from adnlib.speed import autocast, resolve
 
-CHUNK = 32  # images whose features are computed at once; bounds memory, changes nothing else
+CHECKPOINT_S = 60.0
+DIVERGED = 1e6  # nats per dimension; a sound training starts near 1 and falls
 
 
 @dataclass(frozen=True)
@@ -37,19 +42,6 @@ def pick_device(device: str = "auto") -> torch.device:
     return torch.device("cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu"))
 
 
-@torch.inference_mode()
-def extract(model: DifferNet, images: Tensor, views: tuple[View, ...]) -> Tensor:
-    """Features of every view: uint8 (N, 3, S, S) -> (N, V, 768) float32, on the model's device, computed with the
-    preset's precision."""
-    device = model.feature_mean.device
-    y = []
-    with autocast(model.preset.precision, device):
-        for chunk in images.split(CHUNK):
-            x = chunk.to(device)
-            y.append(torch.stack([model.features(view(x)) for view in views], dim=1))
-    return torch.cat(y)
-
-
 def fit(
     model: DifferNet,
     dataset: Dataset,
@@ -58,6 +50,8 @@ def fit(
     epochs: int | None = None,
     device: str = "auto",
     progress: bool = True,
+    checkpoint: Path | str | None = None,
+    checkpoint_s: float = CHECKPOINT_S,
 ) -> History:
     """Trains the flow (and the attention, if the model says so) on `dataset.train`; leaves the best epoch in `model`.
 
@@ -66,73 +60,247 @@ def fit(
     are not touched. Optimiser as in DifferNet's published code: Adam, betas (0.8, 0.8), eps 1e-4, weight decay 1e-5.
     The same seed gives the same result to the last bit on one machine.
 
-    seed: of the order of the images; epochs: the preset's unless given; progress: a bar on standard output.
+    seed: of the order of the images and of the views that each is shown; epochs: the preset's unless given;
+    progress: a bar on standard output.
+    checkpoint: a folder for the state of the training, written every `checkpoint_s` seconds and at the end. A training
+    that was stopped at any point goes on from there, and ends with the same weights to the last bit as one that was
+    not; a second process in the same folder is refused.
     """
     start = time.perf_counter()
-    preset, epochs = model.preset, epochs or model.preset.epochs
     model.to(pick_device(device)).train()
-    device_ = model.feature_mean.device
-    attention = list(model.features.attention.parameters())
-    trained_attention = any(p.requires_grad for p in attention)
-    learned = [p for p in model.parameters() if p.requires_grad]
-    images = dataset.train.images(preset.image_size)  # (N, 3, S, S)
-    held_out = dataset.validation.images(preset.image_size)
+    made_from = _fingerprint(model, dataset, seed, epochs) if checkpoint else ""
+    source = (_Trained if model.train_attention else _Frozen)(model, dataset, progress)
+    training = _Training(model, dataset, source, seed, epochs or model.preset.epochs)
+    with _Checkpoint(checkpoint, training, made_from, checkpoint_s) as kept:
+        kept.restore()
+        earlier = training.seconds
+        bar = tqdm(total=training.epochs, initial=training.epoch, desc="epoch", file=sys.stdout, leave=False,
+                   disable=not progress, mininterval=1)  # fmt: skip
+        with bar:
+            while training.epoch < training.epochs:
+                epoch_ended = training.step()
+                training.seconds = earlier + time.perf_counter() - start
+                if epoch_ended:
+                    row = training.end_epoch()
+                    bar.set_postfix(nll=f"{row['train_nll']:.2f}", validation=f"{row['validation_nll']:.2f}")
+                    bar.update()
+                kept.write_if_due()
+        kept.write()
+    if not training.best_weights:
+        raise AdnError("No epoch gave a finite validation loss: lower lr in the preset.")
+    model.load_state_dict(training.best_weights, strict=False)
+    model.eval()
+    return History(pd.DataFrame(training.rows), training.chosen, training.seconds)
 
-    y = extract(model, images, preset.views("train"))  # (N, V, 768)
-    if preset.rescale:
+
+def _fingerprint(model: DifferNet, dataset: Dataset, seed: int, epochs: int | None) -> str:
+    """A name for everything that a training's course depends on."""
+    device = model.feature_mean.device
+    images = [cache.file_digest(sample.path) for split in (dataset.train, dataset.validation) for sample in split]
+    return cache.digest(
+        "training, version 1", images, asdict(model.preset), cache.module_digest(model), model.train_attention, seed,
+        epochs, resolve(model.preset.precision, device), device.type, torch.__version__,
+    )  # fmt: skip
+
+
+class _Frozen:
+    """Features of a network in which nothing is trained: computed once for each view, or anew for fresh views."""
+
+    def __init__(self, model: DifferNet, dataset: Dataset, progress: bool):
+        self.model, self.split, self.preset = model, dataset.train, model.preset
+        _rescale(model, dataset, progress)
+        self.y_validation = features_of(model, dataset.validation, self.preset.views("test"), progress=progress)
+        if not self.preset.fresh_views:
+            self.y = features_of(model, self.split, self.preset.views("train"), progress=progress)  # (N, P, 768)
+
+    def begin_epoch(self, epoch: int) -> None:
+        if self.preset.fresh_views:
+            self.y = features_of(self.model, self.split, self.preset.views("train", epoch), keep=False)
+
+    def batch(self, rows: Tensor, picked: Tensor) -> Tensor:
+        """Features (B, V, 768) of the images `rows` (B,), each in its own views `picked` (B, V)."""
+        return self.y[rows[:, None].to(self.y.device), picked.to(self.y.device)]
+
+    def validation(self) -> Tensor:
+        """Features (N, V, 768) of the validation images in the test views."""
+        return self.y_validation
+
+
+class _Trained:
+    """Features through attention that is trained: what lies before it is computed once where it fits into memory."""
+
+    def __init__(self, model: DifferNet, dataset: Dataset, progress: bool):
+        self.model, self.preset = model, model.preset
+        _rescale(model, dataset, progress)
+        self.images = read_images(dataset.train, self.preset.image_size)  # (N, 3, S, S)
+        self.images_validation = read_images(dataset.validation, self.preset.image_size)
+        self.stems = Stems(model, self.images, self.preset.views("train"), keep=not self.preset.fresh_views)
+
+    def begin_epoch(self, epoch: int) -> None:
+        self.stems.views = self.preset.views("train", epoch)
+
+    def batch(self, rows: Tensor, picked: Tensor) -> Tensor:
+        """Features (B, V, 768) of the images `rows` (B,), all in the views of the first row of `picked` (B, V)."""
+        return torch.stack([self.stems.features(rows, view) for view in picked[0].tolist()], dim=1)
+
+    def validation(self) -> Tensor:
+        return extract(self.model, self.images_validation, self.preset.views("test"))
+
+
+def _rescale(model: DifferNet, dataset: Dataset, progress: bool) -> None:
+    if model.preset.rescale:
+        y = features_of(model, dataset.train, model.preset.views("train"), progress=progress)
         model.feature_mean.copy_(y.mean())
         model.feature_std.copy_(y.std())
-    y_held_out = extract(model, held_out, preset.views("test"))
 
-    optimizer = torch.optim.Adam(learned, lr=preset.lr, betas=(0.8, 0.8), eps=1e-4, weight_decay=1e-5, fused=True)
-    steps = epochs * -(-len(images) // preset.batch_images)
-    decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps) if preset.lr_decay else None
-    order = torch.Generator().manual_seed(seed)
-    rows, best, best_state = [], np.inf, None
-    bar = tqdm(range(1, epochs + 1), desc="epoch", file=sys.stdout, leave=False, disable=not progress, mininterval=1)
-    for epoch in bar:
-        views = preset.views("train", epoch)
-        if preset.fresh_views and not trained_attention and epoch > 1:
-            y = extract(model, images, views)
-        total = 0.0
-        for batch in torch.randperm(len(images), generator=order).split(preset.batch_images):
-            if trained_attention:
-                x = images[batch].to(device_)
-                y_batch = torch.stack([model.features(view(x)) for view in views], dim=1)
-            else:
-                y_batch = y[batch]
-            loss = nll(*model.transform(y_batch.flatten(0, 1))).mean()  # (B * V, 768) -> ()
-            if not torch.isfinite(loss):
-                raise AdnError(f"Training diverged in epoch {epoch} (loss {loss.item()}): lower lr in the preset.")
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            if decay:
-                decay.step()
-            total += loss.item() * len(batch)
-        if trained_attention:
-            y_held_out = extract(model, held_out, preset.views("test"))
-        validation_nll = _median_nll(model, y_held_out)
-        rows.append(
-            {
-                "epoch": epoch,
-                "train_nll": total / len(images),
-                "validation_nll": validation_nll,
-                "seconds": time.perf_counter() - start,
-            }
+
+class _Training:
+    """One training and everything that a later process needs to go on with it exactly."""
+
+    def __init__(self, model: DifferNet, dataset: Dataset, source: _Frozen | _Trained, seed: int, epochs: int):
+        self.model, self.source, self.preset, self.epochs = model, source, model.preset, epochs
+        self.images, self.device = len(dataset.train), model.feature_mean.device
+        self.learned = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self.optimizer = torch.optim.Adam(self.learned.values(), lr=self.preset.lr, betas=(0.8, 0.8), eps=1e-4,
+                                          weight_decay=1e-5, fused=True)  # fmt: skip
+        self.dice = torch.Generator().manual_seed(seed)
+        self.epoch = self.done = 0  # epochs that ended; batches of the one that is under way
+        self.total = 0.0  # the loss so far, summed over this epoch's images
+        self.rows, self.best, self.chosen, self.best_weights, self.seconds = [], math.inf, 0, {}, 0.0
+
+    def state(self) -> dict:
+        return {
+            "learned": self.learned, "best_weights": self.best_weights, "optimizer": self.optimizer.state_dict(),
+            "dice": self.dice_before if self.done else self.dice.get_state(),
+            **{name: getattr(self, name) for name in PLAIN},
+        }  # fmt: skip
+
+    @torch.no_grad()
+    def restore(self, state: dict) -> None:
+        for name, parameter in self.learned.items():
+            parameter.copy_(state["learned"][name])
+        self.best_weights = {name: tensor.to(self.device) for name, tensor in state["best_weights"].items()}
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.dice.set_state(state["dice"])
+        for name in PLAIN:
+            setattr(self, name, state[name])
+        if self.done:
+            self._begin_epoch()
+
+    def _begin_epoch(self) -> None:
+        """Draws the epoch's batches: the order of the images and the views of each; `dice_before` draws them again."""
+        self.dice_before = self.dice.get_state()
+        order = torch.randperm(self.images, generator=self.dice)
+        pool = len(self.preset.views("train"))
+        views = torch.arange(pool).expand(self.images, pool)
+        if self.preset.train_views < pool:
+            views = torch.rand(views.shape, generator=self.dice).argsort(dim=1)[:, : self.preset.train_views]
+        self.batches = [(rows, views[rows]) for rows in order.split(self.preset.batch_images)]
+        self.source.begin_epoch(self.epoch + 1)
+
+    def step(self) -> bool:
+        """Trains on one batch; True where it was the last one of its epoch."""
+        if not self.done:
+            self._begin_epoch()
+        rows, views = self.batches[self.done]
+        y = self.source.batch(rows, views)  # (B, V, 768)
+        with autocast(self.preset.flow_precision, self.device):
+            loss = nll(*self.model.transform(y.flatten(0, 1))).mean()  # (B * V, 768) -> ()
+        if not loss.item() < DIVERGED:
+            self._give_up(loss.item())
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._lr()
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.total += loss.item() * len(rows)
+        self.done += 1
+        return self.done == len(self.batches)
+
+    def _lr(self) -> float:
+        """The learning rate of this step: the preset's, or half a cosine from it to zero."""
+        if not self.preset.lr_decay:
+            return self.preset.lr
+        steps = len(self.batches)
+        return self.preset.lr * (1 + math.cos(math.pi * (self.epoch + self.done / steps) / self.epochs)) / 2
+
+    @torch.inference_mode()
+    def end_epoch(self) -> dict:
+        """Measures the epoch on the validation images and keeps its weights where it is the best; returns its row."""
+        z, log_det = transform_views(self.model, self.source.validation())  # (N, V, 768), (N, V)
+        validation_nll = nll(z.flatten(0, 1), log_det.flatten()).view(log_det.shape).mean(dim=1).median().item()
+        self.epoch += 1
+        row = {"epoch": self.epoch, "train_nll": self.total / self.images, "validation_nll": validation_nll}
+        self.rows.append(row | {"seconds": self.seconds})
+        self.done, self.total = 0, 0.0
+        if validation_nll < self.best:
+            self.best, self.chosen = validation_nll, self.epoch
+            self.best_weights = {name: p.detach().clone() for name, p in self.learned.items()}
+        return row
+
+    def _give_up(self, loss: float):
+        held = "the model is as it was before"
+        if self.best_weights:
+            self.model.load_state_dict(self.best_weights, strict=False)
+            held = f"the model holds epoch {self.chosen}, the best until then"
+        raise AdnError(
+            f"Training diverged in epoch {self.epoch + 1} (loss {loss:.3g}): lower lr in the preset; {held}."
         )
-        bar.set_postfix(nll=f"{total / len(images):.2f}", validation=f"{validation_nll:.2f}")
-        if validation_nll < best:
-            best, chosen = validation_nll, epoch
-            best_state = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
-    if best_state is None:
-        raise AdnError("No epoch gave a finite validation loss: lower lr in the preset.")
-    model.load_state_dict(best_state, strict=False)
-    model.eval()
-    return History(pd.DataFrame(rows), chosen, time.perf_counter() - start)
 
 
-@torch.inference_mode()
-def _median_nll(model: DifferNet, y: Tensor) -> float:
-    """(N, V, 768) -> the median over images of the NLL averaged over views."""
-    return nll(*model.transform(y.flatten(0, 1))).view(y.shape[:2]).mean(dim=1).median().item()
+PLAIN = ("epoch", "done", "total", "rows", "best", "chosen", "seconds")  # of a training's state, beside its tensors
+
+
+class _Checkpoint:
+    """The state of a training in a folder, behind a lock; without a folder it does nothing."""
+
+    def __init__(self, folder: Path | str | None, training: _Training, made_from: str, every_s: float):
+        self.path = Path(folder).resolve() / "state.pt" if folder else None
+        self.training, self.made_from, self.every_s = training, made_from, every_s
+        self.written = time.perf_counter()
+
+    def __enter__(self):
+        if self.path:
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self.lock = filelock.FileLock(self.path.with_name("lock"))
+                self.lock.acquire(timeout=0)
+            except filelock.Timeout as error:
+                raise AdnError(
+                    f"Another process trains in {self.path.parent}: wait for its end or choose another run."
+                ) from error
+            except OSError as error:
+                raise AdnError(
+                    f"Cannot write to {self.path.parent} ({error.strerror}): name another folder."
+                ) from error
+        return self
+
+    def __exit__(self, *error) -> None:
+        if self.path:
+            self.lock.release()
+
+    def restore(self) -> None:
+        """Brings the training to where the folder's state was; a state of another training is left aside."""
+        if not self.path or not self.path.exists():
+            return
+        try:
+            state = torch.load(self.path, weights_only=True)
+        except Exception as error:  # unpickling damaged bytes raises whatever it likes
+            raise AdnError(f"The state of the training in {self.path} is damaged: delete the file.") from error
+        if state["made_from"] == self.made_from:
+            self.training.restore(state)
+
+    def write(self) -> None:
+        if self.path:
+            with scratch_folder(self.path.parent) as scratch:
+                try:
+                    with open(scratch / self.path.name, "wb") as file:
+                        torch.save({"made_from": self.made_from, **self.training.state()}, file)
+                except RuntimeError as error:  # torch's own complaint hides the system's, that the disk is full
+                    raise error.__context__ if isinstance(error.__context__, OSError) else error from None
+                (scratch / self.path.name).replace(self.path)
+            self.written = time.perf_counter()
+
+    def write_if_due(self) -> None:
+        if time.perf_counter() - self.written >= self.every_s:
+            self.write()

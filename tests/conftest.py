@@ -4,6 +4,8 @@ import os
 from contextlib import contextmanager
 from pathlib import Path
 
+os.environ["ADN_CACHE_GB"] = "0"  # before adnlib is imported: tests leave nothing in the user's cache
+
 import numpy as np
 import papermill
 import pytest

@@ -57,10 +57,16 @@ def test_paper_preset_is_the_published_configuration():
     p = PRESETS["paper"]
     assert (p.image_size, p.blocks, p.hidden, p.layers, p.clamp) == (448, 8, 2048, 3, 3.0)
     assert (p.train_views, p.test_views, p.epochs, p.batch_images, p.lr) == (4, 64, 192, 24, 2e-4)
-    assert not p.rescale and p.turns == "random" and p.fresh_views
-    assert p.views("train", 1) != p.views("train", 2)
-    assert p.views("test", 1) == p.views("test", 2)
-    assert len(p.views("test")) == 64
+    assert not p.rescale and p.turns == "random" and p.view_pool == 64
+    assert p.views("test") == p.views("test", 2) and len(p.views("test")) == 64
+    assert not set(p.views("train")) & set(p.views("test")) and len(p.views("train")) == 64
+    fresh = replace(p, view_pool=0)
+    assert fresh.views("train", 1) != fresh.views("train", 2) and len(fresh.views("train", 1)) == 4
+
+
+def test_a_pool_smaller_than_what_is_drawn_from_it_is_refused():
+    with pytest.raises(AdnError, match="view_pool=2 is less than train_views=4: choose as many or more, or 0"):
+        replace(PRESETS["paper"], view_pool=2)
 
 
 def test_parameter_counts():

@@ -73,3 +73,10 @@ def test_tables_have_no_index_and_words_to_the_left():
     text = plots.table(pd.DataFrame({"name": ["a"], "count": [12345], "share": [0.12345]})).to_html()
     assert "12,345" in text and "0.123" in text and "text-align: left" in text
     assert "<th" not in text.split("<tbody>")[1]
+
+
+def test_a_tour_has_a_row_for_each_category(tiny):
+    figure = plots.tour([tiny, tiny], each=2)
+    titles = [axis.get_title() for axis in figure.axes]
+    assert titles == ["tiny\ngood"] * 2 + ["tiny\nspot"] * 2 + ["tiny\ngood"] * 2 + ["tiny\nspot"] * 2
+    plots.plt.close(figure)

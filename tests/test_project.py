@@ -14,8 +14,8 @@ from adnlib.files import ROOT
 # An import goes from right to left only: adnlib's road from an image to a score, as in the README's picture.
 ROAD = [
     "errors", "files", "fetch", "speed", "seeds", "weights", "archives", "elpv", "wild_parts", "images", "layouts",
-    "datasets", "data_check", "views", "attention", "features", "flow",
-    "differnet", "compat", "training", "evaluation", "runs", "plots", "panels", "checks", "book", "cli",
+    "datasets", "data_check", "views", "attention", "features", "flow", "differnet", "compat", "cache", "extraction",
+    "training", "evaluation", "runs", "plots", "panels", "checks", "book", "cli",
 ]  # fmt: skip
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 

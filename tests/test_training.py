@@ -1,13 +1,19 @@
+import subprocess
+import sys
+import time
 from dataclasses import replace
 
+import filelock
 import numpy as np
 import pytest
 import torch
-from conftest import REAL_DATA
+from conftest import REAL_DATA, full_disk
 
 import adnlib
-from adnlib import PRESETS, AdnError, DifferNet, evaluate, fit, load_dataset
-from adnlib.training import extract, pick_device
+from adnlib import PRESETS, AdnError, DifferNet, evaluate, extraction, fit, load_dataset, training
+from adnlib.evaluation import score
+from adnlib.extraction import Stems, extract
+from adnlib.training import _Frozen, _Training, pick_device
 
 SMOKE = PRESETS["smoke"]
 
@@ -73,21 +79,153 @@ def test_rescaling_gives_the_flow_unit_features(tiny):
     assert y.mean().item() == pytest.approx(0, abs=1e-4) and y.std().item() == pytest.approx(1, abs=1e-4)
 
 
-def test_fresh_views_are_extracted_anew(tiny, monkeypatch):
-    calls = []
-    monkeypatch.setattr(adnlib.training, "extract", lambda m, x, v: calls.append(v) or extract(m, x, v))
-    fit(model_of(preset=replace(SMOKE, turns="random", fresh_views=True, epochs=3)), tiny, progress=False)
-    train = [views for views in calls if views != SMOKE.views("test") and len(views) == 1]
-    assert len(set(train)) >= 3
-    calls.clear()
-    fit(model_of(preset=replace(SMOKE, epochs=3)), tiny, progress=False)
+def test_features_of_fixed_views_are_computed_once_and_fresh_ones_in_each_epoch(tiny, monkeypatch):
+    calls, real = [], extraction.extract
+    monkeypatch.setattr(extraction, "extract", lambda m, x, v: calls.append(v) or real(m, x, v))
+    fit(model_of(preset=replace(SMOKE, rescale=False, epochs=3)), tiny, progress=False)
     assert len(calls) == 2  # training and validation features, once each
+    calls.clear()
+    fit(model_of(preset=replace(SMOKE, rescale=False, turns="random", view_pool=0, epochs=3)), tiny, progress=False)
+    assert len(calls) == 4 and len(set(calls)) == 4
 
 
-def test_a_diverging_loss_stops_with_a_sentence(tiny):
+def test_each_image_is_shown_its_own_views_of_the_pool(tiny):
+    preset = replace(SMOKE, turns="quarter", train_views=2, view_pool=8)
+    model = model_of(preset=preset)
+    training = _Training(model, tiny, _Frozen(model, tiny, False), seed=0, epochs=1)
+    training._begin_epoch()
+    (rows, views), *_ = training.batches
+    assert views.shape == (len(rows), 2) and (views[:, 0] != views[:, 1]).all() and len(views.unique()) > 2
+    y = training.source.batch(rows, views)
+    one = extract(model, tiny.train[int(rows[3])].read(256)[None], (preset.views("train")[views[3, 1]],))
+    assert torch.allclose(y[3, 1], one[0, 0], atol=1e-5)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_trained_attention_sees_the_features_of_the_whole_network(tiny, keep):
+    model = model_of("se", train_attention=True)
+    images = tiny.train.images(256)
+    stems = Stems(model, images, SMOKE.views("train"), keep)
+    assert (stems.kept is not None) == keep
+    rows = torch.tensor([5, 2])
+    y = stems.features(rows, 0)
+    assert torch.allclose(y, extract(model, images[rows], SMOKE.views("train"))[:, 0], atol=1e-6)
+    y.sum().backward()
+    assert all(p.grad is not None for p in model.features.attention.parameters())
+
+
+def history_of(history):
+    return history.epochs.drop(columns="seconds").to_numpy().tolist(), history.chosen_epoch
+
+
+@pytest.mark.parametrize("attention, trained, preset", [
+    (None, False, replace(SMOKE, epochs=4, batch_images=3, lr_decay=True)),
+    ("cbam", True, replace(SMOKE, epochs=2, batch_images=5)),
+    (None, False, replace(SMOKE, epochs=3, turns="random", view_pool=0, batch_images=4, rescale=False)),
+])  # fmt: skip
+def test_a_training_stopped_at_any_step_ends_as_one_that_was_not(
+    tiny, tmp_path, monkeypatch, attention, trained, preset
+):
+    """Stopped after each of its steps in turn, also after a checkpoint that lies some steps back."""
+
+    def run(checkpoint=None):
+        model = model_of(attention, preset=preset, train_attention=trained)
+        return model, fit(model, tiny, progress=False, checkpoint=checkpoint, checkpoint_s=0)
+
+    model, history = run()
+    steps, real = [0], _Training.step
+
+    def stopping_step(self):
+        if steps[0] == 0:
+            raise KeyboardInterrupt
+        steps[0] -= 1
+        return real(self)
+
+    monkeypatch.setattr(_Training, "step", stopping_step)
+    for stop_after in (1, 2, 3, 10**6):  # 1 step, 2 more, 3 more, to the end
+        steps[0] = stop_after
+        try:
+            resumed, resumed_history = run(tmp_path / "run")
+            break
+        except KeyboardInterrupt:
+            continue
+    assert history_of(history) == history_of(resumed_history)
+    for (name, a), (_, b) in zip(model.state_dict().items(), resumed.state_dict().items(), strict=True):
+        assert torch.equal(a, b), name
+    assert np.array_equal(score(model, tiny.test), score(resumed, tiny.test))
+
+
+def test_a_killed_process_goes_on(tiny_folder, tmp_path):
+    """kill -9 at three moments, then the same command again; weights and scores are those of an undisturbed run."""
+    code = f"""
+import adnlib, sys, numpy as np
+from dataclasses import replace
+from adnlib.evaluation import score
+data = adnlib.load_dataset("folder:{tiny_folder}", "tiny")
+preset = replace(adnlib.PRESETS["smoke"], epochs=60, batch_images=3)
+model = adnlib.DifferNet(preset=preset, weights="random")
+adnlib.fit(model, data, progress=False, checkpoint=sys.argv[1], checkpoint_s=0.01)
+np.save(sys.argv[2], score(model, data.test))
+"""
+    command = [sys.executable, "-c", code]
+    subprocess.run([*command, tmp_path / "whole", tmp_path / "whole.npy"], check=True)
+    kills = 0
+    for wait in (0.0, 0.05, 0.1):
+        process = subprocess.Popen([*command, tmp_path / "killed", tmp_path / "killed.npy"])
+        state = tmp_path / "killed" / "state.pt"
+        before = state.stat().st_mtime_ns if state.exists() else 0
+        while process.poll() is None and not (state.exists() and state.stat().st_mtime_ns > before):
+            time.sleep(0.005)
+        time.sleep(wait)
+        process.kill()
+        kills += process.wait() == -9
+    assert kills == 3 and not (tmp_path / "killed.npy").exists()
+    subprocess.run([*command, tmp_path / "killed", tmp_path / "killed.npy"], check=True)
+    assert np.array_equal(np.load(tmp_path / "whole.npy"), np.load(tmp_path / "killed.npy"))
+
+
+def test_a_second_process_in_the_same_folder_is_refused(tiny, tmp_path):
+    lock = filelock.FileLock(tmp_path / "lock")
+    with lock, pytest.raises(AdnError, match=f"Another process trains in {tmp_path}: wait for its end"):
+        fit(model_of(), tiny, progress=False, checkpoint=tmp_path)
+    fit(model_of(), tiny, progress=False, checkpoint=tmp_path)  # and the lock is free afterwards
+    assert not lock.is_locked
+
+
+def test_a_state_of_another_training_is_left_aside(tiny, tmp_path):
+    fit(model_of(seed=1), tiny, seed=1, progress=False, checkpoint=tmp_path)
+    model, other = model_of(), model_of()
+    fit(model, tiny, progress=False, checkpoint=tmp_path)
+    fit(other, tiny, progress=False)
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True))
+
+
+def test_a_damaged_state_is_named(tiny, tmp_path):
+    (tmp_path / "state.pt").write_bytes(b"half")
+    with pytest.raises(AdnError, match="state.pt is damaged: delete the file"):
+        fit(model_of(), tiny, progress=False, checkpoint=tmp_path)
+
+
+def test_a_full_disk_leaves_the_last_state(tiny, tmp_path):
+    fit(model_of(), tiny, progress=False, checkpoint=tmp_path)
+    before = (tmp_path / "state.pt").read_bytes()
+    with pytest.raises(AdnError, match="The disk is full while writing to"), full_disk(20_000):
+        fit(model_of(seed=1), tiny, progress=False, checkpoint=tmp_path, checkpoint_s=0)
+    assert (tmp_path / "state.pt").read_bytes() == before
+    assert {p.name for p in tmp_path.iterdir()} == {"state.pt", "lock"}
+
+
+def test_a_diverging_loss_stops_with_a_sentence_and_the_best_weights(tiny, monkeypatch):
     model = model_of(preset=replace(SMOKE, lr=1e30, epochs=5))
-    with pytest.raises(AdnError, match=r"Training diverged in epoch \d \(loss .*\): lower lr"):
+    with pytest.raises(AdnError, match=r"Training diverged in epoch \d \(loss .*\): lower lr in the preset"):
         fit(model, tiny, progress=False)
+    best = model_of(preset=replace(SMOKE, epochs=2))
+    fit(best, tiny, progress=False)
+    model = model_of(preset=replace(SMOKE, epochs=4))
+    monkeypatch.setattr(_Training, "_lr", lambda self: 1e-3 if self.epoch < 2 else 1e30)
+    monkeypatch.setattr(training, "DIVERGED", 1e3)
+    with pytest.raises(AdnError, match="the model holds epoch 2, the best until then"):
+        fit(model, replace(tiny, train=tiny.train[:9]), progress=False)
 
 
 def test_devices():
