@@ -106,6 +106,7 @@ def _execute(chapters: list, page: str) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
+    from adnlib.datasets import category_names
     from adnlib.runs import comparison, train_run
 
     if options.dataset == "elpv" and options.category is None:
@@ -117,9 +118,40 @@ def _train(options: argparse.Namespace) -> None:
             arguments[name] = ast.literal_eval(value)
         except (ValueError, SyntaxError) as error:
             raise AdnError(f"--option {text} cannot be read: write NAME=VALUE, as in --option reduction=2.") from error
-    run = train_run(options.runs, **arguments)
-    print(comparison([run]).to_string(index=False, float_format="%.4f"))
-    print(f"run      {run.folder}")
+    categories = [arguments.pop("category")]
+    if categories == ["all"]:
+        categories = category_names(options.dataset)
+    for category in categories:
+        run = train_run(options.runs, category=category, **arguments)
+        print(comparison([run]).to_string(index=False, float_format="%.4f"))
+        print(f"run      {run.folder}", flush=True)
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    from adnlib.sweeps import Dask, Processes, is_done, read_grid, sweep
+
+    points = read_grid(options.grid)
+    if all(is_done(options.runs.resolve(), point) for point in points):
+        print(f"nothing to do: all {len(points)} runs are in {options.runs}; `adn runs` shows them")
+        return 0
+    engine = Dask(options.dask, options.workers) if options.dask else Processes(options.workers)
+    failed = sweep(points, options.runs, engine)
+    _runs(options)
+    for name, error in failed.items():
+        print(f"failed   {name}: {error}", file=sys.stderr)
+    return int(bool(failed))
+
+
+def _runs(options: argparse.Namespace) -> None:
+    from adnlib.ledger import read_ledger
+
+    table = read_ledger(options.runs)
+    if options.csv:
+        from adnlib.files import write_whole
+
+        write_whole(options.csv.resolve(), table.to_csv(index=False).encode())
+    columns = ["run", "status", "seconds", "auroc", "auroc_last", "auroc_best_on_test", "error"]
+    print(table[[c for c in columns if c in table]].to_string(index=False, float_format="%.3f", na_rep=""))
 
 
 def _stubs(options: argparse.Namespace) -> None:
@@ -160,9 +192,17 @@ def _parser() -> argparse.ArgumentParser:
     help_from = "the archive that you downloaded, or your folder of images (which stays where it is)"
     fetch.add_argument("--from", dest="source", type=Path, metavar="PATH", help=help_from)
     fetch.add_argument("--accept-licence", action="store_true", help="accept the licence that `adn data info` names")
+    sweep = command("sweep", _sweep, "train every point of a grid file that is not trained yet")
+    sweep.add_argument("grid", type=Path, help="a TOML file, see grids/quick.toml")
+    sweep.add_argument("--workers", type=int, default=1, help="processes at a time (default: %(default)s)")
+    sweep.add_argument("--dask", metavar="ADDRESS", help="tcp://HOST:PORT of a dask scheduler, or local")
+    runs = command("runs", _runs, "the ledger: every run, its status, seconds and AUROC")
+    for sub in (sweep, runs):
+        sub.add_argument("--runs", type=Path, default=Path("runs"), help="the folder of runs (default: ./%(default)s)")
+        sub.add_argument("--csv", type=Path, metavar="FILE", help="write the ledger there, too")
     train = command("train", _train, "train and evaluate one model, without a notebook")
     train.add_argument("--dataset", default="elpv", help="a known name, or folder:PATH (default: %(default)s)")
-    train.add_argument("--category", help="a folder of the set (default: mono for elpv)")
+    train.add_argument("--category", help="a category of the set, or all (default: mono for elpv)")
     train.add_argument("--attention", help="se, cbam, or the control constant (default: none)")
     train.add_argument("--option", action="append", default=[], metavar="NAME=VALUE",
                        help="of the attention: reduction=2, kernel_size=49, residual=True, value=0.25")  # fmt: skip

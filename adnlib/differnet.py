@@ -28,6 +28,7 @@ class Preset:
     view_pool: int = 64  # distinct training views, drawn from anew for each image and epoch; 0: fresh ones each epoch
     test_views: int = 64
     epochs: int = 192  # at most; validation chooses among them
+    test_every: int = 8  # epochs between two looks at the test set, which decide nothing
     batch_images: int = 24  # each with all its views
     lr: float = 2e-4
     lr_decay: bool = False  # along half a cosine to zero
@@ -65,12 +66,12 @@ PRESETS = {
     # sizes by time; neither by a test AUROC.
     "fast": Preset(
         "fast", image_size=256, hidden=256, layers=1, rescale=True, turns="quarter", train_views=4, view_pool=4,
-        test_views=4, epochs=24, lr=1e-3, lr_decay=True, flow_precision="float32",
+        test_views=4, epochs=24, test_every=2, lr=1e-3, lr_decay=True, flow_precision="float32",
     ),
     # Seconds, to see that everything fits together. Its numbers mean nothing.
     "smoke": Preset(
         "smoke", image_size=256, blocks=2, hidden=16, layers=1, rescale=True, turns="quarter", train_views=1,
-        view_pool=1, test_views=1, epochs=2, lr=1e-3, flow_precision="float32",
+        view_pool=1, test_views=1, epochs=2, test_every=1, lr=1e-3, flow_precision="float32",
     ),
 }  # fmt: skip
 

@@ -8,11 +8,10 @@
 A folder is written whole or not at all.
 """
 
-import hashlib
 import json
 import platform
 import shutil
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -23,9 +22,10 @@ import safetensors.torch
 from adnlib.datasets import Dataset, load_dataset
 from adnlib.differnet import DifferNet, Preset
 from adnlib.errors import AdnError
-from adnlib.evaluation import Evaluation, evaluate
+from adnlib.evaluation import Evaluation, evaluate, watch_test
 from adnlib.fetch import registry
 from adnlib.files import ROOT, whole_folder
+from adnlib.ledger import run_name, variant
 from adnlib.speed import resolve
 from adnlib.training import History, fit
 
@@ -45,16 +45,8 @@ class Run:
 
     @property
     def variant(self) -> str:
-        """What a table calls it: "DifferNet", "SE, frozen", "CBAM, trained, after-pool5, reduction 2", …"""
-        p = self.parameters
-        if p["attention"] is None:
-            return "DifferNet"
-        if p["attention"] == "constant":
-            words = [f"constant gate {p['options'].get('value', 0.5)}"]
-        else:
-            words = [p["attention"].upper(), "trained" if p["train_attention"] else "frozen"]
-            words += [f"{name} {value}" for name, value in sorted(p["options"].items())]
-        return ", ".join(words + [p["placement"]] * (p["placement"] != "figure"))
+        """What a table calls it, see `ledger.variant`."""
+        return variant(self.parameters)
 
     @cached_property
     def history(self) -> pd.DataFrame:
@@ -75,25 +67,14 @@ class Run:
     def model(self) -> DifferNet:
         """The trained model."""
         p = self.parameters
+        if set(self.facts["preset"]) != {field.name for field in fields(Preset)}:
+            raise AdnError(f"{self.folder} was made by another version of this library: train it again.")
         preset = replace(Preset(**self.facts["preset"]), precision=self.facts["precision"])
         model = DifferNet(p["attention"], p["placement"], p["train_attention"], preset=preset, weights=p["weights"],
                           seed=p["seed"], **p["options"])  # fmt: skip
         state = safetensors.torch.load_file(self.folder / "model.safetensors")
         model.load_state_dict(state, strict=False)
         return model.eval()
-
-
-def run_name(dataset: str, category: str, attention: str | None, placement: str, train_attention: bool, preset: str,
-             weights: str, seed: int, options: dict | None = None) -> str:  # fmt: skip
-    """A folder's name from what makes the run, "elpv-mono-se-figure-frozen-fast-seed0". A folder of images is named
-    by its last part and six digits of its path's sha256, since two folders may be called the same."""
-    place = [placement, "trained" if train_attention else "frozen"] if attention else []
-    place += [f"{name}{value}" for name, value in sorted((options or {}).items())]
-    if dataset.startswith("folder:"):
-        path = Path(dataset.removeprefix("folder:")).expanduser().resolve()
-        dataset = f"{path.name}_{hashlib.sha256(str(path).encode()).hexdigest()[:6]}"
-    parts = [dataset, category, attention or "none", *place, preset]
-    return "-".join([*filter(None, parts), *(["random-weights"] if weights == "random" else []), f"seed{seed}"])
 
 
 def train_run(
@@ -116,7 +97,10 @@ def train_run(
         dataset=dataset, category=category, attention=attention, placement=placement,
         train_attention=train_attention, preset=preset, weights=weights, seed=seed, options=options,
     )  # fmt: skip
-    history = fit(model, data, seed=seed, device=device, checkpoint=checkpoint_folder(root, parameters))
+    history = fit(
+        model, data, seed=seed, device=device, checkpoint=checkpoint_folder(root, parameters),
+        watch=watch_test(data, model.preset.test_every),
+    )  # fmt: skip
     return save_run(root, parameters, model, data, history, evaluate(model, data))
 
 
@@ -139,6 +123,7 @@ def save_run(
             "auroc_high": evaluation.interval[1],
             "threshold": evaluation.threshold,
             "false_positive_rate": evaluation.false_positive_rate,
+            **_protocols(history.epochs),
         },
         "chosen_epoch": history.chosen_epoch,
         "seconds": {"fit": round(history.seconds, 2), "evaluate": round(evaluation.seconds, 2)},
@@ -161,6 +146,14 @@ def save_run(
         (new / "parameters.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
     shutil.rmtree(checkpoint_folder(root, parameters), ignore_errors=True)
     return Run(folder, facts)
+
+
+def _protocols(epochs: pd.DataFrame) -> dict[str, float]:
+    """The test AUROC of the last epoch, and of the best epoch on the test set: "optimistic, as published"."""
+    if "test_auroc" not in epochs:
+        return {}
+    looks = epochs["test_auroc"].dropna()
+    return {"auroc_last": float(looks.iloc[-1]), "auroc_best_on_test": float(looks.max())}
 
 
 def read_run(folder: Path | str) -> Run:
@@ -199,7 +192,11 @@ def comparison(runs: list[Run]) -> pd.DataFrame:
                 "in attention": counts["attention"],
             }
         )
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    categories = [run.parameters["category"] for run in runs]
+    if len(set(categories)) > 1:
+        table.insert(0, "category", categories)
+    return table
 
 
 def published(runs: list[Run]) -> pd.DataFrame:

@@ -3,6 +3,8 @@
 import math
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -52,6 +54,7 @@ def fit(
     progress: bool = True,
     checkpoint: Path | str | None = None,
     checkpoint_s: float = CHECKPOINT_S,
+    watch: Callable[[DifferNet, int], dict] | None = None,
 ) -> History:
     """Trains the flow (and the attention, if the model says so) on `dataset.train`; leaves the best epoch in `model`.
 
@@ -65,6 +68,8 @@ def fit(
     checkpoint: a folder for the state of the training, written every `checkpoint_s` seconds and at the end. A training
     that was stopped at any point goes on from there, and ends with the same weights to the last bit as one that was
     not; a second process in the same folder is refused.
+    watch: called with the model and its epoch's number after each epoch (-1 after the last); the dict that it returns
+    joins the epoch's row. It decides nothing.
     """
     start = time.perf_counter()
     model.to(pick_device(device)).train()
@@ -82,6 +87,8 @@ def fit(
                 training.seconds = earlier + time.perf_counter() - start
                 if epoch_ended:
                     row = training.end_epoch()
+                    if watch:
+                        row |= watch(model, row["epoch"] if training.epoch < training.epochs else -1)
                     bar.set_postfix(nll=f"{row['train_nll']:.2f}", validation=f"{row['validation_nll']:.2f}")
                     bar.update()
                 kept.write_if_due()
@@ -230,8 +237,9 @@ class _Training:
         z, log_det = transform_views(self.model, self.source.validation())  # (N, V, 768), (N, V)
         validation_nll = nll(z.flatten(0, 1), log_det.flatten()).view(log_det.shape).mean(dim=1).median().item()
         self.epoch += 1
-        row = {"epoch": self.epoch, "train_nll": self.total / self.images, "validation_nll": validation_nll}
-        self.rows.append(row | {"seconds": self.seconds})
+        row = {"epoch": self.epoch, "train_nll": self.total / self.images, "validation_nll": validation_nll,
+               "seconds": self.seconds}  # fmt: skip
+        self.rows.append(row)
         self.done, self.total = 0, 0.0
         if validation_nll < self.best:
             self.best, self.chosen = validation_nll, self.epoch
@@ -278,6 +286,10 @@ class _Checkpoint:
     def __exit__(self, *error) -> None:
         if self.path:
             self.lock.release()
+            if not self.path.exists():  # nothing was kept: leave no empty folder behind
+                with suppress(OSError):
+                    self.path.with_name("lock").unlink()
+                    self.path.parent.rmdir()
 
     def restore(self) -> None:
         """Brings the training to where the folder's state was; a state of another training is left aside."""

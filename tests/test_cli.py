@@ -25,6 +25,14 @@ def test_train_writes_a_run_and_prints_its_line(tiny_folder, tmp_path, capsys):
     assert "figure-frozen-reduction2-smoke-random-weights-seed3" in printed
 
 
+def test_train_all_categories(tmp_path, capsys):
+    for category in ("one", "two"):
+        make_category(tmp_path / "data" / category)
+    assert train(tmp_path / "data", tmp_path / "runs", "--category", "all") == 0
+    assert len(list((tmp_path / "runs").glob("*/parameters.json"))) == 2
+    assert capsys.readouterr().out.count("run      ") == 2
+
+
 @pytest.mark.parametrize("arguments, message", [
     (["--attention", "sse"], "attention='sse' is not known: choose one of None, 'se', 'cbam'"),
     (["--attention", "se", "--placement", "top"], "placement='top' is not known"),
@@ -63,7 +71,7 @@ def test_truncated_images(tmp_path, capsys, part):
         path.write_bytes(path.read_bytes()[:-1000])
     assert train(tmp_path, tmp_path / "runs") == 2
     assert f"Cannot read the image {tmp_path / 'tiny' / part}" in one_line_error(capsys)
-    assert not (tmp_path / "runs").exists()
+    assert not [path for path in tmp_path.rglob("runs/*")]
 
 
 def test_a_full_disk(tiny_folder, tmp_path, capsys):

@@ -99,5 +99,11 @@ def test_a_full_disk_keeps_the_older_run(runs, tiny_folder):
 def test_files_are_plain(runs):
     run = read_runs(runs)[0]
     assert json.loads((run.folder / "parameters.json").read_text())["preset"]["name"] == "smoke"
-    assert list(pd.read_csv(run.folder / "history.csv")) == ["epoch", "train_nll", "validation_nll", "seconds"]
+    assert list(pd.read_csv(run.folder / "history.csv")) == [
+        "epoch",
+        "train_nll",
+        "validation_nll",
+        "seconds",
+        "test_auroc",
+    ]
     assert list(run.scores) == ["part", "image", "defect", "label", "score"]

@@ -1,0 +1,118 @@
+"""What a ledger of runs shows: differences between variants with intervals, and the sentences that follow from them.
+
+Every comparison is paired: a variant's run against the plain DifferNet's of the same data set, category, preset,
+weights and seed, which has the same split, the same views and the same start of the flow.
+"""
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from adnlib.errors import AdnError, check_choice
+
+BASELINE = "DifferNet"
+LEVEL = 0.95  # of every interval
+RESAMPLES = 5000  # of the bootstrap
+ENOUGH = 8  # categories for a bootstrap over them
+PROTOCOLS = {  # columns of the ledger; all three are shown side by side, always
+    "auroc": "epoch by normal validation images",
+    "auroc_last": "last epoch",
+    "auroc_best_on_test": "best on test (optimistic, as published)",
+}
+PAIRED_BY = ["dataset", "category", "preset", "weights", "seed"]
+
+
+def over_seeds(ledger: pd.DataFrame, protocol: str = "auroc") -> pd.DataFrame:
+    """A row for each data set, category and variant: AUROC's mean and standard deviation (sd) over seeds."""
+    groups = _done(ledger, protocol).groupby(["dataset", "category", "variant"], sort=False)[protocol]
+    return groups.agg(mean="mean", sd="std", seeds="count").reset_index()
+
+
+def differences(ledger: pd.DataFrame, protocol: str = "auroc", baseline: str = BASELINE) -> pd.DataFrame:
+    """A row for each run that has its partner: `difference` is its AUROC minus the baseline's of the same seed."""
+    runs = _done(ledger, protocol)
+    plain = runs[runs["variant"] == baseline][[*PAIRED_BY, protocol]]
+    if plain.empty:
+        raise AdnError(f"The ledger has no finished run of {baseline}: every comparison needs it, train it too.")
+    pairs = runs[runs["variant"] != baseline].merge(plain, on=PAIRED_BY, suffixes=("", "_baseline"))
+    pairs["difference"] = pairs[protocol] - pairs[f"{protocol}_baseline"]
+    return pairs[["variant", *PAIRED_BY, "difference"]]
+
+
+def by_category(pairs: pd.DataFrame) -> pd.DataFrame:
+    """A row for each data set, category and variant: the mean difference over seeds, with Student's paired interval.
+
+    With one seed there is no interval: `low` and `high` are not numbers.
+    """
+    rows = []
+    for key, group in pairs.groupby(["dataset", "category", "variant"], sort=False):
+        d = group["difference"].to_numpy()
+        half = stats.t.ppf((1 + LEVEL) / 2, len(d) - 1) * d.std(ddof=1) / np.sqrt(len(d)) if len(d) > 1 else np.nan
+        rows.append((*key, d.mean(), d.mean() - half, d.mean() + half, len(d)))
+    return pd.DataFrame(rows, columns=["dataset", "category", "variant", "difference", "low", "high", "seeds"])
+
+
+def over_categories(pairs: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """A row for each variant: the mean over categories of the mean difference over seeds, with an interval.
+
+    What is redrawn are categories: the interval speaks of other categories of the same kind. With one category it is
+    that over its seeds.
+    """
+    rows = []
+    for variant, group in by_category(pairs).groupby("variant", sort=False):
+        d = group["difference"].to_numpy()  # (K,)
+        low, high = group[["low", "high"]].iloc[0] if len(d) == 1 else mean_interval(d, seed)
+        rows.append((variant, d.mean(), low, high, len(d), int(group["seeds"].sum())))
+    table = pd.DataFrame(rows, columns=["variant", "difference", "low", "high", "categories", "pairs of runs"])
+    table["verdict"] = [verdict(low, high) for low, high in zip(table["low"], table["high"], strict=True)]
+    return table
+
+
+def mean_interval(d: np.ndarray, seed: int = 0) -> tuple[float, float]:
+    """The 95 % interval of a mean, (K,) -> low, high: a bootstrap, or Student's for fewer than ENOUGH values.
+
+    The bootstrap's is the percentile interval, widened for few values as T. Hesterberg proposes ("What Teachers Should
+    Know About the Bootstrap", The American Statistician 69, 2015): the plain one is too short by a factor of
+    sqrt((K - 1) / K), and takes the normal's quantiles for Student's. Below ENOUGH even that misses too often.
+    """
+    k = len(d)
+    if k < ENOUGH:
+        half = stats.t.ppf((1 + LEVEL) / 2, k - 1) * d.std(ddof=1) / np.sqrt(k)
+        return float(d.mean() - half), float(d.mean() + half)
+    means = d[np.random.default_rng(seed).integers(k, size=(RESAMPLES, k))].mean(axis=1)
+    tail = stats.norm.cdf(np.sqrt(k / (k - 1)) * stats.t.ppf((1 - LEVEL) / 2, k - 1))
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def verdict(low: float, high: float) -> str:
+    """ "better", "worse" or "no difference shown", from an interval of a difference."""
+    if np.isnan(low):
+        return "not known: one seed has no interval"
+    return "better" if low > 0 else "worse" if high < 0 else "no difference shown"
+
+
+def in_words(row: pd.Series, baseline: str = BASELINE) -> str:
+    """One sentence on a row of `over_categories`."""
+    over = f"{row['categories']} categories" if row["categories"] > 1 else "one category"
+    return (
+        f"{row['variant']} against {baseline} over {over} and {row['pairs of runs']} pairs of runs: AUROC "
+        f"{100 * row['difference']:+.2f} points, {LEVEL:.0%} interval {100 * row['low']:+.2f} to "
+        f"{100 * row['high']:+.2f}: {row['verdict']}."
+    )
+
+
+def inflation(ledger: pd.DataFrame) -> pd.DataFrame:
+    """A row for each finished run: what choosing the epoch on the test set adds, against both honest ways."""
+    runs = _done(ledger, "auroc_best_on_test")
+    return runs[["variant", *PAIRED_BY]].assign(
+        over_validation=runs["auroc_best_on_test"] - runs["auroc"],
+        over_last=runs["auroc_best_on_test"] - runs["auroc_last"],
+    )
+
+
+def _done(ledger: pd.DataFrame, protocol: str) -> pd.DataFrame:
+    check_choice("protocol", protocol, PROTOCOLS)
+    if protocol not in ledger:
+        raise AdnError(f"The ledger has no column {protocol!r}: its runs are of another version, train them again.")
+    return ledger[(ledger["status"] == "done") & ledger[protocol].notna()]

@@ -1,0 +1,60 @@
+"""The ledger: what stands in a folder of runs, as one table that pandas reads. It needs no torch and is quick."""
+
+import hashlib
+import json
+from pathlib import Path
+
+
+def run_name(dataset: str, category: str, attention: str | None, placement: str, train_attention: bool, preset: str,
+             weights: str, seed: int, options: dict | None = None) -> str:  # fmt: skip
+    """A folder's name from what makes the run, "elpv-mono-se-figure-frozen-fast-seed0". A folder of images is named
+    by its last part and six digits of its path's sha256, since two folders may be called the same."""
+    place = [placement, "trained" if train_attention else "frozen"] if attention else []
+    place += [f"{name}{value}" for name, value in sorted((options or {}).items())]
+    if dataset.startswith("folder:"):
+        path = Path(dataset.removeprefix("folder:")).expanduser().resolve()
+        dataset = f"{path.name}_{hashlib.sha256(str(path).encode()).hexdigest()[:6]}"
+    parts = [dataset, category, attention or "none", *place, preset]
+    return "-".join([*filter(None, parts), *(["random-weights"] if weights == "random" else []), f"seed{seed}"])
+
+
+def variant(parameters: dict) -> str:
+    """What a table calls a run: "DifferNet", "SE, frozen", "CBAM, trained, after-pool5, reduction 2", …"""
+    attention, options = parameters["attention"], parameters["options"]
+    if attention is None:
+        return "DifferNet"
+    if attention == "constant":
+        words = [f"constant gate {options.get('value', 0.5)}"]
+    else:
+        words = [attention.upper(), "trained" if parameters["train_attention"] else "frozen"]
+        words += [f"{name} {value}" for name, value in sorted(options.items())]
+    return ", ".join(words + [parameters["placement"]] * (parameters["placement"] != "figure"))
+
+
+def read_ledger(root: Path | str):
+    """A table with a row for each run in `root`: finished, running (or stopped) and failed ones.
+
+    status: done, failed, or training; then the parameters, the AUROC under three protocols (see `adnlib.runs`),
+    seconds, and for a failed run its sentence.
+    """
+    import pandas as pd
+
+    rows = []
+    for path in sorted(Path(root).glob("*")):
+        if (path / "parameters.json").exists():
+            facts = json.loads((path / "parameters.json").read_text(encoding="utf-8"))
+            rows.append({"run": path.name, "status": "done", **flat(facts)})
+        elif path.suffix == ".failed":
+            rows.append({"run": path.stem, "status": "failed", "error": (path / "error.txt").read_text().strip()})
+        elif path.suffix == ".training":
+            rows.append({"run": path.stem, "status": "training"})
+    table = pd.DataFrame(rows, columns=None if rows else ["run", "status"])
+    return table.drop_duplicates("run", ignore_index=True)
+
+
+def flat(facts: dict) -> dict:
+    """A run's parameters.json as one row of the ledger."""
+    parameters, metrics, seconds = facts["parameters"], facts["metrics"], facts["seconds"]
+    row = {"variant": variant(parameters)} | {name: v for name, v in parameters.items() if name != "options"}
+    row |= {"options": json.dumps(parameters["options"], sort_keys=True)} | metrics
+    return row | {"seconds": seconds["fit"] + seconds["evaluate"], "chosen_epoch": facts["chosen_epoch"]}

@@ -1,0 +1,109 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from adnlib import AdnError
+from adnlib.evidence import (
+    by_category,
+    differences,
+    in_words,
+    inflation,
+    over_categories,
+    over_seeds,
+    verdict,
+)  # fmt: skip
+
+
+def fake_ledger(effect: float, rng, categories=10, seeds=5, effect_sd=0.005, noise=0.01) -> pd.DataFrame:
+    """Runs of a variant that is better than DifferNet by `effect` on average: categories differ in level and effect,
+    runs by noise; each run also has a last and a best epoch."""
+    rows = []
+    for category in range(categories):
+        level, own = rng.uniform(0.7, 0.95), rng.normal(effect, effect_sd)
+        for seed in range(seeds):
+            for variant, shift in (("DifferNet", 0.0), ("SE, frozen", own)):
+                auroc = level + shift + rng.normal(0, noise)
+                rows.append((variant, f"c{category}", seed, auroc, auroc - 0.001, auroc + abs(rng.normal(0.01, 0.003))))
+    columns = ["variant", "category", "seed", "auroc", "auroc_last", "auroc_best_on_test"]
+    return pd.DataFrame(rows, columns=columns).assign(dataset="d", preset="fast", weights="imagenet", status="done")
+
+
+def verdicts(effect, ledgers=200, **options):
+    rng = np.random.default_rng(0)
+    return [over_categories(differences(fake_ledger(effect, rng, **options)))["verdict"][0] for _ in range(ledgers)]
+
+
+def test_an_effect_of_one_point_is_found_in_nine_of_ten_ledgers():
+    assert np.mean([v == "better" for v in verdicts(0.01)]) >= 0.9
+    assert np.mean([v == "worse" for v in verdicts(-0.01)]) >= 0.9
+
+
+@pytest.mark.parametrize("options", [{}, {"categories": 4}, {"categories": 1}, {"noise": 0.03}, {"categories": 20}])
+def test_where_there_is_none_it_is_seldom_found(options):
+    """One category has no effect of its own to vary: the interval is over its seeds."""
+    if options.get("categories") == 1:
+        options = options | {"effect_sd": 0.0}
+    assert np.mean([v != "no difference shown" for v in verdicts(0.0, **options)]) <= 0.07
+
+
+def test_pairs_are_of_one_seed_and_split():
+    ledger = fake_ledger(0.02, np.random.default_rng(1), categories=2, seeds=3)
+    pairs = differences(ledger)
+    assert len(pairs) == 6 and set(pairs["variant"]) == {"SE, frozen"}
+    plain, se = (ledger[(ledger["variant"] == v) & (ledger["category"] == "c1") & (ledger["seed"] == 2)]["auroc"].item()
+                 for v in ("DifferNet", "SE, frozen"))  # fmt: skip
+    row = pairs[(pairs["category"] == "c1") & (pairs["seed"] == 2)]
+    assert row["difference"].item() == pytest.approx(se - plain)
+    assert len(differences(ledger.drop(ledger.index[:1]))) == 5  # a run without its partner is no pair
+
+
+def test_the_interval_over_seeds_is_students():
+    pairs = differences(fake_ledger(0.02, np.random.default_rng(1), categories=1))
+    row = by_category(pairs).iloc[0]
+    d = pairs["difference"]
+    low, high = stats.t.interval(0.95, 4, d.mean(), stats.sem(d))
+    assert (row["low"], row["high"], row["seeds"]) == (pytest.approx(low), pytest.approx(high), 5)
+    assert over_categories(pairs)["low"][0] == row["low"]
+
+
+def test_over_seeds():
+    ledger = fake_ledger(0.0, np.random.default_rng(1), categories=2, seeds=3)
+    table = over_seeds(ledger)
+    first = ledger[(ledger["category"] == "c0") & (ledger["variant"] == "DifferNet")]["auroc"]
+    assert table.iloc[0][["mean", "sd", "seeds"]].tolist() == [
+        pytest.approx(first.mean()),
+        pytest.approx(first.std()),
+        3,
+    ]
+
+
+def test_one_seed_has_no_interval():
+    table = over_categories(differences(fake_ledger(0.02, np.random.default_rng(1), categories=1, seeds=1)))
+    assert table["verdict"][0] == "not known: one seed has no interval"
+
+
+def test_inflation_is_what_the_best_epoch_adds():
+    table = inflation(fake_ledger(0.0, np.random.default_rng(1)))
+    assert (table["over_validation"] > 0).all()
+    assert (table["over_last"] - table["over_validation"]).to_numpy() == pytest.approx(0.001)
+
+
+def test_sentences():
+    table = over_categories(differences(fake_ledger(0.05, np.random.default_rng(1))))
+    said = in_words(table.iloc[0])
+    assert said.startswith("SE, frozen against DifferNet over 10 categories and 50 pairs of runs: AUROC +")
+    assert said.endswith(": better.")
+    assert [verdict(*i) for i in ((0.1, 0.2), (-0.2, -0.1), (-0.1, 0.1), (0, 0))] == [
+        "better", "worse", "no difference shown", "no difference shown"
+    ]  # fmt: skip
+
+
+def test_a_ledger_that_cannot_be_compared():
+    ledger = fake_ledger(0.0, np.random.default_rng(1), categories=1, seeds=1)
+    with pytest.raises(AdnError, match="has no finished run of DifferNet: every comparison needs it"):
+        differences(ledger[ledger["variant"] != "DifferNet"])
+    with pytest.raises(AdnError, match="has no column 'auroc_last'"):
+        differences(ledger.drop(columns="auroc_last"), "auroc_last")
+    with pytest.raises(AdnError, match="protocol='best' is not known"):
+        differences(ledger, "best")

@@ -1,0 +1,202 @@
+"""Sweeps over tiny images: what is done is not done again, and whatever is killed goes on to the same table."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import filelock
+import psutil
+import pytest
+
+from adnlib import AdnError
+from adnlib.cli import main
+from adnlib.ledger import read_ledger
+from adnlib.sweeps import Dask, Processes, grid_points, point_name, read_grid, run_point, sweep
+
+SAME = ["run", "status", "auroc", "auroc_last", "auroc_best_on_test", "threshold", "chosen_epoch"]
+
+
+@pytest.fixture(scope="module")
+def tables(tiny_folder):
+    common = {"dataset": f"folder:{tiny_folder}", "category": "tiny", "preset": "smoke", "weights": "random"}
+    return [common | {"attention": ["none", "se"]}]
+
+
+def write_grid(path, tables):
+    lines = []
+    for table in tables:
+        lines += ["[[grid]]", *(f"{key} = {str(value).replace(chr(39), chr(34))}" if isinstance(value, list)
+                                else f'{key} = "{value}"' for key, value in table.items())]  # fmt: skip
+    path.write_text("\n".join(lines))
+    return path
+
+
+@pytest.fixture(scope="module")
+def swept(tables, tmp_path_factory):
+    """The folder of an undisturbed sweep."""
+    root = tmp_path_factory.mktemp("swept")
+    assert sweep(grid_points(tables), root) == {}
+    return root
+
+
+def test_points_are_all_combinations_once():
+    points = grid_points([{"attention": ["none", "se"], "placement": ["figure", "before-pool"], "seed": [0, 1]}])
+    assert len(points) == 6  # the plain DifferNet has no placement
+    assert [p["seed"] for p in points if p["attention"] is None] == [0, 1]
+
+
+def test_a_finished_run_keeps_its_notebook_and_is_not_done_again(swept, tables, tmp_path, capsys):
+    table = read_ledger(swept)
+    assert table["status"].tolist() == ["done", "done"] and table["auroc_best_on_test"].notna().all()
+    assert {p.name for p in swept.iterdir()} == set(table["run"])  # nothing else is left
+    before = {path: path.stat().st_mtime_ns for path in swept.rglob("*")}
+    grid = write_grid(tmp_path / "grid.toml", tables)
+    start = time.perf_counter()
+    assert main(["sweep", str(grid), "--runs", str(swept)]) == 0
+    assert time.perf_counter() - start < 5  # it did not even start a kernel
+    assert "nothing to do: all 2 runs are in" in capsys.readouterr().out
+    assert before == {path: path.stat().st_mtime_ns for path in swept.rglob("*")}
+    assert all((swept / run / "notebook.ipynb").exists() for run in table["run"])
+
+
+def test_the_command_says_that_there_is_nothing_to_do_without_torch(swept, tables, tmp_path):
+    grid = write_grid(tmp_path / "grid.toml", tables)
+    code = f"import sys; from adnlib.cli import main; main(['sweep', '{grid}', '--runs', '{swept}']); " \
+           "sys.exit('torch' in sys.modules)"  # fmt: skip
+    assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL).returncode == 0
+
+
+def killed(command: list, when) -> None:
+    """Starts a sweep in a process group of its own and kills with -9 what `when` returns."""
+    process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if victim := when(psutil.Process(process.pid)):
+            os.kill(victim, signal.SIGKILL)
+            break
+        time.sleep(0.05)
+    else:
+        pytest.fail("the sweep ended before anything could be killed")
+    process.wait(timeout=240)
+
+
+def child(parent: psutil.Process, word: str) -> int | None:
+    for process in parent.children(recursive=True):
+        try:
+            if word in " ".join(process.cmdline()):
+                return process.pid
+        except psutil.Error:
+            continue
+    return None
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kill -9 is POSIX's")
+@pytest.mark.parametrize("what", ["kernel", "worker", "sweep"])
+def test_whatever_is_killed_the_sweep_run_again_ends_with_the_same_table(swept, tables, tmp_path, what):
+    grid = write_grid(tmp_path / "grid.toml", tables)
+    root = tmp_path / "runs"
+    command = [sys.executable, "-m", "adnlib.cli", "sweep", str(grid), "--runs", str(root)]
+
+    def victim(process):
+        kernel = child(process, "ipykernel_launcher")
+        training = kernel and list(root.glob("*.training/lock"))
+        return training and {"kernel": kernel, "worker": child(process, "adnlib.sweeps"), "sweep": process.pid}[what]
+
+    killed(command, victim)
+    time.sleep(2)  # a kernel notices within a second that its parent is gone
+    assert main(["sweep", str(grid), "--runs", str(root)]) == 0
+    again, undisturbed = read_ledger(root), read_ledger(swept)
+    assert again[SAME].to_dict() == undisturbed[SAME].to_dict()
+    assert {p.name for p in root.iterdir()} == set(again["run"])
+
+
+def test_a_point_that_fails_is_listed_and_tried_again(tables, tmp_path, capsys):
+    bad = tables[0] | {"attention": "sse"}
+    grid = write_grid(tmp_path / "grid.toml", [bad])
+    for _ in range(2):
+        assert main(["sweep", str(grid), "--runs", str(tmp_path / "runs")]) == 1
+        printed, errors = capsys.readouterr()
+        assert "failed" in printed and "attention='sse' is not known" in errors and "Traceback" not in errors
+    table = read_ledger(tmp_path / "runs")
+    assert table["status"].tolist() == ["failed"] and "attention='sse'" in table["error"][0]
+
+
+def test_two_workers_at_a_time_give_the_same_table(swept, tables, tmp_path):
+    assert sweep(grid_points(tables), tmp_path, Processes(workers=2)) == {}
+    assert read_ledger(tmp_path)[SAME].to_dict() == read_ledger(swept)[SAME].to_dict()
+
+
+def test_dask_gives_the_same_table_also_when_a_worker_is_killed(swept, tables, tmp_path):
+    seen = []
+
+    def killing(process):
+        """Kills, once, a dask worker in whose process a run is under way."""
+        while not list(tmp_path.glob("*.training")):
+            time.sleep(0.05)
+        worker = next(p for p in process.children() if "spawn_main" in " ".join(p.cmdline()))
+        worker.kill()
+        seen.append(worker.pid)
+
+    thread = threading.Thread(target=killing, args=(psutil.Process(),))
+    thread.start()
+    assert sweep(grid_points(tables), tmp_path, Dask("local", workers=1)) == {}
+    thread.join()
+    assert len(seen) == 1
+    assert read_ledger(tmp_path)[SAME].to_dict() == read_ledger(swept)[SAME].to_dict()
+
+
+def test_no_scheduler_at_the_address(tables, tmp_path):
+    with pytest.raises(AdnError, match="No dask scheduler answers at tcp://127.0.0.1:9: check the address"):
+        sweep(grid_points(tables), tmp_path, Dask("tcp://127.0.0.1:9"))
+
+
+@pytest.mark.parametrize("content, message", [
+    (None, "There is no grid file"),
+    ("[[grid]\n", "cannot be read .*line 1.*: mend that line"),
+    ("seed = 1\n", r"has other things than tables \[\[grid\]\]"),
+    ("[grid]\nseed = 1\n", "has other things than tables"),
+    ("[[grid]]\nsed = 1\n", "has 'sed', no parameter of 07_train: choose from dataset, category"),
+    ("[[grid]]\nseed = []\n", "has no points"),
+])  # fmt: skip
+def test_bad_grids(tmp_path, content, message):
+    path = tmp_path / "grid.toml"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(AdnError, match=message):
+        read_grid(path)
+
+
+def test_defaults_are_07_trains_own():
+    import papermill
+
+    from adnlib.book import NOTEBOOKS
+    from adnlib.sweeps import DEFAULTS
+
+    known = papermill.inspect_notebook(str(NOTEBOOKS / "07_train.ipynb"))
+    assert {name: eval(fact["default"]) for name, fact in known.items() if name != "runs"} == DEFAULTS
+
+
+def test_an_empty_ledger(tmp_path, capsys):
+    assert main(["runs", "--runs", str(tmp_path)]) == 0
+    assert "Empty" in capsys.readouterr().out
+
+
+def test_a_point_that_another_process_works_on_is_waited_for_and_not_done_twice(swept, tables, tmp_path):
+    point = grid_points(tables)[0]
+    work = tmp_path / f".{point_name(point)}.sweep"
+    work.mkdir()
+    with filelock.FileLock(work / "lock"):
+        waiting = threading.Thread(target=run_point, args=(tmp_path, point))
+        waiting.start()
+        time.sleep(0.5)
+        assert waiting.is_alive()
+        shutil.copytree(swept / point_name(point), tmp_path / point_name(point))  # the other one ends
+        before = (tmp_path / point_name(point) / "notebook.ipynb").stat().st_mtime_ns
+    waiting.join(timeout=30)
+    assert not waiting.is_alive()
+    assert before == (tmp_path / point_name(point) / "notebook.ipynb").stat().st_mtime_ns
+    assert [p.name for p in tmp_path.iterdir()] == [point_name(point)]
