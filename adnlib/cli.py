@@ -16,6 +16,10 @@ def main(arguments: list[str] | None = None) -> int:
     except AdnError as error:
         print(f"adn: error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:  # what no module expected, such as a file that may not be read
+        print(f"adn: error: {error.strerror or error} ({error.filename}): check the path and its permissions.",
+              file=sys.stderr)  # fmt: skip
+        return 2
     except KeyboardInterrupt:
         print("adn: stopped; nothing half-written is in place.", file=sys.stderr)
         return 130
@@ -149,7 +153,8 @@ def _runs(options: argparse.Namespace) -> None:
     if options.csv:
         from adnlib.files import write_whole
 
-        write_whole(options.csv.resolve(), table.to_csv(index=False).encode())
+        shared = table.replace({"dataset": r"^folder:.*/"}, {"dataset": "folder:"}, regex=True)  # no path of a machine
+        write_whole(options.csv.resolve(), shared.to_csv(index=False, float_format="%.6g").encode())
     columns = ["run", "status", "seconds", "auroc", "auroc_last", "auroc_best_on_test", "error"]
     print(table[[c for c in columns if c in table]].to_string(index=False, float_format="%.3f", na_rep=""))
 

@@ -9,6 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from adnlib.errors import AdnError, check_choice
+from adnlib.files import ROOT
 
 BASELINE = "DifferNet"
 LEVEL = 0.95  # of every interval
@@ -20,6 +21,17 @@ PROTOCOLS = {  # columns of the ledger; all three are shown side by side, always
     "auroc_best_on_test": "best on test (optimistic, as published)",
 }
 PAIRED_BY = ["dataset", "category", "preset", "weights", "seed"]
+
+
+def published(dataset: str) -> pd.DataFrame:
+    """What papers report on a data set: category, method, auroc (percent) and source, from data/published.csv."""
+    rows = pd.read_csv(ROOT / "data" / "published.csv")
+    return rows[rows["dataset"] == dataset]
+
+
+def committed_ledger() -> pd.DataFrame:
+    """The project's own runs, numbers only: what `adn sweep grids/evidence.toml` left in `adn runs --csv`."""
+    return pd.read_csv(ROOT / "data" / "ledger.csv", keep_default_na=True)
 
 
 def over_seeds(ledger: pd.DataFrame, protocol: str = "auroc") -> pd.DataFrame:

@@ -89,7 +89,7 @@ def disagreements(split: Split, tests: dict[str, pd.DataFrame], count: int = 4) 
 def table(frame: pd.DataFrame, precision: int = 3) -> Styler:
     """A table for readers: no index, numbers to the right with `precision` digits, words to the left."""
     words = list(frame.select_dtypes(exclude="number").columns)
-    style = frame.style.format(precision=precision, thousands=",").hide(axis="index")
+    style = frame.style.format(precision=precision, thousands=",", na_rep="–").hide(axis="index")
     left = [{"selector": "th, td", "props": "text-align: left"}]
     return style.set_table_styles({name: left for name in words}, overwrite=False)
 
@@ -165,3 +165,72 @@ def auroc_intervals(table: pd.DataFrame, heading: str) -> Figure:
         axis.grid(axis="x", alpha=0.3)
         figure.tight_layout()
     return figure
+
+
+def forest(table: pd.DataFrame, names: Sequence[str], heading: str, baseline: str = "DifferNet") -> Figure:
+    """Differences of AUROC in points with their intervals, a row each of adnlib.evidence: difference, low, high."""
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(7.5, 1.2 + 0.32 * len(table)))
+        at = np.arange(len(table))[::-1]
+        middle, low, high = (100 * table[name].to_numpy(float) for name in ("difference", "low", "high"))
+        colours = [PALETTE[2] if a > 0 else PALETTE[3] if b < 0 else "grey" for a, b in zip(low, high, strict=True)]
+        axis.hlines(at, low, high, color=colours, linewidth=2)
+        axis.scatter(middle, at, color=colours, marker="D", zorder=2)
+        axis.axvline(0, color="black", linewidth=0.8)
+        axis.set_yticks(at, names)
+        axis.set_ylim(-0.6, len(table) - 0.4)
+        axis.set(title=heading, xlabel=f"AUROC minus that of {baseline} with the same seed (points)")
+        axis.grid(axis="x", alpha=0.3)
+        figure.tight_layout()
+    return figure
+
+
+def inflation(table: pd.DataFrame, heading: str) -> Figure:
+    """Points that choosing the epoch on the test set adds to each run (adnlib.evidence.inflation), a row a variant."""
+    with plt.rc_context(STYLE):
+        variants = list(dict.fromkeys(table["variant"]))
+        figure, axis = plt.subplots(figsize=(9.5, 1.3 + 0.45 * len(variants)))
+        kinds = (("over_validation", "over the epoch of normal validation images", "o", 0.12, PALETTE[0]),
+                 ("over_last", "over the last epoch", "x", -0.12, PALETTE[1]))  # fmt: skip
+        for column, name, marker, offset, colour in kinds:
+            at = [len(variants) - 1 - variants.index(v) + offset for v in table["variant"]]
+            axis.scatter(100 * table[column], at, marker=marker, color=colour, label=name, alpha=0.8)
+        axis.axvline(0, color="black", linewidth=0.8)
+        axis.set_yticks(range(len(variants))[::-1], variants)
+        axis.set_ylim(-0.6, len(variants) - 0.4)
+        axis.set(title=heading, xlabel="AUROC, best epoch on the test set minus an honest one (points)")
+        axis.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
+        figure.tight_layout()
+    return figure
+
+
+def paper_table(ours: pd.DataFrame, theirs: pd.DataFrame) -> Styler:
+    """The papers' table: a row a method, a column a category, image AUROC in percent.
+
+    ours: `adnlib.evidence.over_seeds` of one data set, shown as mean and standard deviation, of one seed as the value;
+    theirs: the rows of data/published.csv of that data set. Bold: the best of a column; underlined: its best DifferNet
+    variant. An empty field is "not known" or not run; the caption names the sources.
+    """
+    value, text = {}, {}
+    sources = list(dict.fromkeys(theirs["source"]))
+    for row in theirs.itertuples():
+        key = (f"{row.method} [{1 + sources.index(row.source)}]", row.category)
+        value[key], text[key] = float(row.auroc), f"{float(row.auroc):.2f}"
+    for row in ours.itertuples():
+        key = (f"{row.variant} (ours)", row.category)
+        spread = f" ± {100 * row.sd:.1f}" if row.seeds > 1 else ""
+        value[key], text[key] = 100 * row.mean, f"{100 * row.mean:.1f}{spread}"
+    methods, columns = (list(dict.fromkeys(key[i] for key in value)) for i in (0, 1))
+    frame = pd.DataFrame("", index=methods, columns=columns)
+    style = frame.copy()
+    for key, words in text.items():
+        frame.loc[key] = words
+    family = [m for m in methods if "DifferNet" in m or "(ours" in m]
+    for column in columns:
+        found = {method: value[method, column] for method in methods if (method, column) in value}
+        style.loc[max(found, key=found.get), column] += "font-weight: bold;"
+        if own := {method: v for method, v in found.items() if method in family}:
+            style.loc[max(own, key=own.get), column] += "text-decoration: underline;"
+    left = [{"selector": "th.row_heading", "props": "text-align: left; font-weight: normal"}]
+    said = "; ".join(f"[{number}] {source}" for number, source in enumerate(sources, 1))
+    return frame.style.apply(lambda _: style, axis=None).set_table_styles(left).set_caption(said)

@@ -24,7 +24,7 @@ from adnlib.differnet import DifferNet, Preset
 from adnlib.errors import AdnError
 from adnlib.evaluation import Evaluation, evaluate, watch_test
 from adnlib.fetch import registry
-from adnlib.files import ROOT, whole_folder
+from adnlib.files import whole_folder
 from adnlib.ledger import run_name, variant
 from adnlib.speed import resolve
 from adnlib.training import History, fit
@@ -123,7 +123,7 @@ def save_run(
             "auroc_high": evaluation.interval[1],
             "threshold": evaluation.threshold,
             "false_positive_rate": evaluation.false_positive_rate,
-            **_protocols(history.epochs),
+            **_protocols(history.epochs, evaluation.auroc),
         },
         "chosen_epoch": history.chosen_epoch,
         "seconds": {"fit": round(history.seconds, 2), "evaluate": round(evaluation.seconds, 2)},
@@ -148,12 +148,12 @@ def save_run(
     return Run(folder, facts)
 
 
-def _protocols(epochs: pd.DataFrame) -> dict[str, float]:
+def _protocols(epochs: pd.DataFrame, chosen: float) -> dict[str, float]:
     """The test AUROC of the last epoch, and of the best epoch on the test set: "optimistic, as published"."""
     if "test_auroc" not in epochs:
         return {}
     looks = epochs["test_auroc"].dropna()
-    return {"auroc_last": float(looks.iloc[-1]), "auroc_best_on_test": float(looks.max())}
+    return {"auroc_last": float(looks.iloc[-1]), "auroc_best_on_test": max(float(looks.max()), chosen)}
 
 
 def read_run(folder: Path | str) -> Run:
@@ -197,21 +197,3 @@ def comparison(runs: list[Run]) -> pd.DataFrame:
     if len(set(categories)) > 1:
         table.insert(0, "category", categories)
     return table
-
-
-def published(runs: list[Run]) -> pd.DataFrame:
-    """The papers' image AUROC in percent (data/published.csv) and, below, that of our runs."""
-    theirs = pd.read_csv(ROOT / "data" / "published.csv", dtype=str).rename(columns={"auroc": "published (%)"})
-    ours = [
-        {
-            "dataset": run.parameters["dataset"],
-            "category": run.parameters["category"],
-            "method": run.variant,
-            "published (%)": "not known",
-            "ours (%)": f"{100 * run.facts['metrics']['auroc']:.2f}",
-            "source": f"seed {run.parameters['seed']}, preset {run.parameters['preset']}",
-        }
-        for run in runs
-    ]
-    columns = ["dataset", "category", "method", "published (%)", "ours (%)", "source"]
-    return pd.concat([theirs.assign(**{"ours (%)": "not run"}), pd.DataFrame(ours)], ignore_index=True)[columns]

@@ -53,11 +53,14 @@ def read_grid(path: Path | str) -> list[dict]:
     tables = content.get("grid")
     if set(content) != {"grid"} or not isinstance(tables, list):
         raise AdnError(f"The grid file {path} has other things than tables [[grid]]: see grids/quick.toml.")
-    return grid_points(tables, str(path))
+    return grid_points(tables, str(path), Path(path).resolve().parent)
 
 
-def grid_points(tables: Iterable[dict], source: str = "the grid") -> list[dict]:
-    """All combinations of each table's values, in order, none twice; what a table leaves out is 07_train's default."""
+def grid_points(tables: Iterable[dict], source: str = "the grid", base: Path | None = None) -> list[dict]:
+    """All combinations of each table's values, in order, none twice; what a table leaves out is 07_train's default.
+
+    base: what a relative "folder:PATH" starts from, the grid file's folder.
+    """
     points = {}
     for table in tables:
         for name in table:
@@ -68,6 +71,9 @@ def grid_points(tables: Iterable[dict], source: str = "the grid") -> list[dict]:
             point = DEFAULTS | dict(zip(table, combination, strict=True))
             if point["attention"] == "none":
                 point |= {"attention": None, "placement": "figure", "options": {}, "train_attention": False}
+            if base and point["dataset"].startswith("folder:"):
+                folder = Path(point["dataset"].removeprefix("folder:")).expanduser()
+                point["dataset"] = f"folder:{(base / folder).resolve()}"
             points.setdefault(point_name(point), point)
     if not points:
         raise AdnError(f"{source} has no points: give at least one table [[grid]].")

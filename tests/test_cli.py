@@ -86,6 +86,15 @@ def test_nothing_to_fetch_from(empty_home, capsys):
     assert "Cannot download elpv-dataset" in one_line_error(capsys)
 
 
+def test_a_file_that_may_not_be_read(monkeypatch, capsys):
+    def refuse(*arguments, **options):
+        raise PermissionError(13, "Permission denied", "/data/archive.zip")
+
+    monkeypatch.setattr("adnlib.datasets.fetch_dataset", refuse)
+    assert main(["data", "fetch", "mvtec_ad", "--from", "/data/archive.zip"]) == 2
+    assert one_line_error(capsys).startswith("adn: error: Permission denied (/data/archive.zip): check the path")
+
+
 def test_ctrl_c(monkeypatch, capsys):
     def stop(*arguments, **options):
         raise KeyboardInterrupt

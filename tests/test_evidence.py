@@ -107,3 +107,18 @@ def test_a_ledger_that_cannot_be_compared():
         differences(ledger.drop(columns="auroc_last"), "auroc_last")
     with pytest.raises(AdnError, match="protocol='best' is not known"):
         differences(ledger, "best")
+
+
+def test_the_committed_ledger_is_what_its_grid_makes():
+    """Every point of grids/evidence.toml is there, done, once; no path of a machine."""
+    from adnlib.evidence import committed_ledger
+    from adnlib.files import ROOT
+    from adnlib.sweeps import point_name, read_grid
+
+    ledger = committed_ledger()
+    assert sorted(ledger["run"]) == sorted(point_name(point) for point in read_grid(ROOT / "grids" / "evidence.toml"))
+    assert (ledger["status"] == "done").all() and ledger[["auroc", "auroc_last", "auroc_best_on_test"]].notna().all(
+        None
+    )
+    assert not ledger["dataset"].str.contains("/").any()
+    assert len(over_categories(differences(ledger))) == ledger["variant"].nunique() - 1

@@ -85,6 +85,14 @@ def test_random_weights_are_named_on_every_figure_of_features(name, tiny_folder,
     assert all(named) if name == "00_start_here" else named == [False, True, True, True]
 
 
+@pytest.mark.notebook
+def test_results_without_a_run_shows_the_committed_ledger(tmp_path):
+    executed = execute(Chapter("08_results", {"runs": str(tmp_path / "none")}), tmp_path)
+    assert errors_in(executed) == [] and len(pictures(executed)) == 2
+    text = executed.read_text(encoding="utf-8")
+    assert "The project's own runs (data/ledger.csv), not yours" in text and "none yet" in text
+
+
 @pytest.mark.parametrize("path", PATHS, ids=NAMES)
 def test_committed_notebook_is_clean(path):
     assert complaints(path) == []

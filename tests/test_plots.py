@@ -80,3 +80,36 @@ def test_a_tour_has_a_row_for_each_category(tiny):
     titles = [axis.get_title() for axis in figure.axes]
     assert titles == ["tiny\ngood"] * 2 + ["tiny\nspot"] * 2 + ["tiny\ngood"] * 2 + ["tiny\nspot"] * 2
     plots.plt.close(figure)
+
+
+def test_a_forest_marks_what_is_better_worse_and_neither():
+    table = pd.DataFrame({"difference": [0.02, -0.02, 0.0], "low": [0.01, -0.03, -0.01], "high": [0.03, -0.01, 0.01]})
+    figure = plots.forest(table, ["a", "b", "c"], "Differences")
+    colours = figure.axes[0].collections[1].get_facecolors()
+    assert len({tuple(colour) for colour in colours}) == 3
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["a", "b", "c"]
+    assert sorted(figure.axes[0].collections[1].get_offsets()[:, 0]) == pytest.approx([-2, 0, 2])
+    plt.close(figure)
+
+
+def test_inflation_has_a_row_for_each_variant():
+    table = pd.DataFrame({"variant": ["a", "b", "a"], "over_validation": [0.01, 0.02, 0.03], "over_last": [0, 0, 0.01]})
+    figure = plots.inflation(table, "Inflation")
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["a", "b"]
+    assert sorted(figure.axes[0].collections[0].get_offsets()[:, 0]) == pytest.approx([1, 2, 3])
+    plt.close(figure)
+
+
+def test_the_papers_table_marks_the_best_and_the_best_differnet():
+    theirs = pd.DataFrame({"category": ["x", "x", "y"], "method": ["PatchCore", "DifferNet", "DifferNet"],
+                           "auroc": [99.0, 90.0, 80.0], "source": ["a paper"] * 3})  # fmt: skip
+    ours = pd.DataFrame({"variant": ["SE, frozen"] * 2, "category": ["x", "y"], "mean": [0.95, 0.7], "sd": [0.01, None],
+                         "seeds": [3, 1]})  # fmt: skip
+    table = plots.paper_table(ours, theirs)
+    rows = {line.split("</th>")[0].split(">")[-1]: line for line in table.to_html().split("<tr>")[2:]}
+    assert list(rows) == ["PatchCore [1]", "DifferNet [1]", "SE, frozen (ours)"] and "[1] a paper" in table.to_html()
+    assert "95.0 ± 1.0" in rows["SE, frozen (ours)"] and "70.0" in rows["SE, frozen (ours)"]
+    styles = {(i, j): css for (i, j), css in table._compute().ctx.items()}
+    marks = {key: [name for name, _ in css] for key, css in styles.items()}
+    assert marks[0, 0] == ["font-weight"] and marks[2, 0] == ["text-decoration"]  # x: PatchCore; ours of the family
+    assert sorted(marks[1, 1]) == ["font-weight", "text-decoration"]  # y: the published DifferNet is both

@@ -7,7 +7,8 @@ from conftest import full_disk
 
 from adnlib import AdnError, train_run
 from adnlib.evaluation import score
-from adnlib.runs import Run, comparison, published, read_run, read_runs, run_name
+from adnlib.ledger import run_name
+from adnlib.runs import Run, comparison, read_run, read_runs
 
 ARGUMENTS = dict(category="tiny", preset="smoke", weights="random")
 
@@ -45,13 +46,6 @@ def test_plain_comes_first_and_the_table_has_what_readers_ask(runs):
     assert {"AUROC", "95 % from", "to", "training (s)", "scoring (s)", "parameters", "in attention"} <= set(table)
     assert (table["95 % from"] <= table["AUROC"]).all() and (table["AUROC"] <= table["to"]).all()
     assert table["in attention"][0] == 0 < table["in attention"][1]
-
-
-def test_published_numbers_stand_beside_ours(runs):
-    table = published(read_runs(runs))
-    assert list(table["published (%)"][-2:]) == ["not known"] * 2
-    attent = table[(table["dataset"] == "insplad_fault") & (table["method"] == "AttentDifferNet")]
-    assert list(attent["published (%)"]) == ["94.34"] and list(attent["ours (%)"]) == ["not run"]
 
 
 @pytest.mark.parametrize("parameters, words", [

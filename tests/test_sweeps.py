@@ -49,6 +49,12 @@ def test_points_are_all_combinations_once():
     assert [p["seed"] for p in points if p["attention"] is None] == [0, 1]
 
 
+def test_a_relative_folder_starts_from_the_grid_file(tmp_path):
+    (tmp_path / "grids").mkdir()
+    (tmp_path / "grids" / "a.toml").write_text('[[grid]]\ndataset = "folder:../data"\ncategory = "tiny"\n')
+    assert read_grid(tmp_path / "grids" / "a.toml")[0]["dataset"] == f"folder:{tmp_path / 'data'}"
+
+
 def test_a_finished_run_keeps_its_notebook_and_is_not_done_again(swept, tables, tmp_path, capsys):
     table = read_ledger(swept)
     assert table["status"].tolist() == ["done", "done"] and table["auroc_best_on_test"].notna().all()
