@@ -67,3 +67,21 @@ def test_threshold_holds_its_rate():
     assert (normal > threshold_at(normal, 0.05)).mean() == pytest.approx(0.05, abs=0.002)
     assert threshold_at(np.array([1.0, 2.0, 3.0]), 0.05) == 3
     assert (np.arange(20) > threshold_at(np.arange(20), 0.05)).mean() == 0.05
+
+
+def test_watching_the_test_set_decides_nothing_and_agrees_with_evaluate(tiny):
+    from dataclasses import replace
+
+    import adnlib
+    from adnlib.evaluation import evaluate, watch_test
+
+    preset = replace(adnlib.PRESETS["smoke"], epochs=3)
+    plain, watched = (adnlib.DifferNet(preset=preset, weights="random") for _ in range(2))
+    adnlib.fit(plain, tiny, progress=False)
+    history = adnlib.fit(watched, tiny, progress=False, watch=watch_test(tiny, every=2))
+    looks = history.epochs["test_auroc"]
+    assert looks.notna().tolist() == [False, True, True]  # every second epoch and the last
+    first, second = evaluate(plain, tiny), evaluate(watched, tiny)
+    assert first.auroc == second.auroc and first.scores.equals(second.scores)
+    if history.chosen_epoch > 1:
+        assert looks[history.chosen_epoch - 1] == second.auroc
