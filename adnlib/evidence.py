@@ -107,11 +107,12 @@ def verdict(low: float, high: float) -> str:
 def in_words(row: pd.Series, baseline: str = BASELINE) -> str:
     """One sentence on a row of `over_categories`."""
     over = f"{row['categories']} categories" if row["categories"] > 1 else "one category"
-    return (
-        f"{row['variant']} against {baseline} over {over} and {row['pairs of runs']} pairs of runs: AUROC "
-        f"{100 * row['difference']:+.2f} points, {LEVEL:.0%} interval {100 * row['low']:+.2f} to "
-        f"{100 * row['high']:+.2f}: {row['verdict']}."
-    )
+    pairs = f"{row['pairs of runs']} pairs of runs" if row["pairs of runs"] > 1 else "one pair of runs"
+    interval = ""
+    if not np.isnan(row["low"]):
+        interval = f", {LEVEL:.0%} interval {100 * row['low']:+.2f} to {100 * row['high']:+.2f}"
+    difference = f"AUROC {100 * row['difference']:+.2f} points"
+    return f"{row['variant']} against {baseline} over {over} and {pairs}: {difference}{interval}: {row['verdict']}."
 
 
 def inflation(ledger: pd.DataFrame) -> pd.DataFrame:

@@ -270,11 +270,12 @@ def test_what_cannot_be_fetched_ends_in_one_line_and_leaves_nothing(
     tmp_path, empty_home, capsys, monkeypatch, offer, message
 ):
     name, source = offer(tmp_path, monkeypatch)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     assert main(["data", "fetch", name, *(["--from", str(source)] if source else [])]) == 2
     lines = capsys.readouterr().err.split("\r")[-1].strip().splitlines()
     assert len(lines) == 1 and re.search(message, lines[0])
     assert [path for path in empty_home.rglob("*") if path.is_file()] == []
-    assert source is None or not source.exists() or any(source.parent.iterdir())
+    assert before.items() <= {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path in before}.items()
 
 
 def test_a_full_disk_while_unpacking(wafers, empty_home, capsys):

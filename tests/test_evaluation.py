@@ -1,10 +1,21 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+import adnlib
 from adnlib import AdnError
-from adnlib.evaluation import auroc, auroc_interval, difference_in_words, paired_difference, threshold_at
+from adnlib.evaluation import (
+    auroc,
+    auroc_interval,
+    difference_in_words,
+    evaluate,
+    paired_difference,
+    threshold_at,
+    watch_test,
+)
 
 
 def draw(n=60, m=40, shift=1.0, seed=0):
@@ -70,11 +81,6 @@ def test_threshold_holds_its_rate():
 
 
 def test_watching_the_test_set_decides_nothing_and_agrees_with_evaluate(tiny):
-    from dataclasses import replace
-
-    import adnlib
-    from adnlib.evaluation import evaluate, watch_test
-
     preset = replace(adnlib.PRESETS["smoke"], epochs=3)
     plain, watched = (adnlib.DifferNet(preset=preset, weights="random") for _ in range(2))
     adnlib.fit(plain, tiny, progress=False)

@@ -80,7 +80,9 @@ def test_over_seeds():
 
 def test_one_seed_has_no_interval():
     table = over_categories(differences(fake_ledger(0.02, np.random.default_rng(1), categories=1, seeds=1)))
-    assert table["verdict"][0] == "not known: one seed has no interval"
+    said = in_words(table.iloc[0])
+    assert "over one category and one pair of runs" in said and "nan" not in said
+    assert said.endswith("points: not known: one seed has no interval.")
 
 
 def test_inflation_is_what_the_best_epoch_adds():
