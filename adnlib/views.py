@@ -26,6 +26,15 @@ class View:
             return torch.rot90(images, int(self.angle // 90), (-2, -1)).contiguous()
         return TF.rotate(images, self.angle)
 
+    def back(self, maps: Tensor) -> Tensor:
+        """Turns maps that were made of this view, float (..., H, W), back onto the image; nan where the view had lost
+        the image's corner."""
+        if self.angle % 90 == 0 and maps.shape[-1] == maps.shape[-2]:
+            maps = torch.rot90(maps, -int(self.angle // 90), (-2, -1))
+        else:
+            maps = TF.rotate(maps, -self.angle, fill=float("nan"))
+        return maps.flip(-1) if self.mirror else maps
+
 
 def quarter_turns(count: int) -> tuple[View, ...]:
     """The first `count` of the square's eight symmetries: four turns, then the same of the mirror image."""

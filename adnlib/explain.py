@@ -1,0 +1,211 @@
+"""Where a model looks: maps over the image, from the gradient of its negative log-likelihood (NLL).
+
+Grad-CAM asks for the gradient of a class's score. A flow has no classes: it says how likely an image is, one number.
+The gradient of its NLL tells what made the image unlikely, so large values are evidence of an anomaly.
+
+All functions take uint8 RGB images (B, 3, H, W) and leave the model as it was: no hook, no gradient, no changed mode.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+
+import torch
+from pytorch_grad_cam import GradCAM, HiResCAM
+from torch import Tensor, nn
+from torchvision.transforms.v2.functional import gaussian_blur
+
+from adnlib.attention import CBAM, ConstantGate, SqueezeExcitation
+from adnlib.differnet import DifferNet
+from adnlib.errors import AdnError, check_choice
+from adnlib.views import View, quarter_turns
+
+# AlexNet's layers as in adnlib.features, a convolution's map behind its ReLU.
+LAYERS = {"conv1": 1, "pool1": 2, "conv2": 4, "pool2": 5, "conv3": 7, "conv4": 9, "conv5": 11, "pool5": 12}
+# px between two neighbouring places of a layer's map, which is also one more than where the first one's centre lies.
+STRIDES = {1: 4, 2: 8, 4: 8, 5: 16, 7: 16, 9: 16, 11: 16, 12: 32}
+VIEWS = quarter_turns(4)  # fixed turns that lead back exactly
+CHUNK = 16  # images at once; bounds memory
+SMOOTHING = 3.0  # px, of DifferNet's gradient map
+
+
+def grad_cam(
+    model: DifferNet,
+    images: Tensor,
+    layer: str = "conv5",
+    views: tuple[View, ...] | None = None,
+    *,
+    per_place: bool = False,
+    stretch: bool = True,
+) -> Tensor:
+    """Grad-CAM of the NLL at a layer: images (B, 3, H, W) -> maps (B, H, W).
+
+    Selvaraju et al., "Grad-CAM", ICCV 2017, https://arxiv.org/abs/1610.02391: each channel is weighted by the mean of
+    its gradient over space, the weighted channels are summed, and what is negative is cut. Computed by the package
+    grad-cam, with deviations: the target is the NLL; the layer's maps of all three scales are summed, so that a map's
+    mean is its scale's share; a place's value lies at the centre of what it sees, where the package stretches the map
+    from edge to edge, up to 20 px beside it at pool2; the cut is made once, behind the mean over views.
+
+    layer: a key of LAYERS; where an attention module stands behind it, the module's output is taken.
+    views: copies of the image whose maps are turned back and averaged; VIEWS unless given.
+    per_place: weight each place by its own gradient, as HiResCAM does (Draelos and Carin, 2020,
+    https://arxiv.org/abs/2011.08891). At pool5, which is averaged over space, both are one.
+    stretch: each map to [0, 1] by `stretched`; False keeps the values, which can be compared between images.
+    """
+    check_choice("layer", layer, LAYERS)
+    cam_of = _HiResCAM if per_place else _GradCAM
+
+    def one_view(x: Tensor) -> Tensor:
+        hooked = _layer(model, layer)
+        with ExitStack() as undo:  # not grad-cam's own context, which lets an IndexError pass in silence
+            undo.callback(hooked.register_forward_hook(_start_gradient).remove)
+            cam = cam_of(_NLL(model), [hooked])
+            cam.stride = STRIDES[LAYERS[layer]]
+            undo.callback(cam.activations_and_grads.release)
+            return cam(x, [lambda value: value] * len(x))
+
+    maps = _over_views(model, images, views, one_view).clamp(min=0)
+    return stretched(maps) if stretch else maps
+
+
+def gradient_map(
+    model: DifferNet, images: Tensor, views: tuple[View, ...] | None = None, *, stretch: bool = True
+) -> Tensor:
+    """DifferNet's own map: the gradient of the NLL by the image, (B, 3, H, W) -> (B, H, W).
+
+    As in its published code (https://github.com/marco-rudolph/differnet, localization.py): the gradients of several
+    fixed turns are smoothed (SMOOTHING) and turned back; the mean of their sizes over turns and colours is squared.
+    Deviation: four quarter turns (VIEWS), which lead back exactly, unless `views` are given.
+    """
+
+    kernel = 2 * round(4 * SMOOTHING) + 1  # px
+
+    def one_view(x: Tensor) -> Tensor:
+        x = (x.float() / 255).requires_grad_()
+        gradient = torch.autograd.grad(model.nll(x).sum(), x)[0]  # (B, 3, H, W)
+        return gaussian_blur(gradient, kernel, SMOOTHING).abs().mean(dim=1)
+
+    maps = _over_views(model, images, views, one_view).square()
+    return stretched(maps) if stretch else maps
+
+
+@torch.no_grad()
+def gates(model: DifferNet, images: Tensor) -> dict[str, dict[str, Tensor | None]]:
+    """The gates of each attention module on images (B, 3, H, W) at full scale: for each place, by its layer's name,
+    {"channel": (B, C), "spatial": (B, h, w), or None where a module has none}; no place without attention.
+    """
+    names = {str(index): name for name, index in LAYERS.items()}
+    seen = {}
+    with ExitStack() as undo:
+        for place, module in model.features.attention.items():
+            keep = partial(lambda place, module, inputs: seen.update({place: inputs[0]}), place)
+            undo.callback(module.register_forward_pre_hook(keep).remove)
+        model.features.convolve(model.features.normalize(images.to(model.feature_mean.device)))
+    return {names[place]: _gates_of(model.features.attention[place], x) for place, x in seen.items()}
+
+
+def stretched(maps: Tensor) -> Tensor:
+    """Each map (B, H, W) to [0, 1] by its own smallest and largest value; a flat one becomes 0, as nan does."""
+    maps = maps.nan_to_num()
+    low, high = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
+    return ((maps - low) / torch.where(high > low, high - low, 1)).clamp(0, 1)
+
+
+class _NLL(nn.Module):
+    """The model as grad-cam wants it: images in, what is explained out."""
+
+    def __init__(self, model: DifferNet):
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.model.nll(images)
+
+
+class _AllScales:
+    """For grad-cam's classes, and a layer that an image passes once for each scale: the sum of the maps of all scales.
+
+    A scale with fewer places has larger gradients at each, as every scale is averaged: hence the number of places.
+    """
+
+    def compute_cam_per_layer(self, input_tensor, targets, eigen_smooth):
+        seen, (height, width) = self.activations_and_grads, input_tensor.shape[-2:]
+        cams = []
+        for scale, (values, gradient) in enumerate(zip(seen.activations, seen.gradients, strict=True)):  # (B, C, h, w)
+            cam = torch.from_numpy(self.get_cam_image(None, None, None, values.numpy(), gradient.numpy(), False))
+            down, across = (
+                _lines(n, size, self.stride * 2**scale) for n, size in zip(cam.shape[1:], (height, width), strict=True)
+            )
+            cams.append(cam[0].numel() * (down @ cam @ across.T))  # (B, H, W)
+        return cams
+
+    def aggregate_multi_layers(self, cam_per_target_layer):
+        return sum(cam_per_target_layer)
+
+
+class _GradCAM(_AllScales, GradCAM):
+    pass
+
+
+class _HiResCAM(_AllScales, HiResCAM):
+    pass
+
+
+def _lines(places: int, size: int, stride: int) -> Tensor:
+    """(size, places): weights that draw straight lines between values at the px stride - 1, 2 stride - 1, …"""
+    at = ((torch.arange(size) + 1) / stride - 1).clamp(0, places - 1)  # in places
+    return (1 - (at[:, None] - torch.arange(places)).abs()).clamp(min=0)
+
+
+def _layer(model: DifferNet, name: str) -> nn.Module:
+    """The module whose output the next layer sees: the attention behind the layer, else the layer."""
+    index, features = LAYERS[name], model.features
+    return features.attention[str(index)] if str(index) in features.attention else features.alexnet[index]
+
+
+def _start_gradient(module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
+    """A hook behind which a gradient is computed, and not before: AlexNet's first layers are most of the work."""
+    return output.detach().requires_grad_()
+
+
+def _gates_of(module: nn.Module, x: Tensor) -> dict[str, Tensor | None]:
+    """The gates of one module on its input x (B, C, h, w)."""
+    if isinstance(module, SqueezeExcitation):
+        return {"channel": module.gate(x).flatten(1), "spatial": None}
+    if isinstance(module, CBAM):
+        channel = module.channel(x)
+        return {"channel": channel.flatten(1), "spatial": module.spatial(x * channel)[:, 0]}
+    if isinstance(module, ConstantGate):
+        return {"channel": torch.full(x.shape[:2], module.value), "spatial": None}
+    raise AdnError(f"The gates of {type(module).__name__} are not known here: choose se, cbam or constant.")
+
+
+def _over_views(
+    model: DifferNet, images: Tensor, views: tuple[View, ...] | None, one_view: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """The mean over views of the maps that `one_view` makes of a view (B, 3, H, W), each turned back: (B, H, W)."""
+    views = VIEWS if views is None else views
+    if not views:
+        raise AdnError("views=() leaves nothing to look at: name one view or more.")
+    chunks = []
+    with _untouched(model):
+        for x in images.to(model.feature_mean.device).split(CHUNK):
+            maps = [view.back(one_view(view(x)).detach().cpu()) for view in views]
+            chunks.append(torch.stack(maps).nanmean(dim=0).nan_to_num())
+    return torch.cat(chunks)
+
+
+@contextmanager
+def _untouched(model: DifferNet) -> Iterator[None]:
+    """Inside, gradients exist and no parameter takes one; afterwards modes, flags and gradients are as they were."""
+    modes = [(module, module.training) for module in model.modules()]
+    kept = [(p, p.requires_grad, p.grad) for p in model.parameters()]
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            model.eval().requires_grad_(False)
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        for p, needed, gradient in kept:
+            p.requires_grad_(needed).grad = gradient
