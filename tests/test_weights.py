@@ -106,7 +106,7 @@ def test_a_harmful_torchvision_file_cannot_run_code(empty_home, no_network, caps
     path = empty_home / "weights" / "alexnet-owt-7be5be79.pth"
     path.parent.mkdir(parents=True)
     torch.save({"features.0.weight": Harmful()}, path)
-    with pytest.raises(AdnError, match="alexnet-owt-7be5be79.pth is not torchvision's AlexNet: delete it"):
+    with pytest.raises(AdnError, match="alexnet-owt-7be5be79.pth does not hold the weights of alexnet: delete it"):
         alexnet_weights()
     assert "ran code" not in capsys.readouterr().out
 
