@@ -8,6 +8,7 @@ All functions take uint8 RGB images (B, 3, H, W) and leave the model as it was: 
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from copy import deepcopy
 from functools import partial
 
 import torch
@@ -18,6 +19,7 @@ from torchvision.transforms.v2.functional import gaussian_blur
 from adnlib.attention import CBAM, ConstantGate, SqueezeExcitation
 from adnlib.differnet import DifferNet
 from adnlib.errors import AdnError, check_choice
+from adnlib.seeds import seeded
 from adnlib.views import View, quarter_turns
 
 # AlexNet's layers as in adnlib.features, a convolution's map behind its ReLU.
@@ -52,20 +54,34 @@ def grad_cam(
     https://arxiv.org/abs/2011.08891). At pool5, which is averaged over space, both are one.
     stretch: each map to [0, 1] by `stretched`; False keeps the values, which can be compared between images.
     """
-    check_choice("layer", layer, LAYERS)
-    cam_of = _HiResCAM if per_place else _GradCAM
+    return grad_cams(model, images, (layer,), views, per_place=per_place, stretch=stretch)[layer]
+
+
+def grad_cams(
+    model: DifferNet,
+    images: Tensor,
+    layers: tuple[str, ...] = tuple(LAYERS),
+    views: tuple[View, ...] | None = None,
+    *,
+    per_place: bool = False,
+    stretch: bool = True,
+) -> dict[str, Tensor]:
+    """`grad_cam` at several layers for the price of the lowest: {layer: (B, H, W)}."""
+    for layer in layers:
+        check_choice("layer", layer, LAYERS)
+    layers = sorted(layers, key=list(LAYERS).index)
+    modules = [_layer(model, layer) for layer in layers]
 
     def one_view(x: Tensor) -> Tensor:
-        hooked = _layer(model, layer)
         with ExitStack() as undo:  # not grad-cam's own context, which lets an IndexError pass in silence
-            undo.callback(hooked.register_forward_hook(_start_gradient).remove)
-            cam = cam_of(_NLL(model), [hooked])
-            cam.stride = STRIDES[LAYERS[layer]]
+            undo.callback(modules[0].register_forward_hook(_start_gradient).remove)
+            cam = (_HiResCAM if per_place else _GradCAM)(_NLL(model), modules)
             undo.callback(cam.activations_and_grads.release)
-            return cam(x, [lambda value: value] * len(x))
+            cam.strides = [STRIDES[LAYERS[layer]] for layer in layers]
+            return cam(x, [lambda value: value] * len(x))  # (B, L, H, W)
 
-    maps = _over_views(model, images, views, one_view).clamp(min=0)
-    return stretched(maps) if stretch else maps
+    maps = _over_views(model, images, views, one_view).clamp(min=0).unbind(dim=1)
+    return {layer: stretched(m) if stretch else m for layer, m in zip(layers, maps, strict=True)}
 
 
 def gradient_map(
@@ -111,6 +127,22 @@ def stretched(maps: Tensor) -> Tensor:
     return ((maps - low) / torch.where(high > low, high - low, 1)).clamp(0, 1)
 
 
+def randomised(model: DifferNet, *parts: str, seed: int = 0) -> DifferNet:
+    """A copy of the model in which parts ("flow", "attention", "alexnet") have forgotten everything: maps that survive
+    this show the image and not what was learned (Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS 2018,
+    https://arxiv.org/abs/1810.03292).
+    """
+    copy = deepcopy(model)
+    places = {"flow": copy.flow, "attention": copy.features.attention, "alexnet": copy.features.alexnet}
+    with seeded(seed):
+        for part in parts:
+            check_choice("part", part, places)
+            for module in places[part].modules():
+                if isinstance(module, (nn.Linear, nn.Conv2d)):
+                    module.reset_parameters()
+    return copy
+
+
 class _NLL(nn.Module):
     """The model as grad-cam wants it: images in, what is explained out."""
 
@@ -123,24 +155,27 @@ class _NLL(nn.Module):
 
 
 class _AllScales:
-    """For grad-cam's classes, and a layer that an image passes once for each scale: the sum of the maps of all scales.
+    """For grad-cam's classes, and layers that an image passes once for each scale: the sum of the maps of all scales.
 
     A scale with fewer places has larger gradients at each, as every scale is averaged: hence the number of places.
     """
 
     def compute_cam_per_layer(self, input_tensor, targets, eigen_smooth):
-        seen, (height, width) = self.activations_and_grads, input_tensor.shape[-2:]
-        cams = []
-        for scale, (values, gradient) in enumerate(zip(seen.activations, seen.gradients, strict=True)):  # (B, C, h, w)
+        seen = self.activations_and_grads  # a tensor (B, C, h, w) for each scale and, inside a scale, each layer
+        count = len(self.target_layers)
+        pairs = list(zip(seen.activations, seen.gradients, strict=True))
+        return [self._one_layer(pairs[k::count], self.strides[k], input_tensor.shape[-2:]) for k in range(count)]
+
+    def _one_layer(self, scales, stride, size):
+        total = 0
+        for scale, (values, gradient) in enumerate(scales):
             cam = torch.from_numpy(self.get_cam_image(None, None, None, values.numpy(), gradient.numpy(), False))
-            down, across = (
-                _lines(n, size, self.stride * 2**scale) for n, size in zip(cam.shape[1:], (height, width), strict=True)
-            )
-            cams.append(cam[0].numel() * (down @ cam @ across.T))  # (B, H, W)
-        return cams
+            down, across = (_lines(cam.shape[axis + 1], size[axis], stride * 2**scale) for axis in (0, 1))
+            total = total + cam[0].numel() * (down @ cam @ across.T)  # (B, H, W)
+        return total
 
     def aggregate_multi_layers(self, cam_per_target_layer):
-        return sum(cam_per_target_layer)
+        return torch.stack(cam_per_target_layer, dim=1)
 
 
 class _GradCAM(_AllScales, GradCAM):
@@ -183,7 +218,7 @@ def _gates_of(module: nn.Module, x: Tensor) -> dict[str, Tensor | None]:
 def _over_views(
     model: DifferNet, images: Tensor, views: tuple[View, ...] | None, one_view: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """The mean over views of the maps that `one_view` makes of a view (B, 3, H, W), each turned back: (B, H, W)."""
+    """The mean over views of the maps (B, …, H, W) that `one_view` makes of a view (B, 3, H, W), each turned back."""
     views = VIEWS if views is None else views
     if not views:
         raise AdnError("views=() leaves nothing to look at: name one view or more.")

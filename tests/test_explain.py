@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 import adnlib
 from adnlib import AdnError
-from adnlib.explain import LAYERS, STRIDES, _lines, gates, grad_cam, gradient_map, stretched
+from adnlib.explain import LAYERS, STRIDES, _lines, gates, grad_cam, grad_cams, gradient_map, randomised, stretched
 from adnlib.features import SCALES
 from adnlib.views import View, quarter_turns
 
@@ -216,3 +216,26 @@ def test_bad_arguments(images, arguments, message):
 def test_small_images():
     with pytest.raises(AdnError, match="too small for 3 scales"):
         gradient_map(tiny_model(), torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
+
+
+def test_several_layers_at_once_are_the_single_ones(images):
+    model = tiny_model("cbam")
+    for per_place in (False, True):
+        together = grad_cams(model, images, ("conv5", "pool1"), ONE_VIEW, per_place=per_place, stretch=False)
+        assert list(together) == ["pool1", "conv5"]
+        for layer, maps in together.items():
+            single = grad_cam(model, images, layer, ONE_VIEW, per_place=per_place, stretch=False)
+            assert torch.allclose(maps, single, rtol=1e-3, atol=1e-5 * single.max())
+
+
+def test_a_randomised_copy_forgets_only_what_it_is_told(images):
+    model = tiny_model("se")
+    before = model.nll(images)
+    for part, named in (("flow", "flow"), ("attention", "features.attention"), ("alexnet", "features.alexnet")):
+        copy = randomised(model, part, seed=1)
+        changed = [n for (n, a), b in zip(model.named_parameters(), copy.parameters(), strict=True) if not a.equal(b)]
+        assert changed and all(name.startswith(named) for name in changed)
+        assert torch.equal(randomised(model, part, seed=1).nll(images), copy.nll(images))
+    assert torch.equal(model.nll(images), before)
+    with pytest.raises(AdnError, match="part='flo' is not known"):
+        randomised(model, "flo")
