@@ -27,10 +27,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _fetch(options: argparse.Namespace) -> None:
     from adnlib.datasets import fetch_dataset
-    from adnlib.weights import alexnet_weights
+    from adnlib.weights import imagenet_weights
 
     print(f"data     {fetch_dataset('elpv')}")
-    alexnet_weights()
+    for name in ("vgg16", "efficientnet_lite0"):  # vgg16's archive brings AlexNet too
+        try:
+            imagenet_weights(name)
+            print(f"weights  {name}, sha256 as registered")
+        except AdnError as error:
+            print(f"weights  without {name}, which comparisons of backbones want: {error}", file=sys.stderr)
+    imagenet_weights("alexnet")
     print("weights  AlexNet's ImageNet convolutions, sha256 as registered")
 
 
@@ -182,7 +188,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=function)
         return sub
 
-    command("fetch", _fetch, "download the default data set and AlexNet's weights where they are missing")
+    command("fetch", _fetch, "download the default data set and the backbones' weights where they are missing")
     command("run", _run, "execute the main path: start, train three variants, compare")
     command("book", _book, "execute every notebook, in order")
     command("stubs", _stubs, "write exercises' stubs and folded solutions into the lessons, from adnlib.checks")
@@ -208,7 +214,8 @@ def _parser() -> argparse.ArgumentParser:
     train = command("train", _train, "train and evaluate one model, without a notebook")
     train.add_argument("--dataset", default="elpv", help="a known name, or folder:PATH (default: %(default)s)")
     train.add_argument("--category", help="a category of the set, or all (default: mono for elpv)")
-    train.add_argument("--attention", help="se, cbam, or the control constant (default: none)")
+    train.add_argument("--attention", help="se, cbam, eca, coordinate, simam, bam, gather_excite, global_context, or "
+                       "the control constant (default: none)")  # fmt: skip
     train.add_argument("--option", action="append", default=[], metavar="NAME=VALUE",
                        help="of the attention: reduction=2, kernel_size=49, residual=True, value=0.25")  # fmt: skip
     train.add_argument(

@@ -80,14 +80,14 @@ class DifferNet(nn.Module):
     """DifferNet (Rudolph, Wandt, Rosenhahn, "Same Same But DifferNet", WACV 2021, https://arxiv.org/abs/2008.12577);
     with `attention` AttentDifferNet (Vieira e Silva et al., WACV 2024, https://arxiv.org/abs/2311.02747).
 
-    attention: None, "se", "cbam" or the control "constant". placement: "figure", "before-pool" or "after-pool5"
-    (adnlib.features.PLACEMENTS).
+    attention: None, "se", "cbam", another key of adnlib.attention.ATTENTION, or the control "constant".
+    placement: "figure", "before-pool" or "after-pool5" (adnlib.features.PLACEMENTS).
     train_attention: let `fit` train it by the likelihood, or leave it at its random start. The paper states neither
     this nor reduction, kernel size and residual: all are options here.
     preset: "paper" (flow of 8 x 2 x 3 layers of 2048), "fast", "smoke", or a Preset of your own.
     weights: "imagenet", or "random" for an untrained AlexNet. seed: of the flow's and the attention's start; models
     of one seed start from one flow, whatever their attention.
-    options: reduction (16), for "cbam" kernel_size (7) and residual (False) too; "constant" has value (0.5) alone.
+    options: the attention's own, as its class names them: reduction (16), for "cbam" kernel_size (7) and residual, ….
     """
 
     def __init__(
@@ -105,11 +105,11 @@ class DifferNet(nn.Module):
         if not isinstance(preset, Preset):
             check_choice("preset", preset, PRESETS)
             preset = PRESETS[preset]
-        if train_attention and attention in (None, "constant"):
-            raise AdnError(f"train_attention=True has nothing to train with attention={attention!r}: choose another.")
         self.preset = preset
         self.weights, self.train_attention = weights, train_attention
         self.features = MultiScaleAlexNet(attention, placement, weights, seed, **options)
+        if train_attention and not any(True for _ in self.features.attention.parameters()):
+            raise AdnError(f"train_attention=True has nothing to train with attention={attention!r}: choose another.")
         self.features.attention.requires_grad_(train_attention)
         self.register_buffer("feature_mean", torch.tensor(0.0))
         self.register_buffer("feature_std", torch.tensor(1.0))

@@ -16,7 +16,7 @@ from pytorch_grad_cam import GradCAM, HiResCAM
 from torch import Tensor, nn
 from torchvision.transforms.v2.functional import gaussian_blur
 
-from adnlib.attention import CBAM, ConstantGate, SqueezeExcitation
+from adnlib.attention import CBAM, ConstantGate
 from adnlib.differnet import DifferNet
 from adnlib.errors import AdnError, check_choice
 from adnlib.seeds import seeded
@@ -108,7 +108,8 @@ def gradient_map(
 @torch.no_grad()
 def gates(model: DifferNet, images: Tensor) -> dict[str, dict[str, Tensor | None]]:
     """The gates of each attention module on images (B, 3, H, W) at full scale: for each place, by its layer's name,
-    {"channel": (B, C), "spatial": (B, h, w), or None where a module has none}; no place without attention.
+    {"channel": (B, C), "spatial": (B, h, w), or None where a module has none}; no place without attention. Of a gate
+    for each place of each channel both are means.
     """
     names = {str(index): name for name, index in LAYERS.items()}
     seen = {}
@@ -205,14 +206,13 @@ def _start_gradient(module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
 
 def _gates_of(module: nn.Module, x: Tensor) -> dict[str, Tensor | None]:
     """The gates of one module on its input x (B, C, h, w)."""
-    if isinstance(module, SqueezeExcitation):
-        return {"channel": module.gate(x).flatten(1), "spatial": None}
     if isinstance(module, CBAM):
         channel = module.channel(x)
         return {"channel": channel.flatten(1), "spatial": module.spatial(x * channel)[:, 0]}
     if isinstance(module, ConstantGate):
         return {"channel": torch.full(x.shape[:2], module.value), "spatial": None}
-    raise AdnError(f"The gates of {type(module).__name__} are not known here: choose se, cbam or constant.")
+    gate = module.gate(x)  # (B, C, 1, 1), or (B, C, h, w) for a gate of each place of each channel
+    return {"channel": gate.mean(dim=(2, 3)), "spatial": gate.mean(dim=1) if gate.shape[2:] == x.shape[2:] else None}
 
 
 def _over_views(

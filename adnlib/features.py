@@ -30,8 +30,8 @@ class MultiScaleAlexNet(nn.Module):
     over space of each, concatenated. `attention` puts a module behind each of three layers, as AttentDifferNet does
     (https://arxiv.org/abs/2311.02747); the same modules serve all scales.
 
-    attention: None, "se", "cbam" or "constant"; placement: a key of PLACEMENTS; weights: "imagenet" or "random";
-    seed: of the attention's (and random weights') start; options: the attention's own, see adnlib.attention.
+    attention: None or a key of adnlib.attention.ATTENTION; placement: a key of PLACEMENTS; weights: "imagenet" or
+    "random"; seed: of the attention's (and random weights') start; options: the attention's own, see adnlib.attention.
     """
 
     def __init__(

@@ -4,6 +4,13 @@ import hashlib
 import json
 from pathlib import Path
 
+LABELS = {  # of attention modules; others are acronyms
+    "coordinate": "coordinate attention",
+    "simam": "SimAM",
+    "gather_excite": "gather-excite",
+    "global_context": "global context",
+}
+
 
 def run_name(dataset: str, category: str, attention: str | None, placement: str, train_attention: bool, preset: str,
              weights: str, seed: int, options: dict | None = None) -> str:  # fmt: skip
@@ -26,7 +33,7 @@ def variant(parameters: dict) -> str:
     if attention == "constant":
         words = [f"constant gate {options.get('value', 0.5)}"]
     else:
-        words = [attention.upper(), "trained" if parameters["train_attention"] else "frozen"]
+        words = [LABELS.get(attention, attention.upper()), "trained" if parameters["train_attention"] else "frozen"]
         words += [f"{name} {value}" for name, value in sorted(options.items())]
     return ", ".join(words + [parameters["placement"]] * (parameters["placement"] != "figure"))
 

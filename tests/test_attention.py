@@ -3,9 +3,21 @@ import timm.layers
 import torch
 import torchvision
 from timm.layers.cbam import CbamModule
+from timm.layers.coord_attn import CoordAttn
 
 from adnlib import CBAM, AdnError, SqueezeExcitation
-from adnlib.attention import ConstantGate, build_attention
+from adnlib.attention import (
+    ATTENTION,
+    BAM,
+    ECA,
+    ConstantGate,
+    CoordinateAttention,
+    GatherExcite,
+    GlobalContext,
+    SimAM,
+    build_attention,
+)
+from adnlib.differnet import DifferNet
 
 
 def features(channels=64):
@@ -45,12 +57,127 @@ def test_timm_differs_by_its_batchnorm():
     assert isinstance(module.spatial.conv.bn, torch.nn.BatchNorm2d)
 
 
-@pytest.mark.parametrize("name", ["se", "cbam"])
+@pytest.mark.parametrize("channels", [16, 64, 192])
+def test_eca_equals_timm(channels):
+    ours, theirs = ECA(channels), timm.layers.EcaModule(channels)
+    theirs.load_state_dict(ours.state_dict())  # strict: also the same kernel
+    torch.testing.assert_close(ours(features(channels)), theirs(features(channels)), rtol=0, atol=1e-6)
+
+
+def test_coordinate_attention_equals_timm():
+    ours, theirs = CoordinateAttention(64), CoordAttn(64, rd_channels=4).eval()
+    with torch.no_grad():
+        ours.norm.weight.uniform_(0.5, 2)
+        ours.norm.bias.uniform_(-1, 1)
+        for mine, its in ((ours.f1, theirs.conv1), (ours.f_h, theirs.conv_h), (ours.f_w, theirs.conv_w)):
+            its.weight.copy_(mine.weight)
+    theirs.bn1.load_state_dict(ours.norm.state_dict())
+    torch.testing.assert_close(ours(features()), theirs(features()), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("extent", [0, 2, 4, 8])
+def test_gather_excite_equals_timm(extent):
+    ours, theirs = GatherExcite(64, extent), timm.layers.GatherExcite(64, extent=extent, use_mlp=False)
+    torch.testing.assert_close(ours(features()), theirs(features()), rtol=0, atol=1e-6)
+
+
+def test_global_context_equals_timm():
+    ours, theirs = GlobalContext(64, reduction=16), timm.layers.GlobalContext(64, rd_channels=4)
+    with torch.no_grad():
+        ours.norm.weight.uniform_(0.5, 2)
+        ours.norm.bias.uniform_(-1, 1)
+    theirs.conv_attn.load_state_dict(ours.w_k.state_dict())
+    theirs.mlp_scale.norm.load_state_dict(ours.norm.state_dict())
+    with torch.no_grad():
+        for its, linear in ((theirs.mlp_scale.fc1, ours.w1), (theirs.mlp_scale.fc2, ours.w2)):
+            its.weight.copy_(as_1x1(linear))
+            its.bias.copy_(linear.bias)
+    torch.testing.assert_close(ours(features()), theirs(features()), rtol=0, atol=1e-6)
+
+
+def test_simam_is_its_formula():
+    """The minimal energy of each value among its channel's, one value at a time."""
+    x, lam = features(2), 1e-4
+    y = SimAM(2)(x)
+    for b, c, i, j in [(0, 0, 0, 0), (1, 1, 8, 6), (2, 0, 4, 3)]:
+        values = x[b, c].flatten().double()
+        m, v, t = values.mean(), values.var(correction=0), x[b, c, i, j].double()
+        energy = 4 * (v + lam) / ((t - m) ** 2 + 2 * v + 2 * lam)
+        assert y[b, c, i, j].item() == pytest.approx((t * torch.sigmoid(1 / energy)).item(), abs=1e-6)
+
+
+def test_simam_of_a_flat_map_is_a_constant_gate():
+    x = torch.full((1, 3, 1, 1), 2.0)
+    torch.testing.assert_close(SimAM(3)(x), x * torch.sigmoid(torch.tensor(0.5)))
+
+
+def test_bam_is_its_formula():
+    torch.manual_seed(0)
+    ours, x = BAM(64), features()
+    with torch.no_grad():
+        for norm in (ours.channel[3], ours.spatial[7]):
+            norm.weight.uniform_(0.5, 2)
+            norm.bias.uniform_(-1, 1)
+        fc0, _, fc1, norm_c = ours.channel
+        m_c = torch.relu(x.mean(dim=(2, 3)) @ fc0.weight[:, :, 0, 0].T + fc0.bias)
+        m_c = (m_c @ fc1.weight[:, :, 0, 0].T + fc1.bias) / (1 + 1e-5) ** 0.5 * norm_c.weight + norm_c.bias
+        conv = torch.nn.functional.conv2d
+        f0, _, f1, _, f2, _, f3, norm_s = ours.spatial
+        m_s = torch.relu(conv(x, f0.weight, f0.bias))
+        for dilated in (f1, f2):
+            m_s = torch.relu(conv(m_s, dilated.weight, dilated.bias, padding=4, dilation=4))
+        m_s = conv(m_s, f3.weight, f3.bias) / (1 + 1e-5) ** 0.5 * norm_s.weight + norm_s.bias
+        expected = x + x * torch.sigmoid(m_c[:, :, None, None] + m_s)
+        torch.testing.assert_close(ours(x), expected, rtol=0, atol=1e-6)
+
+
+LEARNED_OR_FIXED = sorted({*ATTENTION} - {"constant"})
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", LEARNED_OR_FIXED)
 def test_gate_keeps_shape_and_lies_between_0_and_1(name):
     x = features().abs() + 0.1
-    gate = build_attention(name, 64)(x) / x
+    gate = build_attention(name, 64)(x) / x - float(name == "bam")  # BAM adds its input
     assert gate.shape == x.shape
     assert gate.min() > 0 and gate.max() < 1
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", LEARNED_OR_FIXED)
+def test_gates_look_at_the_image_and_at_no_other_of_its_batch(name):
+    module, x = build_attention(name, 64).train(), features()
+    together, alone = module(x), torch.cat([module(one[None]) for one in x])
+    torch.testing.assert_close(together, alone)
+    shifted = module(x + 1) / (x + 1)
+    assert not torch.allclose(shifted, together / x, atol=1e-4) or name == "simam"  # which subtracts the mean
+
+
+@pytest.mark.parametrize("name", sorted({*ATTENTION} - {"simam", "gather_excite", "constant"}))
+def test_every_parameter_can_be_learned(name):
+    module = build_attention(name, 64)
+    module(features()).square().mean().backward()
+    assert [n for n, p in module.named_parameters() if p.grad is None] == []
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ATTENTION)
+def test_differnet_takes_it(name):
+    from adnlib.explain import gates
+
+    x = torch.randint(0, 256, (2, 3, 252, 252), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    model = DifferNet(name, preset="smoke", weights="random").eval()
+    assert model(x)[0].shape == (2, 768)
+    for gate in gates(model, x).values():
+        assert gate["channel"].shape[0] == 2
+        for values in filter(lambda values: values is not None, gate.values()):
+            assert values.min() > 0 and values.max() <= 1
+
+
+@pytest.mark.parametrize("name", ["simam", "gather_excite", "constant"])
+def test_what_has_no_parameters_cannot_be_trained(name):
+    with pytest.raises(AdnError, match=f"train_attention=True has nothing to train with attention='{name}'"):
+        DifferNet(name, train_attention=True, preset="smoke", weights="random")
 
 
 def test_fresh_gates_are_near_one_half():
@@ -69,10 +196,16 @@ def test_residual_adds_the_input():
 @pytest.mark.parametrize(
     "name, options, message",
     [
-        ("sse", {}, "attention='sse' is not known: choose one of None, 'se', 'cbam', 'constant'"),
+        ("sse", {}, "attention='sse' is not known: choose one of None, 'se', 'cbam', 'eca', "),
         ("se", {"reduction": 65}, "reduction=65 leaves no hidden channel of 64"),
         ("se", {"kernel_size": 7}, "attention='se' does not take the options"),
         ("cbam", {"kernel_size": 6}, "kernel_size=6 is even"),
+        ("eca", {"kernel_size": 4}, "kernel_size=4 has no middle"),
+        ("eca", {"reduction": 4}, "attention='eca' does not take the options"),
+        ("gather_excite", {"extent": 3}, "extent=3 is not known: choose one of 0, 2, 4, 8"),
+        ("global_context", {"reduction": 64}, "reduction=64 leaves one hidden channel of 64"),
+        ("coordinate", {"reduction": 0}, "reduction=0 leaves no hidden channel"),
+        ("bam", {"reduction": 65}, "reduction=65 leaves no hidden channel"),
         ("constant", {"reduction": 16}, "attention='constant' does not take the options"),
     ],
 )

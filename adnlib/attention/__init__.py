@@ -1,9 +1,19 @@
-"""Attention modules, one class per paper: (B, C, H, W) -> the same shape, each value times a gate in (0, 1); and the
-control without a paper, a constant gate."""
+"""Attention modules, one class per paper: (B, C, H, W) -> the same shape, each value times a gate in (0, 1) (BAM: 1 to
+2); and the control without a paper, a constant gate.
+
+Here are those of the AttentDifferNet paper, SE and CBAM, and the control; the others have a file each.
+"""
 
 import torch
 from torch import Tensor, nn
 
+from adnlib.attention.bam import BAM
+from adnlib.attention.coordinate import CoordinateAttention
+from adnlib.attention.eca import ECA
+from adnlib.attention.gather_excite import GatherExcite
+from adnlib.attention.global_context import GlobalContext
+from adnlib.attention.parts import reduced
+from adnlib.attention.simam import SimAM
 from adnlib.errors import AdnError, check_choice
 
 
@@ -106,18 +116,21 @@ class ConstantGate(nn.Module):
         return x * self.value
 
 
-ATTENTION = {"se": SqueezeExcitation, "cbam": CBAM, "constant": ConstantGate}
-
-
-def reduced(channels: int, reduction: int) -> int:
-    """The hidden width channels / reduction; AdnError where nothing would be left."""
-    if not 1 <= reduction <= channels:
-        raise AdnError(f"reduction={reduction} leaves no hidden channel of {channels}: choose 1 to {channels}.")
-    return channels // reduction
+ATTENTION = {
+    "se": SqueezeExcitation,
+    "cbam": CBAM,
+    "eca": ECA,
+    "coordinate": CoordinateAttention,
+    "simam": SimAM,
+    "bam": BAM,
+    "gather_excite": GatherExcite,
+    "global_context": GlobalContext,
+    "constant": ConstantGate,
+}
 
 
 def build_attention(name: str, channels: int, **options) -> nn.Module:
-    """A module by its short name: "se" (reduction), "cbam" (reduction, kernel_size, residual), "constant" (value)."""
+    """A module by its short name: a key of ATTENTION, with the options of its class."""
     check_choice("attention", name, [None, *ATTENTION])
     try:
         return ATTENTION[name](channels, **options)

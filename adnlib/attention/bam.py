@@ -1,0 +1,49 @@
+"""BAM: the bottleneck attention module."""
+
+import torch
+from torch import Tensor, nn
+
+from adnlib.attention.parts import FixedBatchNorm, reduced
+
+DILATION = 4
+
+
+class BAM(nn.Module):
+    """Bottleneck attention module: a gate over channels and one over places, added before the sigmoid.
+
+    Park, Woo, Lee, Kweon, "BAM: Bottleneck Attention Module", BMVC 2018, https://arxiv.org/abs/1807.06514
+        M_c(F) = BatchNorm(MLP(mean of F over space))
+        M_s(F) = BatchNorm(conv1x1(conv3x3(conv3x3(conv1x1(F)))))       the 3 x 3 ones dilated by 4
+        F + F * sigmoid(M_c(F) + M_s(F))
+    so a value is multiplied by 1 to 2. Deviations: a ReLU stands between the convolutions, as in the authors' code,
+    which else leaves these equations (it multiplies M_c and M_s, and normalises the hidden layers instead); the
+    BatchNorms keep their statistics (`FixedBatchNorm`).
+    """
+
+    def __init__(self, channels: int, reduction: int = 16):
+        super().__init__()
+        hidden = reduced(channels, reduction)
+        self.channel = nn.Sequential(
+            nn.Conv2d(channels, hidden, 1), nn.ReLU(), nn.Conv2d(hidden, channels, 1), FixedBatchNorm(channels)
+        )
+        dilated = dict(kernel_size=3, padding=DILATION, dilation=DILATION)
+        self.spatial = nn.Sequential(
+            nn.Conv2d(channels, hidden, 1),
+            nn.ReLU(),
+            nn.Conv2d(hidden, hidden, **dilated),
+            nn.ReLU(),
+            nn.Conv2d(hidden, hidden, **dilated),
+            nn.ReLU(),
+            nn.Conv2d(hidden, 1, 1),
+            FixedBatchNorm(1),
+        )
+
+    def gate(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W), each in (0, 1)."""
+        m_c = self.channel(x.mean(dim=(2, 3), keepdim=True))  # (B, C, 1, 1)
+        m_s = self.spatial(x)  # (B, 1, H, W)
+        return torch.sigmoid(m_c + m_s)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)"""
+        return x + x * self.gate(x)

@@ -1,0 +1,30 @@
+"""SimAM: attention without parameters."""
+
+import torch
+from torch import Tensor, nn
+
+
+class SimAM(nn.Module):
+    """SimAM: a value is worth more the farther it lies from its channel's mean; there is nothing to learn.
+
+    Yang, Zhang, Li, Xie, "SimAM: A Simple, Parameter-Free Attention Module for Convolutional Neural Networks",
+    ICML 2021, https://proceedings.mlr.press/v139/yang21o.html
+        e = 4 (v + lam) / ((x - m)^2 + 2 v + 2 lam)    energy; m, v: mean and variance of a channel over space
+        x * sigmoid(1 / e)
+    Deviation: v divides by the number of places as the paper writes, where the authors' code takes one less.
+    `channels`, there for the same call as its neighbours, is not used.
+    """
+
+    def __init__(self, channels: int, lam: float = 1e-4):
+        super().__init__()
+        self.lam = lam
+
+    def gate(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W), each in (0.6, 1]."""
+        squared = (x - x.mean(dim=(2, 3), keepdim=True)).square()
+        v = squared.mean(dim=(2, 3), keepdim=True)
+        return torch.sigmoid(squared / (4 * (v + self.lam)) + 0.5)  # 1 / e
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)"""
+        return x * self.gate(x)
