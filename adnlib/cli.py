@@ -157,12 +157,33 @@ def _runs(options: argparse.Namespace) -> None:
 
     table = read_ledger(options.runs)
     if options.csv:
+        import pandas as pd
+
+        from adnlib.evidence import merged
         from adnlib.files import write_whole
 
         shared = table.replace({"dataset": r"^folder:.*/"}, {"dataset": "folder:"}, regex=True)  # no path of a machine
+        if options.csv.exists():
+            shared = merged(shared, pd.read_csv(options.csv))
         write_whole(options.csv.resolve(), shared.to_csv(index=False, float_format="%.6g").encode())
     columns = ["run", "status", "seconds", "auroc", "auroc_last", "auroc_best_on_test", "error"]
     print(table[[c for c in columns if c in table]].to_string(index=False, float_format="%.3f", na_rep=""))
+
+
+def _evidence(options: argparse.Namespace) -> None:
+    import io
+
+    from adnlib import plots
+    from adnlib.evidence import LEDGER, committed_ledger, forest_tables, in_readme, sentences
+    from adnlib.files import ROOT, sha256, write_whole
+
+    ledger = committed_ledger()
+    picture = io.BytesIO()
+    figure = plots.forests(forest_tables(ledger), "Does attention help? Each set, and all of them")
+    figure.savefig(picture, format="png", dpi=110, metadata={"Ledger": sha256(LEDGER)})
+    write_whole(ROOT / "data" / "evidence.png", picture.getvalue())
+    write_whole(ROOT / "README.md", in_readme((ROOT / "README.md").read_text(encoding="utf-8"), ledger).encode())
+    print("\n".join(sentences(ledger)))
 
 
 def _stubs(options: argparse.Namespace) -> None:
@@ -191,6 +212,7 @@ def _parser() -> argparse.ArgumentParser:
     command("fetch", _fetch, "download the default data set and the backbones' weights where they are missing")
     command("run", _run, "execute the main path: start, train three variants, compare")
     command("book", _book, "execute every notebook, in order")
+    command("evidence", _evidence, "what data/ledger.csv says, and README's figure and sentences from it")
     command("stubs", _stubs, "write exercises' stubs and folded solutions into the lessons, from adnlib.checks")
     data = commands.add_parser("data", help="data sets: list, info, fetch, check", description="data sets")
     data_commands = data.add_subparsers(required=True, metavar="COMMAND")
@@ -210,7 +232,7 @@ def _parser() -> argparse.ArgumentParser:
     runs = command("runs", _runs, "the ledger: every run, its status, seconds and AUROC")
     for sub in (sweep, runs):
         sub.add_argument("--runs", type=Path, default=Path("runs"), help="the folder of runs (default: ./%(default)s)")
-        sub.add_argument("--csv", type=Path, metavar="FILE", help="write the ledger there, too")
+        sub.add_argument("--csv", type=Path, metavar="FILE", help="write the ledger there, too, or add it to the file")
     train = command("train", _train, "train and evaluate one model, without a notebook")
     train.add_argument("--dataset", default="elpv", help="a known name, or folder:PATH (default: %(default)s)")
     train.add_argument("--category", help="a category of the set, or all (default: mono for elpv)")
@@ -221,7 +243,8 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--placement", default="figure", help="figure, before-pool or after-pool5 (default: %(default)s)"
     )
-    train.add_argument("--train-attention", action="store_true", help="train the attention too, by the likelihood")
+    train.add_argument("--train-attention", nargs="?", const=True, default=False, metavar="HOW",
+                       help="train the attention too: by the likelihood, or guarded, cutpaste, wild_parts")  # fmt: skip
     train.add_argument("--preset", default="fast", help="paper, fast or smoke (default: %(default)s)")
     train.add_argument("--weights", default="imagenet", help="imagenet or random (default: %(default)s)")
     train.add_argument("--seed", type=int, default=0, help="default: %(default)s")

@@ -11,6 +11,11 @@ from adnlib.flow import build_flow, nll
 from adnlib.speed import PRECISIONS
 from adnlib.views import View, quarter_turns, random_turns
 
+# What `train_attention` may be: not at all (it stays at its random start); with the flow, by the likelihood; so, but
+# shrinking the features is not rewarded (see training.spread); or before the flow, by adnlib.pretext, and then frozen.
+PRETEXTS = ("cutpaste", "wild_parts")
+TRAINING = (False, True, "guarded", *PRETEXTS)
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -68,6 +73,16 @@ PRESETS = {
         "fast", image_size=256, hidden=256, layers=1, rescale=True, turns="quarter", train_views=4, view_pool=4,
         test_views=4, epochs=24, test_every=2, lr=1e-3, lr_decay=True, flow_precision="float32",
     ),
+    # "fast" with one view of each image in an epoch, not four: what trained attention can afford on a processor.
+    "lean": Preset(
+        "lean", image_size=256, hidden=256, layers=1, rescale=True, turns="quarter", train_views=1, view_pool=4,
+        test_views=4, epochs=24, test_every=8, lr=1e-3, lr_decay=True, flow_precision="float32",
+    ),
+    # "fast" on features as they are: attention that shrinks them slows the flow, and this shows by how much.
+    "unscaled": Preset(
+        "unscaled", image_size=256, hidden=256, layers=1, rescale=False, turns="quarter", train_views=4, view_pool=4,
+        test_views=4, epochs=24, test_every=2, lr=1e-3, lr_decay=True, flow_precision="float32",
+    ),
     # Seconds, to see that everything fits together. Its numbers mean nothing.
     "smoke": Preset(
         "smoke", image_size=256, blocks=2, hidden=16, layers=1, rescale=True, turns="quarter", train_views=1,
@@ -82,9 +97,9 @@ class DifferNet(nn.Module):
 
     attention: None, "se", "cbam", another key of adnlib.attention.ATTENTION, or the control "constant".
     placement: "figure", "before-pool" or "after-pool5" (adnlib.features.PLACEMENTS).
-    train_attention: let `fit` train it by the likelihood, or leave it at its random start. The paper states neither
-    this nor reduction, kernel size and residual: all are options here.
-    preset: "paper" (flow of 8 x 2 x 3 layers of 2048), "fast", "smoke", or a Preset of your own.
+    train_attention: one of TRAINING, how `fit` trains it: False leaves it at its random start, True trains it by the
+    likelihood. The paper states neither this nor reduction, kernel size and residual: all are options here.
+    preset: "paper" (flow of 8 x 2 x 3 layers of 2048), "fast", another of PRESETS, or a Preset of your own.
     weights: "imagenet", or "random" for an untrained AlexNet. seed: of the flow's and the attention's start; models
     of one seed start from one flow, whatever their attention.
     options: the attention's own, as its class names them: reduction (16), for "cbam" kernel_size (7) and residual, ….
@@ -94,7 +109,7 @@ class DifferNet(nn.Module):
         self,
         attention: str | None = None,
         placement: str = "figure",
-        train_attention: bool = False,
+        train_attention: bool | str = False,
         *,
         preset: str | Preset = "fast",
         weights: str = "imagenet",
@@ -105,17 +120,25 @@ class DifferNet(nn.Module):
         if not isinstance(preset, Preset):
             check_choice("preset", preset, PRESETS)
             preset = PRESETS[preset]
+        check_choice("train_attention", train_attention, TRAINING)
         self.preset = preset
         self.weights, self.train_attention = weights, train_attention
         self.features = MultiScaleAlexNet(attention, placement, weights, seed, **options)
         if train_attention and not any(True for _ in self.features.attention.parameters()):
-            raise AdnError(f"train_attention=True has nothing to train with attention={attention!r}: choose another.")
-        self.features.attention.requires_grad_(train_attention)
+            raise AdnError(
+                f"train_attention={train_attention!r} has nothing to train with attention={attention!r}: take another."
+            )
+        self.features.attention.requires_grad_(self.trains_jointly)
         self.register_buffer("feature_mean", torch.tensor(0.0))
         self.register_buffer("feature_std", torch.tensor(1.0))
         self.flow = build_flow(
             768, blocks=preset.blocks, hidden=preset.hidden, layers=preset.layers, clamp=preset.clamp, seed=seed
         )
+
+    @property
+    def trains_jointly(self) -> bool:
+        """Whether attention and flow learn together, so that features change from step to step."""
+        return bool(self.train_attention) and self.train_attention not in PRETEXTS
 
     def transform(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Features (B, 768) -> latent z (B, 768), log|det dz/dy| (B,)."""

@@ -99,7 +99,7 @@ def watch_test(dataset: Dataset, every: int = 1) -> Callable[[DifferNet, int], d
     def watch(model: DifferNet, epoch: int) -> dict:
         if epoch > 0 and epoch % every:
             return {}
-        if model.train_attention or not held:  # features of a frozen network are computed once
+        if model.trains_jointly or not held:  # features of a frozen network are computed once
             held[:] = [features_of(model, dataset.test, model.preset.views("test"))]
         scores = _score(model, held[0])
         return {"test_auroc": float(auroc(scores[labels == NORMAL], scores[labels == ANOMALOUS]))}

@@ -13,6 +13,7 @@ from adnlib.files import ROOT
 
 BASELINE = "DifferNet"
 LEVEL = 0.95  # of every interval
+LEDGER = ROOT / "data" / "ledger.csv"
 RESAMPLES = 5000  # of the bootstrap
 ENOUGH = 8  # categories for a bootstrap over them
 PROTOCOLS = {  # columns of the ledger; all three are shown side by side, always
@@ -20,6 +21,11 @@ PROTOCOLS = {  # columns of the ledger; all three are shown side by side, always
     "auroc_last": "last epoch",
     "auroc_best_on_test": "best on test (optimistic, as published)",
 }
+SHOWN = {  # in README's figure, by preset
+    "fast": ["SE, frozen", "CBAM, frozen", "constant gate 0.5"],
+    "lean": ["SE, trained", "CBAM, trained"],
+}
+MARKS = ("<!-- made by `adn evidence` -->", "<!-- end -->")  # around the ledger's sentences in README
 PAIRED_BY = ["dataset", "category", "preset", "weights", "seed"]
 
 
@@ -30,8 +36,60 @@ def published(dataset: str) -> pd.DataFrame:
 
 
 def committed_ledger() -> pd.DataFrame:
-    """The project's own runs, numbers only: what `adn sweep grids/evidence.toml` left in `adn runs --csv`."""
-    return pd.read_csv(ROOT / "data" / "ledger.csv", keep_default_na=True)
+    """The project's own runs, numbers only: what sweeps of grids/evidence.toml left in `adn runs --csv`."""
+    return pd.read_csv(LEDGER, keep_default_na=True)
+
+
+def merged(ledger: pd.DataFrame, earlier: pd.DataFrame) -> pd.DataFrame:
+    """Two ledgers as one; of a run that both have, the first one's row. Failed and unfinished runs are left out."""
+    both = pd.concat([_done(ledger, "auroc"), earlier], ignore_index=True)
+    both = both.drop_duplicates([*PAIRED_BY, "variant"], ignore_index=True)
+    return both.sort_values("run", ignore_index=True)
+
+
+def summary(ledger: pd.DataFrame, baseline: str = BASELINE) -> pd.DataFrame:
+    """`over_categories` of each preset in turn, with the preset in a column of its own.
+
+    Presets are not mixed: a run is compared with its partner of the same preset, and a mean is of one preset's runs.
+    """
+    parts = []
+    for preset, runs in _done(ledger, "auroc").groupby("preset", sort=False):
+        if {baseline} < set(runs["variant"]):
+            parts.append(over_categories(differences(runs, baseline=baseline)).assign(preset=preset))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def sentences(ledger: pd.DataFrame, baseline: str = BASELINE) -> list[str]:
+    """What the ledger says in words, a sentence for each preset and variant."""
+    rows = summary(ledger, baseline)
+    return [f"{in_words(row, baseline)[:-1]} (preset {row['preset']})." for _, row in rows.iterrows()]
+
+
+def forest_tables(ledger: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """For plots.forests: of each variant with the papers' placement and reduction, name, difference, low, high."""
+    tables = {}
+    for preset, runs in _done(ledger, "auroc").groupby("preset", sort=False):
+        shown = runs[runs["variant"].isin(SHOWN.get(preset, []))]
+        if len(shown):
+            pairs = differences(pd.concat([shown, runs[runs["variant"] == BASELINE]]))
+            each = by_category(pairs)
+            each = pd.concat([each.assign(name=each["category"]), over_categories(pairs).assign(name="all")])
+            tables |= {variant: each[each["variant"] == variant] for variant in SHOWN[preset] if variant in
+                       set(each["variant"])}  # fmt: skip
+    return tables
+
+
+def in_readme(text: str, ledger: pd.DataFrame) -> str:
+    """README's text with the ledger's sentences on what its figure shows, between two marks."""
+    shown = [
+        line for line in sentences(ledger) if any(line.startswith(f"{v} against") for v in sum(SHOWN.values(), []))
+    ]
+    done = _done(ledger, "auroc")
+    said = [f"- {line}" for line in shown]
+    said.append(f"\n{len(done)} runs, {done['seconds'].sum() / 3600:.1f} hours of training and scoring, on "
+                f"{done[['dataset', 'category']].drop_duplicates().shape[0]} sets of images.")  # fmt: skip
+    before, rest = text.split(MARKS[0])
+    return before + MARKS[0] + "\n" + "\n".join(said) + "\n" + MARKS[1] + rest.split(MARKS[1])[1]
 
 
 def over_seeds(ledger: pd.DataFrame, protocol: str = "auroc") -> pd.DataFrame:

@@ -4,6 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 
+TRAINED = {False: "frozen", True: "trained"}  # other values of train_attention are words already
 LABELS = {  # of attention modules; others are acronyms
     "coordinate": "coordinate attention",
     "simam": "SimAM",
@@ -12,11 +13,11 @@ LABELS = {  # of attention modules; others are acronyms
 }
 
 
-def run_name(dataset: str, category: str, attention: str | None, placement: str, train_attention: bool, preset: str,
-             weights: str, seed: int, options: dict | None = None) -> str:  # fmt: skip
+def run_name(dataset: str, category: str, attention: str | None, placement: str, train_attention: bool | str,
+             preset: str, weights: str, seed: int, options: dict | None = None) -> str:  # fmt: skip
     """A folder's name from what makes the run, "elpv-mono-se-figure-frozen-fast-seed0". A folder of images is named
     by its last part and six digits of its path's sha256, since two folders may be called the same."""
-    place = [placement, "trained" if train_attention else "frozen"] if attention else []
+    place = [placement, TRAINED.get(train_attention, train_attention)] if attention else []
     place += [f"{name}{value}" for name, value in sorted((options or {}).items())]
     if dataset.startswith("folder:"):
         path = Path(dataset.removeprefix("folder:")).expanduser().resolve()
@@ -33,8 +34,9 @@ def variant(parameters: dict) -> str:
     if attention == "constant":
         words = [f"constant gate {options.get('value', 0.5)}"]
     else:
-        words = [LABELS.get(attention, attention.upper()), "trained" if parameters["train_attention"] else "frozen"]
-        words += [f"{name} {value}" for name, value in sorted(options.items())]
+        how = parameters["train_attention"]
+        words = [LABELS.get(attention, attention.upper()), TRAINED.get(how, how)]
+        words += [f"{name} {value}" if value is not True else name for name, value in sorted(options.items())]
     return ", ".join(words + [parameters["placement"]] * (parameters["placement"] != "figure"))
 
 

@@ -185,6 +185,34 @@ def forest(table: pd.DataFrame, names: Sequence[str], heading: str, baseline: st
     return figure
 
 
+def forests(tables: dict[str, pd.DataFrame], heading: str, baseline: str = "DifferNet") -> Figure:
+    """`forest` of several variants side by side: rows name, difference, low, high; one axis of names for all."""
+    names = list(dict.fromkeys(name for rows in tables.values() for name in rows["name"] if name != "all"))
+    names = ["all", *names[::-1]]  # from below
+    with plt.rc_context(STYLE):
+        size = (2.2 + 1.75 * len(tables), 1.3 + 0.27 * len(names))
+        figure, axes = plt.subplots(
+            1, len(tables), figsize=size, sharey=True, sharex=True, squeeze=False, layout="constrained"
+        )
+        for axis, (variant, rows) in zip(axes[0], tables.items(), strict=True):
+            middle, low, high = (100 * rows[name].to_numpy(float) for name in ("difference", "low", "high"))
+            at = [names.index(name) for name in rows["name"]]
+            colours = [PALETTE[2] if a > 0 else PALETTE[3] if b < 0 else "grey" for a, b in zip(low, high, strict=True)]
+            axis.hlines(at, low, high, color=colours, linewidth=2)
+            axis.scatter(middle, at, color=colours, s=[55 if name == "all" else 16 for name in rows["name"]],
+                         marker="D", zorder=2)  # fmt: skip
+            axis.axvline(0, color="black", linewidth=0.8)
+            axis.axhline(0.5, color="grey", linewidth=0.5)
+            axis.set_title(variant.replace(", ", ",\n", 1), fontsize=10)
+            axis.grid(axis="x", alpha=0.3)
+        axes[0, 0].set_yticks(range(len(names)), names)
+        axes[0, 0].set_xlim(*(np.clip(axes[0, 0].get_xlim(), -15, 15)))  # an interval of few seeds may be endless
+        figure.suptitle(heading, fontsize=11)
+        figure.supxlabel(f"AUROC minus that of {baseline} with the same seed (points); 95 % intervals, "
+                         "grey where they hold zero", fontsize=10)  # fmt: skip
+    return figure
+
+
 def inflation(table: pd.DataFrame, heading: str) -> Figure:
     """Points that choosing the epoch on the test set adds to each run (adnlib.evidence.inflation), a row a variant."""
     with plt.rc_context(STYLE):

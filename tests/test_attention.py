@@ -180,6 +180,16 @@ def test_what_has_no_parameters_cannot_be_trained(name):
         DifferNet(name, train_attention=True, preset="smoke", weights="random")
 
 
+@pytest.mark.parametrize("name", ["se", "cbam"])
+def test_identity_begins_as_the_identity_and_can_learn(name):
+    x = features()
+    module = build_attention(name, 64, identity=True)
+    y = module(x)
+    assert torch.equal(y, x)
+    (y * features().roll(1, 0)).sum().backward()
+    assert any(p.grad.abs().max() > 0 for p in module.parameters())
+
+
 def test_fresh_gates_are_near_one_half():
     torch.manual_seed(0)
     assert abs(SqueezeExcitation(256).gate(features(256)).mean() - 0.5) < 0.05

@@ -85,7 +85,15 @@ def test_only_what_should_learn_learns(train_attention):
     assert (model.features.attention["2"].w1.weight.grad is not None) == train_attention
 
 
+@pytest.mark.parametrize("how, jointly", [("guarded", True), ("cutpaste", False), ("wild_parts", False)])
+def test_only_joint_training_follows_the_gradient_of_the_flow(how, jointly):
+    model = DifferNet("se", train_attention=how, preset="smoke", weights="random")
+    assert model.trains_jointly == jointly
+    assert all(p.requires_grad == jointly for p in model.features.attention.parameters())
+
+
 @pytest.mark.parametrize("arguments, message", [
+    ({"attention": "se", "train_attention": "sometimes"}, "train_attention='sometimes' is not known"),
     ({"attention": "sse"}, "attention='sse' is not known"),
     ({"attention": "se", "placement": "nowhere"}, "placement='nowhere' is not known"),
     ({"preset": "slow"}, "preset='slow' is not known"),

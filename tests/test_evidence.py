@@ -1,18 +1,27 @@
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from scipy import stats
 
 from adnlib import AdnError
 from adnlib.evidence import (
+    LEDGER,
     by_category,
+    committed_ledger,
     differences,
+    forest_tables,
+    in_readme,
     in_words,
     inflation,
+    merged,
     over_categories,
     over_seeds,
+    sentences,
+    summary,
     verdict,
 )  # fmt: skip
+from adnlib.files import ROOT, sha256
 
 
 def fake_ledger(effect: float, rng, categories=10, seeds=5, effect_sd=0.005, noise=0.01) -> pd.DataFrame:
@@ -113,7 +122,6 @@ def test_a_ledger_that_cannot_be_compared():
 
 def test_the_committed_ledger_is_what_its_grid_makes():
     """Every point of grids/evidence.toml is there, done, once; no path of a machine."""
-    from adnlib.evidence import committed_ledger
     from adnlib.files import ROOT
     from adnlib.sweeps import point_name, read_grid
 
@@ -124,3 +132,46 @@ def test_the_committed_ledger_is_what_its_grid_makes():
     )
     assert not ledger["dataset"].str.contains("/").any()
     assert len(over_categories(differences(ledger))) == ledger["variant"].nunique() - 1
+
+
+def two_presets():
+    """One ledger in which SE gains two points with `fast` and loses two with `lean`."""
+    parts = []
+    for preset, effect in (("fast", 0.02), ("lean", -0.02)):
+        part = fake_ledger(effect, np.random.default_rng(0)).assign(preset=preset, seconds=36.0)
+        variant = {"fast": "SE, frozen", "lean": "SE, trained"}[preset]
+        parts.append(part.replace({"variant": {"SE, frozen": variant}}))
+    ledger = pd.concat(parts, ignore_index=True)
+    return ledger.assign(run=[f"run{i:03d}" for i in range(len(ledger))])
+
+
+def test_presets_are_not_mixed():
+    table = summary(two_presets()).set_index("preset")
+    assert table.loc["fast", "verdict"] == "better" and table.loc["lean", "verdict"] == "worse"
+    assert sentences(two_presets(), baseline="constant gate 0.5") == []
+    said = sentences(two_presets())
+    assert len(said) == 2 and said[0].endswith("better (preset fast).") and said[1].endswith("worse (preset lean).")
+
+
+def test_the_figures_tables_have_a_row_for_each_set_and_one_for_all():
+    tables = forest_tables(two_presets())
+    assert list(tables) == ["SE, frozen", "SE, trained"]
+    assert list(tables["SE, frozen"]["name"]) == [f"c{i}" for i in range(10)] + ["all"]
+    assert tables["SE, frozen"]["difference"].iloc[-1] > 0 > tables["SE, trained"]["difference"].iloc[-1]
+
+
+def test_merged_ledgers_have_each_run_once_and_the_newer_one():
+    ledger = two_presets()
+    newer = ledger.iloc[:3].assign(auroc=0.5)
+    both = merged(newer, ledger)
+    assert len(both) == len(ledger) and (both["auroc"] == 0.5).sum() == 3
+    failed = newer.assign(status="failed", seed=99)
+    assert len(merged(failed, ledger)) == len(ledger)
+
+
+def test_readme_and_its_figure_are_those_of_the_ledger():
+    """`adn evidence` brings them up to date."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert in_readme(text, committed_ledger()) == text
+    with Image.open(ROOT / "data" / "evidence.png") as picture:
+        assert picture.info["Ledger"] == sha256(LEDGER)

@@ -53,6 +53,8 @@ def test_plain_comes_first_and_the_table_has_what_readers_ask(runs):
     ({"attention": "se"}, "SE, frozen"),
     ({"attention": "cbam", "train_attention": True, "placement": "after-pool5"}, "CBAM, trained, after-pool5"),
     ({"attention": "se", "options": {"reduction": 2}}, "SE, frozen, reduction 2"),
+    ({"attention": "se", "train_attention": "guarded", "options": {"identity": True}}, "SE, guarded, identity"),
+    ({"attention": "se", "train_attention": "cutpaste"}, "SE, cutpaste"),
     ({"attention": "constant", "options": {"value": 0.25}}, "constant gate 0.25"),
 ])  # fmt: skip
 def test_a_variants_name_tells_it_from_others(tmp_path, parameters, words):

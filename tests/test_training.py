@@ -13,7 +13,7 @@ import adnlib
 from adnlib import PRESETS, AdnError, DifferNet, evaluate, extraction, fit, load_dataset, training
 from adnlib.evaluation import score
 from adnlib.extraction import Stems, extract
-from adnlib.training import _Frozen, _Training, pick_device
+from adnlib.training import _Frozen, _Training, pick_device, spread
 
 SMOKE = PRESETS["smoke"]
 
@@ -71,6 +71,30 @@ def test_frozen_attention_stays_and_trained_attention_moves(tiny):
         assert all(torch.equal(a, b) for a, b in zip(alexnet, model.features.alexnet.parameters(), strict=True))
 
 
+def test_the_guard_takes_back_what_shrinking_would_gain():
+    """NLL of shrunk features falls by log of the factor; NLL - spread stays. A feature that is always zero is fine."""
+    y = torch.randn(5, 2, 768, generator=torch.Generator().manual_seed(0))
+    assert spread(y).item() - spread(0.1 * y).item() == pytest.approx(np.log(10), abs=1e-5)
+    y[..., 3] = 0
+    assert spread(y).isfinite()
+    model = model_of()
+    before = adnlib.flow.nll(*model.transform(y.flatten(0, 1))).mean()
+    model.feature_std *= 0.1  # the same flow for features ten times smaller
+    after = adnlib.flow.nll(*model.transform(0.1 * y.flatten(0, 1))).mean()
+    assert (before - after).item() == pytest.approx(np.log(10), abs=1e-3)
+
+
+def test_guarded_attention_shrinks_less(tiny):
+    """Both learn; the gates of the guarded one stay larger, since dimming is not rewarded."""
+
+    def size(how):
+        model = model_of("se", replace(SMOKE, epochs=6, lr=0.01), how)
+        fit(model, tiny, progress=False)
+        return extract(model, tiny.train.images(256), SMOKE.views("train")).std(dim=(0, 1)).mean().item()
+
+    assert size("guarded") > size(True)
+
+
 def test_rescaling_gives_the_flow_unit_features(tiny):
     model = model_of()
     fit(model, tiny, epochs=1, progress=False)
@@ -121,6 +145,7 @@ def history_of(history):
 @pytest.mark.parametrize("attention, trained, preset", [
     (None, False, replace(SMOKE, epochs=4, batch_images=3, lr_decay=True)),
     ("cbam", True, replace(SMOKE, epochs=2, batch_images=5)),
+    ("se", "guarded", replace(SMOKE, epochs=2, batch_images=5)),
     (None, False, replace(SMOKE, epochs=3, turns="random", view_pool=0, batch_images=4, rescale=False)),
 ])  # fmt: skip
 def test_a_training_stopped_at_any_step_ends_as_one_that_was_not(

@@ -12,7 +12,7 @@ from adnlib.attention.coordinate import CoordinateAttention
 from adnlib.attention.eca import ECA
 from adnlib.attention.gather_excite import GatherExcite
 from adnlib.attention.global_context import GlobalContext
-from adnlib.attention.parts import reduced
+from adnlib.attention.parts import begin_as_identity, reduced
 from adnlib.attention.simam import SimAM
 from adnlib.errors import AdnError, check_choice
 
@@ -25,20 +25,21 @@ class SqueezeExcitation(nn.Module):
         excitation  s = sigmoid(W2 relu(W1 z))                  eq. 3
         scale       s_c * x_c                                   eq. 4
     Lesson: notebooks/02_squeeze_and_excitation. Deviation: W1 and W2 have biases, which eq. 3 does not write and
-    torchvision and timm have too.
+    torchvision and timm have too. `identity` is this suite's own: see `begin_as_identity`.
     """
 
-    def __init__(self, channels: int, reduction: int = 16):
+    def __init__(self, channels: int, reduction: int = 16, identity: bool = False):
         super().__init__()
         hidden = reduced(channels, reduction)
         self.w1 = nn.Linear(channels, hidden)
         self.w2 = nn.Linear(hidden, channels)
+        self.top = begin_as_identity(self.w2) if identity else 1.0
 
     def gate(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, 1, 1), each in (0, 1)."""
+        """(B, C, H, W) -> (B, C, 1, 1), each in (0, 1); in (0, 2) with `identity`."""
         z = x.mean(dim=(2, 3))  # squeeze: (B, C)
         s = torch.sigmoid(self.w2(torch.relu(self.w1(z))))  # excitation: (B, C)
-        return s[:, :, None, None]
+        return self.top * s[:, :, None, None]
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)"""
@@ -48,32 +49,34 @@ class SqueezeExcitation(nn.Module):
 class ChannelGate(nn.Module):
     """CBAM's first half: which channels matter. One MLP reads the mean and the maximum over space (CBAM, eq. 2)."""
 
-    def __init__(self, channels: int, reduction: int = 16):
+    def __init__(self, channels: int, reduction: int = 16, identity: bool = False):
         super().__init__()
         hidden = reduced(channels, reduction)
         self.mlp = nn.Sequential(
             nn.Linear(channels, hidden, bias=False), nn.ReLU(), nn.Linear(hidden, channels, bias=False)
         )
+        self.top = begin_as_identity(self.mlp[-1]) if identity else 1.0
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, 1, 1), each in (0, 1)."""
+        """(B, C, H, W) -> (B, C, 1, 1), each in (0, 1); in (0, 2) with `identity`."""
         mean, maximum = x.mean(dim=(2, 3)), x.amax(dim=(2, 3))  # (B, C) each
-        return torch.sigmoid(self.mlp(mean) + self.mlp(maximum))[:, :, None, None]
+        return self.top * torch.sigmoid(self.mlp(mean) + self.mlp(maximum))[:, :, None, None]
 
 
 class SpatialGate(nn.Module):
     """CBAM's second half: which places matter. A convolution reads the mean and maximum over channels (CBAM, eq. 3)."""
 
-    def __init__(self, kernel_size: int = 7):
+    def __init__(self, kernel_size: int = 7, identity: bool = False):
         super().__init__()
         if kernel_size % 2 == 0:
             raise AdnError(f"kernel_size={kernel_size} is even, which would shift the gate: choose an odd one.")
         self.conv = nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, bias=False)
+        self.top = begin_as_identity(self.conv) if identity else 1.0
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, 1, H, W), each in (0, 1)."""
+        """(B, C, H, W) -> (B, 1, H, W), each in (0, 1); in (0, 2) with `identity`."""
         mean, maximum = x.mean(dim=1, keepdim=True), x.amax(dim=1, keepdim=True)  # (B, 1, H, W) each
-        return torch.sigmoid(self.conv(torch.cat([mean, maximum], dim=1)))
+        return self.top * torch.sigmoid(self.conv(torch.cat([mean, maximum], dim=1)))
 
 
 class CBAM(nn.Module):
@@ -83,13 +86,21 @@ class CBAM(nn.Module):
         F' = M_c(F) * F,  F'' = M_s(F') * F'                    eq. 1
     Lesson: notebooks/03_cbam. Deviations: the equations are followed where the authors' code leaves them, which has a
     BatchNorm behind the 7x7 convolution (so has timm), biases in the MLP, and the maximum before the mean. `residual`
-    adds the input to the output, as one public AttentDifferNet code does.
+    adds the input to the output, as one public AttentDifferNet code does. `identity` is this suite's own: see
+    `begin_as_identity`.
     """
 
-    def __init__(self, channels: int, reduction: int = 16, kernel_size: int = 7, residual: bool = False):
+    def __init__(
+        self,
+        channels: int,
+        reduction: int = 16,
+        kernel_size: int = 7,
+        residual: bool = False,
+        identity: bool = False,
+    ):
         super().__init__()
-        self.channel = ChannelGate(channels, reduction)
-        self.spatial = SpatialGate(kernel_size)
+        self.channel = ChannelGate(channels, reduction, identity)
+        self.spatial = SpatialGate(kernel_size, identity)
         self.residual = residual
 
     def forward(self, x: Tensor) -> Tensor:
