@@ -245,7 +245,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--train-attention", nargs="?", const=True, default=False, metavar="HOW",
                        help="train the attention too: by the likelihood, or guarded, cutpaste, wild_parts")  # fmt: skip
-    train.add_argument("--preset", default="fast", help="paper, fast or smoke (default: %(default)s)")
+    train.add_argument("--preset", default="fast", help="paper, fast, lean, unscaled or smoke (default: %(default)s)")
     train.add_argument("--weights", default="imagenet", help="imagenet or random (default: %(default)s)")
     train.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     train.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
