@@ -30,8 +30,8 @@ class CSFlow(Peer):
     Deviations: the authors' backbone is EfficientNet-B5 at 768 px; where a backbone's maps do not halve exactly they
     are brought to sizes that do (bilinear). log|det| is taken for each image (anomalib sums it over the batch). Map as
     in anomalib. The learning rate falls to zero along half a cosine.
-    Options, the authors' in brackets: blocks (4), hidden (64; 1024 channels), clamp (3.0), epochs (20; 240),
-    lr (1e-3; 2e-4), batch (16).
+    Options, the authors' in brackets: blocks (4), hidden (32; 1024 channels), clamp (3.0), epochs (10; 240),
+    lr (2e-3; 2e-4), batch (16).
     """
 
     def __init__(
@@ -41,10 +41,10 @@ class CSFlow(Peer):
         seed: int = 0,
         *,
         blocks: int = 4,
-        hidden: int = 64,
+        hidden: int = 32,
         clamp: float = 3.0,
-        epochs: int = 20,
-        lr: float = 1e-3,
+        epochs: int = 10,
+        lr: float = 2e-3,
         batch: int = 16,
     ):
         super().__init__(backbone, image_size, seed)

@@ -12,6 +12,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -128,8 +129,11 @@ def run_grid(grid: Path, table: Path) -> None:
         options = arguments.pop("options", {})
         if stages := arguments.pop("stages", None):
             arguments["backbone_options"] = {"stages": [int(stage) for stage in stages.split(",")]}
+        few = arguments.pop("train_images", None)
         try:
             dataset = load_dataset(given, category)
+            if few:
+                dataset = replace(dataset, train=evenly(dataset.train, few))
             peer = build_peer(
                 arguments.pop("peer"), attention=None if attention == "none" else attention, **arguments, **options
             )
@@ -137,7 +141,7 @@ def run_grid(grid: Path, table: Path) -> None:
             print(f"{name}: {error}", file=sys.stderr)
             continue
         if hasattr(peer.backbone, "channels"):
-            key = digest(given, category, point.get("backbone"), stages, attention, point.get("image_size"))
+            key = digest(given, category, point.get("backbone"), stages, attention, point.get("image_size"), few)
             if key not in backbones:
                 backbones.clear()  # one at a time in memory
                 backbones[key] = Remembering(peer.backbone)
@@ -148,6 +152,12 @@ def run_grid(grid: Path, table: Path) -> None:
         known = pd.concat([known, pd.DataFrame([row])], ignore_index=True)
         known.to_csv(table, index=False)
         print({key: row[key] for key in ("peer", "backbone", "category", "seed", "auroc", "pixel_auroc", "fit_s")})
+
+
+def evenly(split: Split, count: int) -> Split:
+    """At most `count` images of a split, evenly spaced."""
+    picked = np.linspace(0, len(split) - 1, min(count, len(split))).round().astype(int)
+    return Split(tuple(split[int(i)] for i in picked))
 
 
 def _rounded(value):

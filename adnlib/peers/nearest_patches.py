@@ -21,10 +21,10 @@ class NearestPatches(Peer):
     Deviations: AnomalyDINO has DINOv2's features, rotated copies and masks; here are any backbone's, all stages side by
     side, and nothing else. Of the training patches at most `bank` are kept, drawn at random: what PatchCore's coreset
     adds is the difference between the two methods.
-    Options: bank (20000).
+    Options: bank (10000).
     """
 
-    def __init__(self, backbone: nn.Module, image_size: int = 256, seed: int = 0, *, bank: int = 20_000):
+    def __init__(self, backbone: nn.Module, image_size: int = 256, seed: int = 0, *, bank: int = 10_000):
         super().__init__(backbone, image_size, seed)
         if bank < 1:
             raise AdnError(f"bank={bank} keeps no patch: choose 1 or more.")

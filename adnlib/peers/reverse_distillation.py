@@ -28,7 +28,7 @@ class ReverseDistillation(Peer):
     number of channels and any size: strides follow from the sizes, and what does not fit exactly is brought to size
     (bilinear). `width` below 1 narrows the student, and a 1 x 1 convolution then leads to the teacher's channels. The
     learning rate falls to zero along half a cosine.
-    Options, the authors' in brackets: width (0.25; 1.0), epochs (20; 200), lr (5e-3), batch (16).
+    Options, the authors' in brackets: width (0.25; 1.0), epochs (10; 200), lr (5e-3), batch (16).
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class ReverseDistillation(Peer):
         seed: int = 0,
         *,
         width: float = 0.25,
-        epochs: int = 20,
+        epochs: int = 10,
         lr: float = 5e-3,
         batch: int = 16,
     ):
