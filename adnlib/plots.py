@@ -77,6 +77,34 @@ def scored_images(split: Split, test: pd.DataFrame, indices: Sequence[int], head
     return image_grid([split[i] for i in indices], [f"score {scores[i]:.3g}" for i in indices], heading)
 
 
+def anomaly_maps(samples: Sequence[Sample], maps: dict[str, np.ndarray], heading: str) -> Figure:
+    """Images in the first row, their defects outlined where a mask is known; a row below for each method's maps.
+
+    maps: name -> (N, S, S). Each row has its own colours, from its lowest to its highest value over the images shown.
+    """
+    with plt.rc_context(STYLE):
+        shape = (1 + len(maps), len(samples))
+        figure, axes = plt.subplots(
+            *shape, figsize=(1.5 * shape[1] + 1.3, 1.5 * shape[0] + 0.5), squeeze=False, layout="constrained"
+        )
+        for axis in axes.flat:
+            axis.set(xticks=[], yticks=[])
+            axis.spines[:].set_visible(False)
+        for axis, sample in zip(axes[0], samples, strict=True):
+            axis.imshow(sample.image.permute(1, 2, 0).numpy())
+            axis.set_title(sample.defect.replace("_", " "), fontsize=9)
+            if sample.label and sample.mask is not None:
+                axis.contour(sample.mask.numpy(), [0.5], colors=[ANOMALOUS_COLOUR], linewidths=1.2)
+        for row, values in zip(axes[1:], maps.values(), strict=True):
+            values = np.asarray(values)
+            for axis, value in zip(row, values, strict=True):
+                axis.imshow(value, cmap="magma", vmin=values.min(), vmax=values.max())
+        for axis, name in zip(axes[:, 0], ["image", *maps], strict=True):
+            axis.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
+        figure.suptitle(heading, fontsize=12)
+    return figure
+
+
 def disagreements(split: Split, tests: dict[str, pd.DataFrame], count: int = 4) -> Figure:
     """The anomalous and the normal test images whose place among the scores differs most between models."""
     places = pd.DataFrame({name: test["score"].rank(pct=True).to_numpy() for name, test in tests.items()})

@@ -2,6 +2,7 @@
 
 import copy
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,9 +14,10 @@ import adnlib
 from adnlib import AdnError
 from adnlib.attention import ATTENTION, build_attention
 from adnlib.backbones import BACKBONES, Backbone
+from adnlib.datasets import Split
 from adnlib.peers import PEERS, base, build_peer, load_peer
 from adnlib.peers.csflow import cross_scale_flow
-from adnlib.peers.measure import Remembering, measure, pixel_auroc, points
+from adnlib.peers.measure import Remembering, evenly, masks_of, measure, points
 from adnlib.peers.padim import PaDiM
 from adnlib.peers.patchcore import PatchCore, greedy_coreset
 from adnlib.seeds import seeded
@@ -217,14 +219,23 @@ def test_measure_finds_planted_defects(tiny):
         assert first[key] == second[key]
 
 
-def test_pixel_auroc_of_perfect_and_of_reversed_maps(tiny):
-    masks = torch.stack([sample.mask.float() if sample.label else torch.zeros(64, 64) for sample in tiny.test])
-    assert pixel_auroc(masks, tiny.test) == 1.0 and pixel_auroc(-masks, tiny.test) == 0.0
+def test_masks_are_those_of_the_samples(tiny):
+    masks = masks_of(tiny.test, 64)
+    for mask, sample in zip(masks, tiny.test, strict=True):
+        assert torch.equal(mask, sample.mask) if sample.label else not mask.any()
+    assert masks_of(tiny.test, 32).float().mean() == masks.float().mean()
+    unknown = Split(tuple(replace(sample, mask_path=None) for sample in tiny.test))
+    assert masks_of(unknown, 64) is None
 
 
 def test_a_grid_is_every_combination():
     grid = {"grid": [{"peer": ["a", "b"], "seed": [0, 1], "category": "c"}]}
     assert len(list(points(grid))) == 4 and {p["category"] for p in points(grid)} == {"c"}
+
+
+def test_few_images_are_evenly_spaced(tiny):
+    assert [sample.path for sample in evenly(tiny.train, 3)] == [tiny.train[i].path for i in (0, 4, 9)]
+    assert len(evenly(tiny.train, 99)) == len(tiny.train)
 
 
 @pytest.mark.skipif(not (REAL_DATA / "mvtec_bottle").is_dir(), reason=f"no mvtec_bottle in {REAL_DATA}")

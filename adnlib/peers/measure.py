@@ -26,6 +26,7 @@ from adnlib.datasets import Dataset, Split, load_dataset
 from adnlib.errors import AdnError
 from adnlib.evaluation import auroc, auroc_interval
 from adnlib.files import ROOT
+from adnlib.localisation import pixel_auroc
 from adnlib.peers import build_peer
 from adnlib.peers.base import Maps, Peer
 
@@ -69,14 +70,14 @@ def measure(peer: Peer, dataset: Dataset, seed: int = 0) -> dict:
         train, test = train.images(size), test.images(size)
     fit_s, _ = _seconds(peer, lambda: peer.fit(train))
     score_s, (scores, maps) = _seconds(peer, lambda: peer.predict(test))
-    labels = dataset.test.labels
+    labels, masks = dataset.test.labels, masks_of(dataset.test, size)
     normal, anomalous = scores.double().numpy()[labels == 0], scores.double().numpy()[labels == 1]
     low, high = auroc_interval(normal, anomalous, seed)
     return {
         "auroc": float(auroc(normal, anomalous)),
         "auroc_low": low,
         "auroc_high": high,
-        "pixel_auroc": None if maps is None else pixel_auroc(maps, dataset.test),
+        "pixel_auroc": None if maps is None or masks is None else pixel_auroc(maps.numpy(), masks.numpy()),
         "fit_s": fit_s,
         "images_per_s": len(labels) / score_s,
         "memory_mib": sum(x.nbytes for x in peer.learned().values()) / MIB,
@@ -91,17 +92,15 @@ def _seconds(peer: Peer, work) -> tuple[float, object]:
     return time.process_time() - start + getattr(peer.backbone, "saved", 0.0) - before, result
 
 
-def pixel_auroc(maps: Tensor, test: Split) -> float | None:
-    """The AUROC of all pixels of all test images, maps (N, S, S); None where an anomalous image has no mask."""
-    size = maps.shape[-2:]
-    masks = torch.zeros(maps.shape, dtype=torch.bool)
-    for mask, sample in zip(masks, test, strict=True):
+def masks_of(test: Split, size: int) -> Tensor | None:
+    """bool (N, size, size), resized to the nearest pixel; None where an anomalous image has no mask."""
+    masks = torch.zeros(len(test), size, size, dtype=torch.bool)
+    for row, sample in zip(masks, test, strict=True):
         if sample.label and (found := sample.mask) is None:
             return None
         if sample.label:
-            mask |= F.interpolate(found[None, None].float(), size=size)[0, 0] > 0  # nearest pixel
-    values = maps.numpy()
-    return float(auroc(values[~masks.numpy()], values[masks.numpy()]))
+            row |= F.interpolate(found[None, None].float(), size=(size, size))[0, 0] > 0
+    return masks
 
 
 def points(grid: dict) -> Iterator[dict]:
