@@ -159,10 +159,10 @@ def _runs(options: argparse.Namespace) -> None:
     if options.csv:
         import pandas as pd
 
-        from adnlib.evidence import merged
+        from adnlib.evidence import merged, without_paths
         from adnlib.files import write_whole
 
-        shared = table.replace({"dataset": r"^folder:.*/"}, {"dataset": "folder:"}, regex=True)  # no path of a machine
+        shared = without_paths(table)
         if options.csv.exists():
             shared = merged(shared, pd.read_csv(options.csv))
         write_whole(options.csv.resolve(), shared.to_csv(index=False, float_format="%.6g").encode())

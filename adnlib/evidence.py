@@ -40,6 +40,13 @@ def committed_ledger() -> pd.DataFrame:
     return pd.read_csv(LEDGER, keep_default_na=True)
 
 
+def without_paths(ledger: pd.DataFrame) -> pd.DataFrame:
+    """A ledger that says nothing of the machine: a folder of images keeps its last part, and no digest of its path."""
+    folders = ledger["dataset"].fillna("").str.startswith("folder:")
+    run = ledger["run"].where(~folders, ledger["run"].str.replace(r"_[0-9a-f]{6}-", "-", n=1, regex=True))
+    return ledger.assign(run=run, dataset=ledger["dataset"].str.replace(r"^folder:.*/", "folder:", regex=True))
+
+
 def merged(ledger: pd.DataFrame, earlier: pd.DataFrame) -> pd.DataFrame:
     """Two ledgers as one; of a run that both have, the first one's row. Failed and unfinished runs are left out."""
     both = pd.concat([_done(ledger, "auroc"), earlier], ignore_index=True)
