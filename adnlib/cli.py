@@ -186,6 +186,24 @@ def _evidence(options: argparse.Namespace) -> None:
     print("\n".join(sentences(ledger)))
 
 
+def _explain(options: argparse.Namespace) -> None:
+    import matplotlib.pyplot as plt
+
+    from adnlib.images import ANOMALOUS, Sample
+    from adnlib.localisation import explain_image
+    from adnlib.runs import read_run
+
+    run = read_run(options.run)
+    figure, table = explain_image(run, Sample(options.image, ANOMALOUS, options.image.parent.name, options.mask))
+    out = options.out or Path(f"{options.image.stem}_explained.png")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out, dpi=120)
+    plt.close(figure)
+    table.to_csv(out.with_suffix(".csv"), index=False, float_format="%.6g")
+    print(table.to_string(index=False, float_format="%.3f"))
+    print(f"overlay  {out}\nnumbers  {out.with_suffix('.csv')}")
+
+
 def _stubs(options: argparse.Namespace) -> None:
     import nbformat
 
@@ -213,6 +231,11 @@ def _parser() -> argparse.ArgumentParser:
     command("run", _run, "execute the main path: start, train three variants, compare")
     command("book", _book, "execute every notebook, in order")
     command("evidence", _evidence, "what data/ledger.csv says, and README's figure and sentences from it")
+    explain = command("explain", _explain, "one image: where a trained model looks, as a picture and in numbers")
+    explain.add_argument("image", type=Path, help="an image file")
+    explain.add_argument("--run", type=Path, required=True, help="the folder of a finished run")
+    explain.add_argument("--mask", type=Path, help="the defect's mask, for numbers against it")
+    explain.add_argument("--out", type=Path, metavar="FILE.png", help="default: ./IMAGE_explained.png; numbers: .csv")
     command("stubs", _stubs, "write exercises' stubs and folded solutions into the lessons, from adnlib.checks")
     data = commands.add_parser("data", help="data sets: list, info, fetch, check", description="data sets")
     data_commands = data.add_subparsers(required=True, metavar="COMMAND")

@@ -28,6 +28,7 @@ LAYERS = {"conv1": 1, "pool1": 2, "conv2": 4, "pool2": 5, "conv3": 7, "conv4": 9
 STRIDES = {1: 4, 2: 8, 4: 8, 5: 16, 7: 16, 9: 16, 11: 16, 12: 32}
 VIEWS = quarter_turns(4)  # fixed turns that lead back exactly
 CHUNK = 16  # images at once; bounds memory
+FLOOR = 0.3  # of `deviation_map`
 SMOOTHING = 3.0  # px, of DifferNet's gradient map
 
 
@@ -46,7 +47,7 @@ def grad_cam(
     its gradient over space, the weighted channels are summed, and what is negative is cut. Computed by the package
     grad-cam, with deviations: the target is the NLL; the layer's maps of all three scales are summed, so that a map's
     mean is its scale's share; a place's value lies at the centre of what it sees, where the package stretches the map
-    from edge to edge, up to 20 px beside it at pool2; the cut is made once, behind the mean over views.
+    from edge to edge and so misses that centre by some px; the cut is made once, behind the mean over views.
 
     layer: a key of LAYERS; where an attention module stands behind it, the module's output is taken.
     views: copies of the image whose maps are turned back and averaged; VIEWS unless given.
@@ -54,19 +55,14 @@ def grad_cam(
     https://arxiv.org/abs/2011.08891). At pool5, which is averaged over space, both are one.
     stretch: each map to [0, 1] by `stretched`; False keeps the values, which can be compared between images.
     """
-    return grad_cams(model, images, (layer,), views, per_place=per_place, stretch=stretch)[layer]
+    maps = all_cams(model, images, (layer,), views)[layer, per_place]
+    return stretched(maps) if stretch else maps
 
 
-def grad_cams(
-    model: DifferNet,
-    images: Tensor,
-    layers: tuple[str, ...] = tuple(LAYERS),
-    views: tuple[View, ...] | None = None,
-    *,
-    per_place: bool = False,
-    stretch: bool = True,
-) -> dict[str, Tensor]:
-    """`grad_cam` at several layers for the price of the lowest: {layer: (B, H, W)}."""
+def all_cams(
+    model: DifferNet, images: Tensor, layers: tuple[str, ...] = tuple(LAYERS), views: tuple[View, ...] | None = None
+) -> dict[tuple[str, bool], Tensor]:
+    """`grad_cam` at several layers for the price of the lowest, not stretched: {(layer, per_place): (B, H, W)}."""
     for layer in layers:
         check_choice("layer", layer, LAYERS)
     layers = sorted(layers, key=list(LAYERS).index)
@@ -75,13 +71,13 @@ def grad_cams(
     def one_view(x: Tensor) -> Tensor:
         with ExitStack() as undo:  # not grad-cam's own context, which lets an IndexError pass in silence
             undo.callback(modules[0].register_forward_hook(_start_gradient).remove)
-            cam = (_HiResCAM if per_place else _GradCAM)(_NLL(model), modules)
+            cam = _AllScales(_NLL(model), modules)
             undo.callback(cam.activations_and_grads.release)
             cam.strides = [STRIDES[LAYERS[layer]] for layer in layers]
-            return cam(x, [lambda value: value] * len(x))  # (B, L, H, W)
+            return cam(x, [lambda value: value] * len(x))  # (B, 2 L, H, W)
 
     maps = _over_views(model, images, views, one_view).clamp(min=0).unbind(dim=1)
-    return {layer: stretched(m) if stretch else m for layer, m in zip(layers, maps, strict=True)}
+    return dict(zip([(layer, per_place) for layer in layers for per_place in (False, True)], maps, strict=True))
 
 
 def gradient_map(
@@ -102,6 +98,28 @@ def gradient_map(
         return gaussian_blur(gradient, kernel, SMOOTHING).abs().mean(dim=1)
 
     maps = _over_views(model, images, views, one_view).square()
+    return stretched(maps) if stretch else maps
+
+
+@torch.no_grad()
+def deviation_map(
+    model: DifferNet, images: Tensor, normal: Tensor, layer: str = "conv3", *, stretch: bool = True
+) -> Tensor:
+    """How far each place's features lie from normal ones at that place: images (B, 3, H, W) -> (B, H, W).
+
+    normal: images (N, 3, H, W) that show how the layer's map varies. The mean over channels of the squared deviation
+    from their mean, in standard deviations; to each is added FLOOR of the channel's own over all places, so that a
+    place where normal images never vary does not shout. Full scale, one view. The flow has no part in it: this is what
+    the features know before they are averaged over space, PaDiM (https://arxiv.org/abs/2011.08785) with a diagonal
+    covariance in short.
+    """
+    check_choice("layer", layer, LAYERS)
+    if len(normal) < 2:
+        raise AdnError(f"{len(normal)} normal images show no variation: name two or more.")
+    known = _full_scale(model, normal, layer)  # (N, C, h, w)
+    spread = known.std(dim=0) + FLOOR * known.std(dim=(0, 2, 3))[:, None, None] + 1e-6
+    far = ((_full_scale(model, images, layer) - known.mean(dim=0)) / spread).square().mean(dim=1)
+    maps = _spread(far, STRIDES[LAYERS[layer]], images.shape[-2:])
     return stretched(maps) if stretch else maps
 
 
@@ -155,36 +173,34 @@ class _NLL(nn.Module):
         return self.model.nll(images)
 
 
-class _AllScales:
-    """For grad-cam's classes, and layers that an image passes once for each scale: the sum of the maps of all scales.
+class _AllScales(GradCAM):
+    """For layers that an image passes once for each scale: the sum of the maps of all scales, by both rules.
 
     A scale with fewer places has larger gradients at each, as every scale is averaged: hence the number of places.
     """
 
     def compute_cam_per_layer(self, input_tensor, targets, eigen_smooth):
         seen = self.activations_and_grads  # a tensor (B, C, h, w) for each scale and, inside a scale, each layer
-        count = len(self.target_layers)
-        pairs = list(zip(seen.activations, seen.gradients, strict=True))
-        return [self._one_layer(pairs[k::count], self.strides[k], input_tensor.shape[-2:]) for k in range(count)]
+        pairs, count = list(zip(seen.activations, seen.gradients, strict=True)), len(self.target_layers)
+        size = input_tensor.shape[-2:]
+        return [
+            sum(self._drawn(rule, *pair, stride * 2**scale, size) for scale, pair in enumerate(pairs[k::count]))
+            for k, stride in enumerate(self.strides)
+            for rule in (GradCAM, HiResCAM)
+        ]
 
-    def _one_layer(self, scales, stride, size):
-        total = 0
-        for scale, (values, gradient) in enumerate(scales):
-            cam = torch.from_numpy(self.get_cam_image(None, None, None, values.numpy(), gradient.numpy(), False))
-            down, across = (_lines(cam.shape[axis + 1], size[axis], stride * 2**scale) for axis in (0, 1))
-            total = total + cam[0].numel() * (down @ cam @ across.T)  # (B, H, W)
-        return total
+    def _drawn(self, rule: type, values: Tensor, gradient: Tensor, stride: int, size: tuple[int, int]) -> Tensor:
+        cam = torch.from_numpy(rule.get_cam_image(self, None, None, None, values.numpy(), gradient.numpy(), False))
+        return cam[0].numel() * _spread(cam, stride, size)
 
     def aggregate_multi_layers(self, cam_per_target_layer):
         return torch.stack(cam_per_target_layer, dim=1)
 
 
-class _GradCAM(_AllScales, GradCAM):
-    pass
-
-
-class _HiResCAM(_AllScales, HiResCAM):
-    pass
+def _spread(maps: Tensor, stride: int, size: tuple[int, int]) -> Tensor:
+    """A layer's maps (B, h, w) over the image: (B, H, W)."""
+    down, across = (_lines(maps.shape[axis + 1], size[axis], stride) for axis in (0, 1))
+    return down @ maps @ across.T
 
 
 def _lines(places: int, size: int, stride: int) -> Tensor:
@@ -197,6 +213,17 @@ def _layer(model: DifferNet, name: str) -> nn.Module:
     """The module whose output the next layer sees: the attention behind the layer, else the layer."""
     index, features = LAYERS[name], model.features
     return features.attention[str(index)] if str(index) in features.attention else features.alexnet[index]
+
+
+def _full_scale(model: DifferNet, images: Tensor, layer: str) -> Tensor:
+    """What a layer makes of images at full scale: (B, C, h, w), on the processor."""
+    found = []
+    with ExitStack() as undo:
+        keep = _layer(model, layer).register_forward_hook(lambda module, inputs, output: found.append(output.cpu()))
+        undo.callback(keep.remove)
+        for x in images.to(model.feature_mean.device).split(CHUNK):
+            model.features.convolve(model.features.normalize(x))
+    return torch.cat(found)
 
 
 def _start_gradient(module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:

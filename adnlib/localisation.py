@@ -6,16 +6,26 @@ A flat map gets what chance would: one half, or the mask's share of the image.
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from scipy import ndimage
 from skimage.color import rgb2gray
 from skimage.filters import sobel
 from sklearn.metrics import roc_auc_score
+from torch import Tensor
 
+from adnlib.differnet import DifferNet
 from adnlib.errors import AdnError
+from adnlib.explain import all_cams, deviation_map, grad_cam, gradient_map, stretched
+from adnlib.files import ROOT
+from adnlib.images import Sample
+from adnlib.plots import map_panels
+from adnlib.runs import Run
+from adnlib.views import View
 
 LIMIT = 0.3  # of the false-positive rate, in AUPRO
 RESAMPLES = 1000  # of the bootstrap
 LEVEL = 0.95  # of every interval
+GAUSSIAN, PLAIN = "centred Gaussian", "DifferNet"
 BINS = 400  # of the curves that are redrawn
 MEASURES = {
     "pixel_auroc": "AUROC of all pixels",
@@ -112,6 +122,133 @@ def edge_map(images: np.ndarray, smoothing: float = 3.0) -> np.ndarray:
     """The second baseline, blind to what is normal: smoothed Sobel edges, uint8 (N, 3, H, W) -> (N, H, W)."""
     grey = rgb2gray(images, channel_axis=1)
     return np.stack([ndimage.gaussian_filter(sobel(g), smoothing) for g in grey]).astype(np.float32)
+
+
+def all_maps(
+    model: DifferNet,
+    images: Tensor,
+    normal: Tensor,
+    layers: tuple[str, ...] = ("pool2", "conv3", "conv4", "conv5", "pool5"),
+    views: tuple[View, ...] | None = None,
+) -> dict[str, np.ndarray]:
+    """Every map of adnlib.explain by a name, not stretched: images (N, 3, H, W) -> (N, H, W) each."""
+    maps = {}
+    for (layer, per_place), values in all_cams(model, images, layers, views).items():
+        if not (per_place and layer == "pool5"):  # there both rules are one
+            maps[f"{'HiResCAM' if per_place else 'Grad-CAM'} {layer}"] = values
+    maps["gradient map"] = gradient_map(model, images, views, stretch=False)
+    for layer in ("conv3", "conv5"):
+        maps[f"deviation {layer}"] = deviation_map(model, images, normal, layer, stretch=False)
+    return {name: values.numpy() for name, values in maps.items()}
+
+
+def blind_maps(images: Tensor) -> dict[str, np.ndarray]:
+    """The baselines that a map must beat, by name: images (N, 3, S, S) -> (N, S, S) each."""
+    return {GAUSSIAN: centred_gaussian(len(images), images.shape[-1]), "edges": edge_map(images.numpy())}
+
+
+def compare(measured: dict[str, list[dict[str, pd.DataFrame]]]) -> pd.DataFrame:
+    """A row for each variant, map and measure. measured: variant -> for each seed {map: table of `measure`}; the
+    baselines, which know no variant, under the variant "".
+
+    value, low, high: mean over seeds, 95 % interval over images; sd: over seeds. The same three for the difference to
+    the centred Gaussian (gaussian_*) and to the plain DifferNet with the same map and seeds (plain_*).
+    """
+    rows, gaussian = [], measured[""][0][GAUSSIAN]
+    for variant, seeds in measured.items():
+        for name in seeds[0]:
+            mean = sum(tables[name] for tables in seeds) / len(seeds)
+            parts = {"": interval(mean), "gaussian_": interval(mean - gaussian)}
+            if variant and PLAIN in measured and variant != PLAIN:
+                paired = zip(seeds, measured[PLAIN], strict=True)
+                parts["plain_"] = interval(sum(a[name] - b[name] for a, b in paired) / len(seeds))
+            row = pd.concat([part.add_prefix(prefix) for prefix, part in parts.items()], axis=1)
+            spread = np.std([tables[name].iloc[0] for tables in seeds], axis=0, ddof=1) if len(seeds) > 1 else np.nan
+            row = row.assign(variant=variant, map=name, seeds=len(seeds), sd=spread)
+            rows.append(row.rename_axis("measure").reset_index())
+    return pd.concat(rows, ignore_index=True)
+
+
+def verdict(low: float, high: float) -> str:
+    """ "yes", "no" or "not shown": whether an interval of a difference (smallest to largest) lies above zero."""
+    return "yes" if low > 0 else "no" if high < 0 else "not shown"
+
+
+def chosen_map(table: pd.DataFrame, categories: list[str], measure: str = "auroc_within") -> str:
+    """The map of the plain DifferNet with the largest mean of a measure over `categories`, which choose and so may not
+    report: on the others it is an honest number."""
+    rows = table[(table["variant"] == PLAIN) & (table["measure"] == measure) & table["category"].isin(categories)]
+    return str(rows.groupby("map", sort=False)["value"].mean().idxmax())
+
+
+def claim_in_words(table: pd.DataFrame, measure: str, categories: list[str], where: str, control: str) -> list[str]:
+    """The paper's claim that attention moves the maps, judged: a sentence for each variant and one for all.
+
+    Counted are comparisons with the plain DifferNet, one for each category and gradient-based map (a deviation map
+    owes nothing to the flow), whose interval leaves out zero. `control` is the variant that attends to nothing.
+    """
+    rows = table[(table["measure"] == measure) & table["category"].isin(categories) & table["plain_value"].notna()]
+    rows = rows[~rows["map"].str.startswith("deviation")]
+    sentences, share = [], {}
+    for variant, group in rows.groupby("variant", sort=False):
+        towards, away, n = (group["plain_low"] > 0).sum(), (group["plain_high"] < 0).sum(), len(group)
+        share[variant] = (towards - away) / n
+        sentences.append(
+            f"{variant}: {MEASURES[measure]} rises in {towards} of {n} comparisons, falls in {away}, and in "
+            f"{n - towards - away} no change is shown; on average {100 * group['plain_value'].mean():+.1f} points."
+        )
+    best = max((v for v in share if v != control), key=share.get, default=None)
+    if best is None:
+        return sentences
+    holds = share[best] > max(0.5, share.get(control, 0))
+    sentences.append(
+        f"That attention moves the maps onto {where} is "
+        + (f"shown here for {best}." if holds else "not shown here: no variant with attention moves most of the maps ")
+        + ("" if holds else f"there, or more of them than the {control}, which attends to nothing.")
+    )
+    return sentences
+
+
+def committed_table() -> pd.DataFrame:
+    """The project's own measurements, numbers only: what benchmarks/localisation.py wrote."""
+    return pd.read_csv(ROOT / "data" / "localisation.csv", keep_default_na=True).fillna({"variant": ""})
+
+
+def explain_image(run: Run, sample: Sample) -> tuple[Figure, pd.DataFrame]:
+    """Where a run's model looks in one image: its maps as a picture, and a row for each with what can be said of it.
+
+    Columns: score and threshold of the run; the map's largest value at x, y (px of the image); top_tenth, the share of
+    the map's sum in the tenth of the image where it is largest; with a mask also auroc_within, pointing_game and
+    energy_inside. The deviation map is left out where the run's data set is not at hand.
+    """
+    model = run.model()
+    size = model.preset.image_size
+    height, width = sample.image.shape[-2:]
+    x = sample.read(size)[None]
+    maps = {"Grad-CAM conv5": grad_cam(model, x, stretch=False), "gradient map": gradient_map(model, x, stretch=False)}
+    try:
+        maps["deviation conv3"] = deviation_map(model, x, run.dataset().train[:24].images(size), stretch=False)
+    except AdnError as error:
+        print(f"no deviation map: {error}")
+    mask = None
+    if sample.mask_path:
+        rows, columns = (np.arange(size) * side // size for side in (height, width))
+        mask = sample.mask.numpy()[rows[:, None], columns][None]  # (1, S, S)
+    score, threshold = model.anomaly_score(x).item(), run.facts["metrics"]["threshold"]
+    table = []
+    for name, values in maps.items():
+        m = values.numpy()
+        down, across = divmod(int(m.argmax()), size)
+        row = {"score": score, "threshold": threshold, "map": name}
+        row |= {"x": across * width // size, "y": down * height // size}
+        row["top_tenth"] = float(np.sort(m, axis=None)[-m.size // 10 :].sum() / max(m.sum(), 1e-30))
+        if mask is not None:
+            row |= {f.__name__: float(f(m, mask)[0]) for f in (auroc_within, pointing_game, energy_inside)}
+        table.append(row)
+    found = "above" if score > threshold else "not above"
+    heading = f"{run.variant}: score {score:.3g}, {found} its threshold {threshold:.3g}"
+    drawn = {name: stretched(values) for name, values in maps.items()}
+    return map_panels(x, mask, drawn, [sample.path.name], heading), pd.DataFrame(table)
 
 
 def _regions(masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,9 @@ import seaborn as sns
 from IPython.display import display
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
+from skimage.color import rgb2gray
 from sklearn.metrics import roc_curve
+from torch import Tensor
 
 from adnlib.datasets import Dataset, Sample, Split
 from adnlib.errors import AdnError
@@ -290,3 +292,71 @@ def paper_table(ours: pd.DataFrame, theirs: pd.DataFrame) -> Styler:
     left = [{"selector": "th.row_heading", "props": "text-align: left; font-weight: normal"}]
     said = "; ".join(f"[{number}] {source}" for number, source in enumerate(sources, 1))
     return frame.style.apply(lambda _: style, axis=None).set_table_styles(left).set_caption(said)
+
+
+def map_panels(
+    images: Tensor,
+    masks: np.ndarray | None,
+    maps: dict[str, Tensor],
+    names: Sequence[str],
+    heading: str,
+    difference: tuple[str, str] | None = None,
+) -> Figure:
+    """A row for each image: the image with its mask's outline, the mask, each map over the grey image.
+
+    images: uint8 (B, 3, H, W); masks: bool (B, H, W); maps: name -> (B, H, W) in [0, 1]; names: one a row.
+    difference: two names of maps; the last column is the first of them minus the second.
+    """
+    titles = [*(["image", "mask"] if masks is not None else ["image"]), *maps]
+    titles += ["{}\nminus {}".format(*difference)] if difference else []
+    maps = {name: np.asarray(values) for name, values in maps.items()}
+    grey, first = rgb2gray(images.numpy(), channel_axis=1), len(titles) - len(maps) - bool(difference)
+    with plt.rc_context(STYLE):
+        size = (1.6 * len(titles) + 0.8, 1.6 * len(images) + 0.7)
+        figure, axes = plt.subplots(len(images), len(titles), figsize=size, squeeze=False, layout="constrained")
+        for row, name in enumerate(names):
+            axes[row, 0].imshow(images[row].permute(1, 2, 0).numpy())
+            axes[row, 0].set_ylabel(name, fontsize=9)
+            if masks is not None:
+                axes[row, 1].imshow(masks[row], cmap="gray", vmin=0, vmax=1)
+                if masks[row].any() and not masks[row].all():
+                    axes[row, 0].contour(masks[row], [0.5], colors=[ANOMALOUS_COLOUR], linewidths=1.5)
+            for axis, values in zip(axes[row, first:], maps.values(), strict=False):
+                axis.imshow(grey[row], cmap="gray", vmin=0, vmax=1)
+                seen = axis.imshow(values[row], cmap="magma", vmin=0, vmax=1, alpha=0.65)
+            if difference:
+                change = maps[difference[0]][row] - maps[difference[1]][row]
+                changed = axes[row, -1].imshow(change, cmap="PuOr_r", vmin=-1, vmax=1)
+        for axis, title in zip(axes[0], titles, strict=True):
+            axis.set_title(title, fontsize=9)
+        for axis in axes.flat:
+            axis.set(xticks=[], yticks=[])
+            sns.despine(ax=axis, left=True, bottom=True)
+        figure.colorbar(seen, ax=axes[:, : first + len(maps)], shrink=0.7, aspect=25, label="map, stretched")
+        if difference:
+            figure.colorbar(changed, ax=axes[:, -1], shrink=0.7, aspect=25, label="difference")
+        figure.suptitle(heading, fontsize=12)
+    return figure
+
+
+def localisation_chart(table: pd.DataFrame, baseline: pd.DataFrame, heading: str, label: str) -> Figure:
+    """One measure of every map (adnlib.localisation.compare): a row a map, a mark a variant, lines for the blind maps.
+
+    table: map, variant, value, low, high; baseline: map, value.
+    """
+    maps, variants = list(dict.fromkeys(table["map"]))[::-1], list(dict.fromkeys(table["variant"]))
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(8, 1.4 + 0.36 * len(maps)))
+        for index, (variant, marker) in enumerate(zip(variants, "osD^vP", strict=False)):
+            rows = table[table["variant"] == variant]
+            at = np.array([maps.index(name) for name in rows["map"]]) + 0.3 * (0.5 - index / max(1, len(variants) - 1))
+            axis.hlines(at, rows["low"], rows["high"], color=PALETTE[index], linewidth=1.2)
+            axis.plot(rows["value"], at, marker, color=PALETTE[index], markersize=5, label=variant)
+        for row, style in zip(baseline.itertuples(), ("--", ":"), strict=False):
+            axis.axvline(row.value, color="black", linestyle=style, linewidth=1, label=f"{row.map} (blind)")
+        axis.set_yticks(range(len(maps)), maps)
+        axis.set(title=heading, xlabel=label)
+        axis.grid(axis="x", alpha=0.3)
+        axis.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
+        figure.tight_layout()
+    return figure

@@ -1,8 +1,12 @@
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
+import pandas as pd
 import pytest
 from conftest import full_disk, make_category
+from PIL import Image
 
 from adnlib.cli import main
 
@@ -107,3 +111,41 @@ def test_ctrl_c(monkeypatch, capsys):
 def test_the_commands_start_without_torch():
     code = "import sys, adnlib.cli; adnlib.cli._parser(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_explain_writes_overlay_and_numbers(tiny_folder, tmp_path, capsys, monkeypatch):
+    assert train(tiny_folder, tmp_path / "runs") == 0
+    run = next((tmp_path / "runs").iterdir())
+    monkeypatch.chdir(tmp_path)
+    image, mask = "tiny/test/spot/001.png", "tiny/ground_truth/spot/001_mask.png"
+    given = ["explain", str(tiny_folder / image), "--run", str(run)]
+    assert main([*given, "--mask", str(tiny_folder / mask), "--out", "maps/one.png"]) == 0
+    with Image.open("maps/one.png") as picture:
+        assert picture.width > picture.height > 100
+    table = pd.read_csv("maps/one.csv")
+    assert list(table["map"]) == ["Grad-CAM conv5", "gradient map", "deviation conv3"]
+    found = table.set_index("map").loc["deviation conv3"]
+    assert 12 <= found["x"] <= 35 and 12 <= found["y"] <= 35 and found["auroc_within"] > 0.9  # the spot is at 16 to 31
+    assert table[["top_tenth", "energy_inside", "pointing_game"]].apply(lambda c: c.between(0, 1)).all(axis=None)
+    capsys.readouterr()
+    shutil.move(tiny_folder / "tiny" / "train", tmp_path / "train")
+    try:
+        assert main(given) == 0  # without mask and without the data set
+    finally:
+        shutil.move(tmp_path / "train", tiny_folder / "tiny" / "train")
+    printed = capsys.readouterr().out
+    assert "no deviation map: " in printed and "001_explained.png" in printed
+    assert "auroc_within" not in pd.read_csv("001_explained.csv") and Path("001_explained.png").exists()
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["none.png"], "holds no finished run: train one"),
+    (["none.png", "--run", "RUN"], "none.png"),
+])  # fmt: skip
+def test_explain_refuses_in_one_line(tiny_folder, tmp_path, capsys, arguments, message):
+    assert train(tiny_folder, tmp_path / "runs") == 0
+    capsys.readouterr()
+    run = str(next((tmp_path / "runs").iterdir()))
+    given = [run if a == "RUN" else a for a in arguments]
+    assert main(["explain", *given, *([] if "--run" in given else ["--run", str(tmp_path)])]) == 2
+    assert message in one_line_error(capsys)

@@ -9,7 +9,18 @@ import torch.nn.functional as F
 
 import adnlib
 from adnlib import AdnError
-from adnlib.explain import LAYERS, STRIDES, _lines, gates, grad_cam, grad_cams, gradient_map, randomised, stretched
+from adnlib.explain import (
+    LAYERS,
+    STRIDES,
+    _lines,
+    all_cams,
+    deviation_map,
+    gates,
+    grad_cam,
+    gradient_map,
+    randomised,
+    stretched,
+)
 from adnlib.features import SCALES
 from adnlib.views import View, quarter_turns
 
@@ -178,7 +189,7 @@ def broken(*arguments):
     raise IndexError("broken")
 
 
-@pytest.mark.parametrize("draw", [grad_cam, gradient_map, gates])
+@pytest.mark.parametrize("draw", [grad_cam, gradient_map, gates, lambda m, x: deviation_map(m, x, x)])
 def test_no_trace_after_an_error(draw, images):
     model = tiny_model("cbam")
     hooks, flags = hook_count(model), [p.requires_grad for p in model.parameters()]
@@ -220,12 +231,27 @@ def test_small_images():
 
 def test_several_layers_at_once_are_the_single_ones(images):
     model = tiny_model("cbam")
-    for per_place in (False, True):
-        together = grad_cams(model, images, ("conv5", "pool1"), ONE_VIEW, per_place=per_place, stretch=False)
-        assert list(together) == ["pool1", "conv5"]
-        for layer, maps in together.items():
-            single = grad_cam(model, images, layer, ONE_VIEW, per_place=per_place, stretch=False)
-            assert torch.allclose(maps, single, rtol=1e-3, atol=1e-5 * single.max())
+    together = all_cams(model, images, ("conv5", "pool1"), ONE_VIEW)
+    assert list(together) == [("pool1", False), ("pool1", True), ("conv5", False), ("conv5", True)]
+    for (layer, per_place), maps in together.items():
+        single = grad_cam(model, images, layer, ONE_VIEW, per_place=per_place, stretch=False)
+        assert torch.allclose(maps, single, rtol=1e-3, atol=1e-5 * single.max())
+
+
+def test_deviation_is_where_an_image_differs_from_normal_ones(images):
+    model, hooks = planted_model(), hook_count(planted_model())
+    normal = torch.randint(0, 40, (6, 3, SIZE, SIZE), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    odd = normal[:1].clone()
+    odd[(0, slice(None), *PATCH)] += 200
+    for layer in ("pool1", "conv3"):
+        seen = deviation_map(model, odd, normal[1:], layer)[0]
+        assert seen.shape == (SIZE, SIZE) and seen.min() >= 0 and seen.max() <= 1
+        y, x = divmod(int(seen.argmax()), SIZE)
+        assert 35 < y < 105 and 125 < x < 205 and seen[PATCH].mean() > 5 * seen.mean()
+        assert torch.equal(seen, deviation_map(model, odd, normal[1:], layer)[0])
+    assert hook_count(model) == hooks
+    with pytest.raises(AdnError, match="1 normal images show no variation"):
+        deviation_map(model, odd, normal[:1])
 
 
 def test_a_randomised_copy_forgets_only_what_it_is_told(images):

@@ -1,21 +1,29 @@
 """The numbers of maps: against hand-computed examples, against scikit-learn, and what chance gets."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from adnlib import AdnError
 from adnlib.localisation import (
+    GAUSSIAN,
     MEASURES,
+    PLAIN,
     aupro,
     auroc_within,
     centred_gaussian,
+    chosen_map,
+    claim_in_words,
+    committed_table,
+    compare,
     edge_map,
     energy_inside,
     interval,
     measure,
     pixel_auroc,
     pointing_game,
+    verdict,
 )
 
 RNG = np.random.default_rng(0)
@@ -133,3 +141,70 @@ def test_baselines():
 def test_bad_input(maps, masks, message):
     with pytest.raises(AdnError, match=message):
         measure(maps, masks)
+
+
+# --- the table and its sentences ---
+
+
+def measured(shift, seeds=1):
+    """Tables of one map whose values on the defects are larger by `shift`."""
+    return [{"Grad-CAM conv5": measure(NOISE + (shift + 0.01 * s) * MASKS, MASKS)} for s in range(seeds)]
+
+
+def a_table(**variants):
+    blind = {GAUSSIAN: measure(centred_gaussian(12, 20), MASKS)}
+    return compare({"": [blind], PLAIN: measured(0.3), **{name: measured(v) for name, v in variants.items()}})
+
+
+def test_a_comparison_is_paired_and_averaged_over_seeds():
+    blind = {GAUSSIAN: measure(centred_gaussian(12, 20), MASKS)}
+    table = compare({"": [blind], PLAIN: measured(0.3, 2), "SE": measured(0.6, 2)})
+    row = table.query("variant == 'SE' and measure == 'auroc_within'").iloc[0]
+    values = [np.nanmean(auroc_within(NOISE + (0.6 + d) * MASKS, MASKS)) for d in (0, 0.01)]
+    plain = [np.nanmean(auroc_within(NOISE + (0.3 + d) * MASKS, MASKS)) for d in (0, 0.01)]
+    assert row["value"] == pytest.approx(np.mean(values)) and row["sd"] == pytest.approx(np.std(values, ddof=1))
+    assert row["plain_value"] == pytest.approx(np.mean(values) - np.mean(plain)) and row["plain_low"] > 0
+    assert row["gaussian_low"] > 0 and row["seeds"] == 2
+    own = table.query("map == @GAUSSIAN")
+    assert np.allclose(own[["gaussian_value", "gaussian_low", "gaussian_high"]], 0) and own["plain_value"].isna().all()
+
+
+@pytest.mark.parametrize("variants, judged", [
+    ({"SE": 0.8, "constant": 0.3}, "is shown here for SE."),
+    ({"SE": 0.3, "constant": 0.3}, "is not shown here"),
+    ({"SE": 0.0, "constant": 0.3}, "is not shown here"),
+    ({"SE": 0.8, "constant": 0.8}, "is not shown here"),  # what attends to nothing does as much
+])  # fmt: skip
+def test_the_claim_is_judged_by_the_table(variants, judged):
+    table = a_table(**variants).assign(category="a")
+    sentences = claim_in_words(table, "auroc_within", ["a"], "the defect", "constant")
+    assert len(sentences) == 3 and judged in sentences[-1]
+    rises = 1 if variants["SE"] > 0.3 else 0
+    assert f"SE: AUROC inside an image rises in {rises} of 1 comparisons" in sentences[0]
+
+
+def test_a_map_is_chosen_elsewhere():
+    tables = {"good": measured(0.9)[0]["Grad-CAM conv5"], "bad": measured(0.1)[0]["Grad-CAM conv5"]}
+    blind = {GAUSSIAN: measure(centred_gaussian(12, 20), MASKS)}
+    table = compare({"": [blind], PLAIN: [tables]}).assign(category="a")
+    swapped = table.assign(category="b", map=table["map"].replace({"good": "bad", "bad": "good"}))
+    both = pd.concat([table, swapped])
+    assert chosen_map(both, ["a"]) == "good" and chosen_map(both, ["b"]) == "bad"
+
+
+@pytest.mark.parametrize("low, high, said", [(0.1, 0.2, "yes"), (-0.2, -0.1, "no"), (-0.1, 0.1, "not shown")])
+def test_verdicts(low, high, said):
+    assert verdict(low, high) == said
+
+
+def test_the_committed_table_has_every_map_variant_and_interval():
+    table = committed_table()
+    assert {"mvtec_bottle", "mtd", "bracket_wild", "clamp_wild"} <= set(table["category"])
+    assert not table["dataset"].str.contains("/").any()
+    assert not table.duplicated(["category", "variant", "map", "measure"]).any()
+    for _, rows in table.groupby("category"):
+        assert {"", PLAIN, "SE, frozen", "CBAM, frozen"} <= set(rows["variant"])
+        counts = rows[rows["variant"] != ""].groupby("variant")["map"].nunique()
+        assert counts.nunique() == 1 and {GAUSSIAN, "edges"} == set(rows.loc[rows["variant"] == "", "map"])
+        assert set(rows["measure"]) >= set(MEASURES) - {"energy_on_object"}
+    assert table[["value", "low", "high"]].notna().all(None) and (table["low"] <= table["high"]).all()

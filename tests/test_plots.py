@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from matplotlib import pyplot as plt
 
 from adnlib import AdnError, plots
@@ -113,3 +114,30 @@ def test_the_papers_table_marks_the_best_and_the_best_differnet():
     marks = {key: [name for name, _ in css] for key, css in styles.items()}
     assert marks[0, 0] == ["font-weight"] and marks[2, 0] == ["text-decoration"]  # x: PatchCore; ours of the family
     assert sorted(marks[1, 1]) == ["font-weight", "text-decoration"]  # y: the published DifferNet is both
+
+
+def test_map_panels_have_a_row_for_each_image_and_a_column_for_each_map():
+    images = torch.zeros(2, 3, 16, 16, dtype=torch.uint8)
+    masks = np.zeros((2, 16, 16), bool)
+    masks[0, 4:8, 4:8] = True
+    maps = {"one": torch.zeros(2, 16, 16), "other": torch.ones(2, 16, 16)}
+    figure = plots.map_panels(images, masks, maps, ["a", "b"], "Maps", difference=("other", "one"))
+    titles = ["image", "mask", "one", "other", "other\nminus one"]
+    assert [axis.get_title() for axis in figure.axes[:5]] == titles
+    assert [figure.axes[i].get_ylabel() for i in (0, 5)] == ["a", "b"]
+    assert figure.axes[4].images[0].get_array().max() == 1 and len(figure.axes) == 10 + 2
+    plt.close(figure)
+    figure = plots.map_panels(images, None, maps, ["a", "b"], "Maps")
+    assert [axis.get_title() for axis in figure.axes[:3]] == ["image", "one", "other"]
+    plt.close(figure)
+
+
+def test_a_localisation_chart_has_a_row_for_each_map():
+    rows = [("m", "DifferNet", 0.7, 0.6, 0.8), ("n", "DifferNet", 0.5, 0.4, 0.6), ("m", "SE", 0.8, 0.7, 0.9)]
+    table = pd.DataFrame(rows, columns=["map", "variant", "value", "low", "high"])
+    blind = pd.DataFrame({"map": ["centred Gaussian"], "value": [0.6]})
+    axis = plots.localisation_chart(table, blind, "Maps", "AUROC").axes[0]
+    assert [t.get_text() for t in axis.get_yticklabels()] == ["n", "m"]
+    assert [t.get_text() for t in axis.get_legend().get_texts()] == ["DifferNet", "SE", "centred Gaussian (blind)"]
+    assert sorted(axis.lines[0].get_xdata()) == [0.5, 0.7]
+    plt.close(axis.figure)
