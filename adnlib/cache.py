@@ -28,7 +28,9 @@ def digest(*parts: object) -> str:
     for part in parts:
         if isinstance(part, Tensor):
             sum_.update(repr((part.dtype, tuple(part.shape))).encode())
-            part = part.detach().cpu().contiguous().view(torch.uint8).numpy() if part.ndim else repr(part.item())
+            part = (
+                part.detach().cpu().contiguous().flatten().view(torch.uint8).numpy() if part.ndim else repr(part.item())
+            )
         sum_.update(part if isinstance(part, (bytes, np.ndarray)) else repr(part).encode())
         sum_.update(b"\0")
     return sum_.hexdigest()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 TRAINED = {False: "frozen", True: "trained"}  # other values of train_attention are words already
 LABELS = {  # of attention modules; others are acronyms
+    "constant": "constant gate",
     "coordinate": "coordinate attention",
     "simam": "SimAM",
     "gather_excite": "gather-excite",
@@ -26,6 +27,11 @@ def run_name(dataset: str, category: str, attention: str | None, placement: str,
     return "-".join([*filter(None, parts), *(["random-weights"] if weights == "random" else []), f"seed{seed}"])
 
 
+def label(attention: str) -> str:
+    """What a table calls an attention module: "SE", "coordinate attention", …"""
+    return LABELS.get(attention, attention.upper())
+
+
 def variant(parameters: dict) -> str:
     """What a table calls a run: "DifferNet", "SE, frozen", "CBAM, trained, after-pool5, reduction 2", …"""
     attention, options = parameters["attention"], parameters["options"]
@@ -35,7 +41,7 @@ def variant(parameters: dict) -> str:
         words = [f"constant gate {options.get('value', 0.5)}"]
     else:
         how = parameters["train_attention"]
-        words = [LABELS.get(attention, attention.upper()), TRAINED.get(how, how)]
+        words = [label(attention), TRAINED.get(how, how)]
         words += [f"{name} {value}" if value is not True else name for name, value in sorted(options.items())]
     return ", ".join(words + [parameters["placement"]] * (parameters["placement"] != "figure"))
 

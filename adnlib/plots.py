@@ -243,6 +243,46 @@ def forests(tables: dict[str, pd.DataFrame], heading: str, baseline: str = "Diff
     return figure
 
 
+def matrix(each: pd.DataFrame, names: dict[str, str], heading: str, baseline: str = "none") -> Figure:
+    """Differences of AUROC in points, a row a variant (`names`: what it is called, in order), a column a detector and
+    category, of adnlib.everywhere.gains; bold where the interval over seeds leaves zero out, empty where not run."""
+    each = each.assign(points=100 * each["difference"], sure=(each["low"] > 0) | (each["high"] < 0))
+    wide = each.pivot(index="variant", columns=["dataset", "category"], values=["points", "sure"])
+    wide = wide.reindex([name for name in names if name in wide.index]).sort_index(axis=1, level="category")
+    values, sure = wide["points"].astype(float), wide["sure"]
+    columns = [f"{category}, {detector}".replace(" ", "\n").replace(",", "") for detector, category in values.columns]
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(2.6 + 0.95 * len(columns), 1.9 + 0.4 * len(values)))
+        largest = max(1.0, np.nanmax(values.abs().to_numpy()))
+        sns.heatmap(values, annot=True, fmt="+.1f", cmap="PuOr_r", vmin=-largest, vmax=largest, ax=axis, linewidths=0.5,
+                    cbar_kws={"label": f"AUROC minus that of {baseline} (points)"})  # fmt: skip
+        for text, bold in zip(axis.texts, sure.to_numpy()[values.notna().to_numpy()], strict=True):
+            text.set_weight("bold" if bold else "normal")
+            text.set_fontsize(11 if bold else 8)
+        axis.set_xticklabels(columns, rotation=0, fontsize=8)
+        axis.set_yticklabels([names[name] for name in values.index], rotation=0)
+        axis.set(title=heading, xlabel="", ylabel="")
+        figure.tight_layout()
+    return figure
+
+
+def gate_maps(image: Sample, maps: dict[str, np.ndarray], heading: str, columns: int = 5) -> Figure:
+    """An image, then for each named map (h, w) what its attention multiplies a place by, on one scale from 0 to 2."""
+    rows = -(-(len(maps) + 1) // columns)
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(rows, columns, figsize=(2.1 * columns, 2.35 * rows + 0.3), layout="constrained")
+        for axis in axes.flat:
+            axis.set_axis_off()
+        axes.flat[0].imshow(image.read(224).permute(1, 2, 0).numpy())
+        axes.flat[0].set_title(f"image ({image.defect})", fontsize=9)
+        for axis, (name, values) in zip(axes.flat[1:], maps.items(), strict=False):
+            drawn = axis.imshow(values, vmin=0, vmax=2, cmap="viridis")
+            axis.set_title(f"{name}\n{values.min():.2f} to {values.max():.2f}", fontsize=9)
+        figure.colorbar(drawn, ax=axes, label="multiplied by", shrink=0.6)
+        figure.suptitle(heading, fontsize=12)
+    return figure
+
+
 def inflation(table: pd.DataFrame, heading: str) -> Figure:
     """Points that choosing the epoch on the test set adds to each run (adnlib.evidence.inflation), a row a variant."""
     with plt.rc_context(STYLE):

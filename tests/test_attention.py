@@ -17,6 +17,7 @@ from adnlib.attention import (
     SimAM,
     build_attention,
 )
+from adnlib.cache import module_digest
 from adnlib.differnet import DifferNet
 
 
@@ -172,6 +173,21 @@ def test_differnet_takes_it(name):
         assert gate["channel"].shape[0] == 2
         for values in filter(lambda values: values is not None, gate.values()):
             assert values.min() > 0 and values.max() <= 1
+
+
+@pytest.mark.parametrize("name, options", [
+    ("se", {"reduction": 8}), ("se", {"identity": True}), ("cbam", {"residual": True}), ("cbam", {"kernel_size": 3}),
+    ("cbam", {"identity": True}), ("eca", {"kernel_size": 7}), ("coordinate", {"reduction": 8}),
+    ("simam", {"lam": 0.1}), ("bam", {"reduction": 8}), ("gather_excite", {"extent": 2}),
+    ("global_context", {"reduction": 4}),
+    ("constant", {"value": 0.25}),
+])  # fmt: skip
+def test_the_cache_of_features_tells_every_option(name, options):
+    digests = []
+    for given in ({}, options):
+        torch.manual_seed(0)
+        digests.append(module_digest(build_attention(name, 64, **given)))
+    assert digests[0] != digests[1]
 
 
 @pytest.mark.parametrize("name", ["simam", "gather_excite", "constant"])

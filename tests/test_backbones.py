@@ -11,6 +11,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 from adnlib import AdnError
 from adnlib.backbones import BACKBONES, Backbone
+from adnlib.cache import module_digest
 from adnlib.features import MultiScaleAlexNet
 from adnlib.seeds import seeded
 from adnlib.weights import imagenet_weights
@@ -166,6 +167,15 @@ def test_frozen_saved_loaded_copied(name, tmp_path):
     ):
         assert torch.equal(mine, loaded) and torch.equal(mine, copied)
         assert not torch.allclose(mine, was)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_the_cache_knows_a_backbone_by_its_content(name):
+    """Also where weights lie in another order in memory, which changes no value."""
+    other = copy.deepcopy(build(name)).to(memory_format=torch.contiguous_format)
+    assert module_digest(other) == module_digest(build(name))
+    next(other.parameters()).data[0] += 1
+    assert module_digest(other) != module_digest(build(name))
 
 
 @torch.no_grad()

@@ -15,8 +15,8 @@ from adnlib.files import ROOT
 ROAD = [
     "errors", "files", "fetch", "speed", "seeds", "weights", "archives", "elpv", "wild_parts", "images", "layouts",
     "datasets", "data_check", "views", "attention", "features", "backbones", "flow", "differnet", "compat", "cache",
-    "extraction", "pretext", "training", "evaluation", "explain", "ledger", "evidence", "runs", "plots", "localisation",
-    "panels", "peers", "checks", "book", "sweeps", "cli",
+    "extraction", "pretext", "training", "evaluation", "explain", "ledger", "evidence", "everywhere", "runs", "plots",
+    "localisation", "panels", "peers", "checks", "book", "sweeps", "cli",
 ]  # fmt: skip
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 

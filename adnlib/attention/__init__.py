@@ -103,6 +103,10 @@ class CBAM(nn.Module):
         self.spatial = SpatialGate(kernel_size, identity)
         self.residual = residual
 
+    def extra_repr(self) -> str:
+        """What tensors do not show: the cache of features knows a module by its repr and its tensors."""
+        return "residual=True" if self.residual else ""
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)"""
         y = x * self.channel(x)
@@ -121,6 +125,10 @@ class ConstantGate(nn.Module):
     def __init__(self, channels: int, value: float = 0.5):
         super().__init__()
         self.value = value
+
+    def extra_repr(self) -> str:
+        """What tensors do not show, see CBAM."""
+        return f"value={self.value}"
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)"""

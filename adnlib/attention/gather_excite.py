@@ -24,6 +24,10 @@ class GatherExcite(nn.Module):
         check_choice("extent", extent, [0, 2, 4, 8])
         self.extent = extent
 
+    def extra_repr(self) -> str:
+        """What tensors do not show: the cache of features knows a module by its repr and its tensors."""
+        return f"extent={self.extent}"
+
     def gate(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W), for the whole map (B, C, 1, 1), each in (0, 1)."""
         if not self.extent:

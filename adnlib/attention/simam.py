@@ -19,6 +19,10 @@ class SimAM(nn.Module):
         super().__init__()
         self.lam = lam
 
+    def extra_repr(self) -> str:
+        """What tensors do not show: the cache of features knows a module by its repr and its tensors."""
+        return f"lam={self.lam}"
+
     def gate(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W), each in (0.6, 1]."""
         squared = (x - x.mean(dim=(2, 3), keepdim=True)).square()

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from adnlib.cache import digest
+from adnlib.cache import digest, module_digest
 from adnlib.datasets import Dataset, Split, load_dataset
 from adnlib.errors import AdnError
 from adnlib.evaluation import auroc, auroc_interval
@@ -128,11 +128,13 @@ def run_grid(grid: Path, table: Path) -> None:
         options = arguments.pop("options", {})
         if stages := arguments.pop("stages", None):
             arguments["backbone_options"] = {"stages": [int(stage) for stage in stages.split(",")]}
-        few = arguments.pop("train_images", None)
+        few, few_test = arguments.pop("train_images", None), arguments.pop("test_images", None)
         try:
             dataset = load_dataset(given, category)
             if few:
                 dataset = replace(dataset, train=evenly(dataset.train, few))
+            if few_test:
+                dataset = replace(dataset, test=evenly(dataset.test, few_test))
             peer = build_peer(
                 arguments.pop("peer"), attention=None if attention == "none" else attention, **arguments, **options
             )
@@ -140,7 +142,7 @@ def run_grid(grid: Path, table: Path) -> None:
             print(f"{name}: {error}", file=sys.stderr)
             continue
         if hasattr(peer.backbone, "channels"):
-            key = digest(given, category, point.get("backbone"), stages, attention, point.get("image_size"), few)
+            key = digest(given, category, stages, module_digest(peer.backbone), point.get("image_size"), few, few_test)
             if key not in backbones:
                 backbones.clear()  # one at a time in memory
                 backbones[key] = Remembering(peer.backbone)
