@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 MADE := $(VENV)/made
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run book test lab stubs clean
+.PHONY: help setup run book app test test-browser lab stubs clean
 
 help: ## list the commands
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
 # Made once, and again when pyproject.toml or constraints.txt is newer.
 $(MADE): pyproject.toml constraints.txt
@@ -31,8 +31,14 @@ run: setup ## the main job: train DifferNet and AttentDifferNet on real images a
 book: setup ## execute every notebook, in order
 	@$(BIN)/adn book
 
-test: setup ## all tests
+app: setup ## the panels of 10_explore as a page without code, on this machine only
+	@cd notebooks && JUPYTER_PATH=$(CURDIR)/adnlib/panels ../$(BIN)/voila 10_explore.ipynb --Voila.ip=127.0.0.1 --template=explore
+
+test: setup ## all tests but those that need a browser
 	@$(BIN)/python -m pytest
+
+test-browser: setup ## the panels in JupyterLab and Voila, driven by a real Chromium
+	@$(BIN)/python -m pytest tests/browser
 
 stubs: setup ## write the exercises into the lessons, from their solutions
 	@$(BIN)/adn stubs

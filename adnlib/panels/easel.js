@@ -1,0 +1,97 @@
+// Shows a stroke while it is drawn, and sends it when it ends; the kernel paints it and sends the picture.
+export default {
+  render({ model, el }) {
+    const size = model.get("size");
+    const canvas = document.createElement("canvas");
+    canvas.width = canvas.height = size;
+    canvas.tabIndex = 0;
+    canvas.setAttribute("role", "img");
+    canvas.setAttribute("aria-label", model.get("label"));
+    canvas.title = model.get("label");
+    canvas.style.width = `${Math.max(size, 320)}px`;
+    el.classList.add("adn-easel");
+    el.append(canvas);
+    const pen = canvas.getContext("2d");
+    let picture = null;
+    let stroke = null; // the one that is being drawn
+    let cursor = [size / 2, size / 2]; // of the keyboard
+    let sent = []; // finished here, not yet painted by the kernel
+
+    function line(points, brush) {
+      pen.strokeStyle = brush.colour;
+      pen.globalAlpha = brush.opacity;
+      pen.filter = brush.blur ? `blur(${brush.blur}px)` : "none";
+      pen.lineWidth = brush.size;
+      pen.lineCap = pen.lineJoin = "round";
+      pen.beginPath();
+      pen.moveTo(...points[0]);
+      for (const point of points) pen.lineTo(...point);
+      pen.stroke();
+      pen.globalAlpha = 1;
+      pen.filter = "none";
+    }
+    function show() {
+      if (picture) pen.drawImage(picture, 0, 0, size, size);
+      for (const one of sent) line(one.points, one);
+      if (stroke) line(stroke, model.get("brush"));
+      if (document.activeElement === canvas && canvas.matches(":focus-visible")) {
+        const [x, y] = cursor;
+        pen.lineWidth = 1;
+        for (const [colour, radius] of [["white", 7], ["black", 6]]) {
+          pen.strokeStyle = colour;
+          pen.beginPath();
+          pen.arc(x, y, radius, 0, 7);
+          pen.stroke();
+        }
+      }
+    }
+    async function load() {
+      picture = await createImageBitmap(new Blob([model.get("picture")]));
+      sent = [];
+      show();
+    }
+    function finish() {
+      if (!stroke) return;
+      const whole = { points: stroke, ...model.get("brush") };
+      stroke = null;
+      sent.push(whole);
+      model.set("value", [...model.get("value"), whole]);
+      model.save_changes();
+      show();
+    }
+    function place(event) {
+      const box = canvas.getBoundingClientRect();
+      const at = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+      return at.map((share) => Math.round(share * size * 10) / 10);
+    }
+    canvas.onpointerdown = (event) => {
+      canvas.setPointerCapture(event.pointerId);
+      stroke = [place(event)];
+      show();
+    };
+    canvas.onpointermove = (event) => {
+      if (!stroke || !event.buttons) return;
+      stroke.push(place(event));
+      show();
+    };
+    canvas.onpointerup = canvas.onpointercancel = finish;
+    canvas.onkeydown = (event) => {
+      const ways = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+      if (event.key in ways) {
+        const step = event.shiftKey ? 1 : size / 32;
+        cursor = cursor.map((at, axis) => Math.min(Math.max(at + step * ways[event.key][axis], 0), size));
+        if (stroke) stroke.push([...cursor]);
+      } else if (event.key === " ") {
+        if (stroke) finish();
+        else stroke = [[...cursor]];
+      } else return;
+      event.preventDefault();
+      event.stopPropagation();
+      show();
+    };
+    canvas.onfocus = show;
+    canvas.onblur = () => (finish(), show());
+    model.on("change:picture", load);
+    load();
+  },
+};

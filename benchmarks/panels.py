@@ -1,0 +1,84 @@
+"""How soon a picture follows its control, in a real browser: 50 moves each, on the page that `make app` serves.
+
+    .venv/bin/python benchmarks/panels.py [FOLDER_OF_RUNS]
+
+A move is a key on a control; it ends when the browser has decoded the new picture. "cached": nothing is left to compute
+but the picture. "model": scores and maps of images that the model has not seen before. The runs are those of `make run`
+(preset fast, 256 px) unless a folder is named.
+"""
+
+import os
+import platform
+import shutil
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from playwright.sync_api import sync_playwright
+
+from adnlib.files import ROOT
+
+sys.path.insert(0, str(ROOT / "tests" / "browser"))  # the same servers and the same page as in the tests
+from driving import FLAGS, Page, find_chromium, serve
+
+MOVES = 50
+# panel, control, the key that brings it to its start, key of a move, number of the picture, cached or model, most ms
+CASES = [
+    ("scoreexplorer", "threshold", "Home", "ArrowRight", 1, "cached", 60),
+    ("scoreexplorer", "rank", "Home", "ArrowRight", 0, "model", 400),
+    ("scoreexplorer", "rank", "Home", "ArrowRight", 0, "cached", 60),
+    ("painter", "angle", "Home", "ArrowRight", 0, "model", 400),
+    ("gateexplorer", "image", "Home", "ArrowRight", 1, "model", 400),
+]
+MEASURE = """async ({panel, control, key, picture, moves}) => {
+  const root = document.querySelector(`.adn-${panel}`), image = root.querySelectorAll('img')[picture];
+  const handle = root.querySelector(`.adn-${control} [role=slider]`), times = [];
+  for (let move = 0; move < moves; move++) {
+    const before = image.src, start = performance.now();
+    handle.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true, cancelable: true}));
+    while (image.src === before) {
+      if (performance.now() - start > 20000) throw new Error(`${control} changed nothing in move ${move}`);
+      await new Promise(done => { const channel = new MessageChannel();
+        channel.port1.onmessage = done; channel.port2.postMessage(0) });
+    }
+    await image.decode();
+    times.push(performance.now() - start);
+  }
+  return times }"""
+
+
+def main() -> None:
+    runs = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "runs").resolve()
+    rows = []
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as p:
+        root = Path(folder)
+        (root / "notebooks").mkdir()
+        shutil.copy(ROOT / "notebooks" / "10_explore.ipynb", root / "notebooks")
+        (root / "runs").symlink_to(runs)
+        browser = p.chromium.launch(executable_path=find_chromium(), args=FLAGS)
+        options = ["10_explore.ipynb", "--no-browser", "--Voila.ip=127.0.0.1", "--template=explore"]
+        for address in serve("voila", options, root):
+            page = Page(browser, "voila")
+            page.page.goto(address, timeout=120_000)
+            page.wait_for_panels()
+            for panel, control, start, key, picture, kind, limit in CASES:
+                page.control(panel, control).locator("[role=slider]").first.press(start)
+                page.settled(panel, 1)
+                given = dict(panel=panel, control=control, key=key, picture=picture, moves=MOVES)
+                times = page.page.evaluate(MEASURE, given)
+                high = statistics.quantiles(times, n=20)[-1]
+                rows.append((panel, control, kind, statistics.median(times), high, limit))
+            page.page.close()
+        browser.close()
+    print(f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, Python "
+          f"{platform.python_version()}, torch {torch.__version__}, Chromium {browser.version}\n")  # fmt: skip
+    print("| panel | control | what | median (ms) | 95 % within (ms) | wanted (ms) |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for panel, control, kind, median, high, limit in rows:
+        print(f"| {panel} | {control} | {kind} | {median:.0f} | {high:.0f} | {limit} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,222 @@
+"""Every panel in JupyterLab and in Voila: each control by keyboard and by mouse, painting, dragging, both themes."""
+
+import math
+import re
+
+import pytest
+from driving import PANELS
+
+# Each control, and what it must change: "pictures" or words of its panel, or only its "own" value (a brush).
+CONTROLS = {
+    "scoreexplorer": {
+        "category": "pictures", "run": "pictures", "compare": "pictures", "rank": "pictures", "thumb": "pictures",
+        "threshold": "pictures",
+    },
+    "painter": {
+        "category": "pictures", "run": "pictures", "other": "pictures", "image": "pictures", "kind": "own",
+        "size": "own", "colour": "own", "blur": "own", "angle": "pictures", "brightness": "pictures",
+    },
+    "gateexplorer": {
+        "run": "pictures", "image": "pictures", "place": "pictures", "force": "pictures", "ranks": "pictures",
+        "value": "pictures",
+    },
+    "viewexplorer": {"run": "pictures", "image": "pictures", "turns": "pictures", "views": "pictures"},
+    "flowplayground": {"density": "pictures", "blocks": "pictures", "clamp": "pictures"},
+    "runbrowser": {
+        "sort": "pictures", "status": "pictures", "run": "pictures", "notebook": "pictures", "filter": "pictures",
+    },
+}  # fmt: skip
+EVERYTHING = [(panel, name, effect) for panel, all_of in CONTROLS.items() for name, effect in all_of.items()]
+
+
+@pytest.fixture(params=["lab", "voila"])
+def shown(request):
+    return request.getfixturevalue(request.param)
+
+
+def own_value(control) -> str:
+    return control.evaluate(
+        """c => JSON.stringify([...c.querySelectorAll('[role=slider], select, input, button')].map(e =>
+        [e.getAttribute('aria-valuenow'), e.value, e.checked, e.classList.contains('mod-active')]))"""
+    )
+
+
+def act(page, control, mouse: bool) -> None:
+    """Moves a control, whatever it is, with the mouse or with the keyboard."""
+    if (handle := control.locator("[role=slider]").first).count():
+        now, low, high = (float(handle.get_attribute(f"aria-value{which}")) for which in ("now", "min", "max"))
+        if mouse:
+            box = control.locator(".noUi-base, .noUi-target").first.bounding_box()
+            share = 0.2 if now > (low + high) / 2 else 0.8
+            page.mouse.click(box["x"] + share * box["width"], box["y"] + box["height"] / 2)
+        else:
+            handle.focus()
+            page.keyboard.press("Home" if now >= (low + high) / 2 else "End")
+    elif (select := control.locator("select")).count():
+        at, count = select.evaluate("s => [s.selectedIndex, s.options.length]")
+        step = 1 if at + 1 < count else -1
+        if not mouse:
+            select.focus()
+            page.keyboard.press("ArrowDown" if step > 0 else "ArrowUp")
+        elif select.get_attribute("size"):
+            select.locator("option").nth(at + step).click()
+        else:  # its list is the system's, which no page can click
+            select.select_option(index=at + step)
+    elif (thumbs := control.locator("[role=listbox]")).count():
+        if mouse:
+            control.locator("[role=option][aria-selected=false]").first.click()
+        else:
+            thumbs.focus()
+            page.keyboard.press("ArrowRight")
+    elif (buttons := control.locator("button:not(.mod-active)")).count():
+        if mouse:
+            buttons.first.click()
+        else:
+            buttons.first.focus()
+            page.keyboard.press("Enter")
+    elif (box := control.locator("input[type=checkbox]")).count():
+        if mouse:
+            box.click()
+        else:
+            box.focus()
+            page.keyboard.press(" ")
+    else:
+        field = control.locator("input").first
+        field.click() if mouse else field.focus()
+        page.keyboard.press("Control+a")
+        colour = control.locator("input[type=color]").count()
+        page.keyboard.type(("#00ff00" if mouse else "#0000ff") if colour else ("tiny" if mouse else "se"))
+        page.keyboard.press("Enter")
+
+
+@pytest.mark.parametrize("mouse", [False, True], ids=["keyboard", "mouse"])
+@pytest.mark.parametrize("panel, name, effect", EVERYTHING, ids=[f"{panel}-{name}" for panel, name, _ in EVERYTHING])
+def test_every_control_moves(shown, panel, name, effect, mouse):
+    control = shown.control(panel, name)
+    control.scroll_into_view_if_needed()
+    before, select = own_value(control), control.locator("select")
+    at = select.evaluate("s => s.selectedIndex") if select.count() else 0
+    if effect == "own":
+        act(shown.page, control, mouse)
+        shown.page.wait_for_timeout(200)
+        assert own_value(control) != before
+    else:
+        shown.changes(panel, lambda: act(shown.page, control, mouse))
+    if select.count():  # back, so that the next finds what it needs
+        shown.settled(panel, 0.3)
+        shown.changes(panel, lambda: select.select_option(index=at))
+        shown.settled(panel, 0.3)  # a choice may bring others, which must not overtake the next move
+
+
+def scores(shown) -> list[tuple[float, float]]:
+    """(untouched, now) of both runs, from the painter's words."""
+    words = shown.page.locator(".adn-painter .widget-html-content").all_inner_texts()
+    found = re.findall(r"score (\S+) untouched, (\S+) now", " ".join(words))
+    return [(float(a), float(b)) for a, b in found]
+
+
+def test_a_painted_stroke_changes_the_scores(shown, project):
+    page, canvas = shown.page, shown.control("painter", "strokes").locator("canvas")
+
+    def both_differ(others):
+        return lambda: all(now != other for (_, now), (_, other) in zip(scores(shown), others, strict=True))
+
+    page.locator(".adn-painter .adn-kind button", has_text="hole").click()
+    canvas.scroll_into_view_if_needed()
+    shown.settled("painter", 1)
+    clean = scores(shown)
+    assert len(clean) == 2
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + 60, box["y"] + 60)
+    page.mouse.down()
+    for step in range(12):
+        page.mouse.move(box["x"] + 60 + 12 * step, box["y"] + 60 + 8 * step)
+    page.mouse.up()
+    shown.wait_until(both_differ(clean), "a stroke by mouse changes both scores")
+    painted = scores(shown)
+
+    canvas.focus()  # the same by keyboard: brush down, along, up
+    page.keyboard.press(" ")
+    for _ in range(6):
+        page.keyboard.press("ArrowRight")
+    page.keyboard.press(" ")
+    shown.wait_until(both_differ(painted), "a stroke by keyboard changes both scores")
+
+    shown.control("painter", "undo").click()
+    shown.wait_until(lambda: scores(shown) == painted, "undo brings the scores back")
+    shown.control("painter", "clear").click()
+    shown.wait_until(lambda: scores(shown) == clean, "clear brings the first scores back")
+    saved = len(list((project / "runs" / "painted").glob("*.png")))
+    shown.control("painter", "save").click()
+    shown.wait_until(lambda: len(list((project / "runs" / "painted").glob("*.png"))) == saved + 1, "a file is saved")
+
+
+@pytest.mark.parametrize("panel, name", [("scoreexplorer", "threshold"), ("gateexplorer", "value")])
+def test_a_fast_drag_leaves_the_picture_of_the_last_position(shown, panel, name):
+    page, handle = shown.page, shown.control(panel, name).locator("[role=slider]").first
+    handle.scroll_into_view_if_needed()
+    handle.press("Home")
+    shown.settled(panel)
+    box = handle.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    for step in range(40):
+        page.mouse.move(x + 60 * (1 - math.cos(step / 3)), y)
+    page.mouse.up()
+    shown.settled(panel, 1.5)
+    left = shown.pixels(panel)
+    shown.changes(panel, lambda: handle.press("ArrowRight"))
+    shown.settled(panel)
+    assert shown.pixels(panel) != left
+    shown.changes(panel, lambda: handle.press("ArrowLeft"))
+    shown.settled(panel)
+    assert shown.pixels(panel) == left
+
+
+def test_training_is_live_and_can_be_stopped(shown):
+    shown.changes("flowplayground", shown.control("flowplayground", "train").click)
+    for _ in range(2):  # pictures come while it trains
+        shown.changes("flowplayground", lambda: None)
+    shown.control("flowplayground", "stop").click()
+    shown.settled("flowplayground", 1)
+    width = shown.control("flowplayground", "steps").locator(".progress-bar").evaluate("b => parseFloat(b.style.width)")
+    assert 0 < width < 100
+    assert shown.control("flowplayground", "stop").is_disabled()
+
+
+def test_every_control_has_a_name_and_a_tooltip(shown):
+    nameless = shown.page.evaluate(
+        """() => [...document.querySelectorAll('.adn-panel :is([role=slider], select, input, button, canvas,'
+        + ' [role=listbox])')].filter(e => e.offsetParent).filter(e => {
+        const name = e.getAttribute('aria-label') || e.closest('label')?.innerText || '';
+        return !name.trim() || !e.closest('[title]:not([title=""])') }).map(e => e.outerHTML.slice(0, 200))"""
+    )
+    assert nameless == []
+    assert shown.page.evaluate("[...document.querySelectorAll('.adn-panel img')].every(i => i.alt)")
+
+
+def test_both_themes_and_a_narrow_window(shown):
+    """Screenshots are kept to be looked at; nothing may stick out to the right."""
+    for theme in ("light", "dark"):
+        shown.choose_theme(theme)
+        for width in (1024, 640):
+            shown.page.set_viewport_size({"width": width, "height": 8000})  # all in sight, for the pictures
+            for panel in PANELS:
+                shown.settled(panel, 0.1)
+            shown.screenshot(f"{theme}-{width}")
+            wide = shown.page.evaluate(
+                """() => [...document.querySelectorAll('.adn-panel')].filter(p => [...p.querySelectorAll('img, select,'
+                + ' canvas, button, .adn-thumbnails')].some(e => e.offsetParent && e.getBoundingClientRect().right >
+                p.getBoundingClientRect().right + 1)).map(p => p.className)"""
+            )
+            assert wide == []
+        shown.page.set_viewport_size({"width": 1024, "height": 900})
+
+
+def test_nothing_is_asked_elsewhere_and_nothing_complains(shown):
+    """The last test: what all others above left behind."""
+    assert shown.elsewhere == []
+    assert shown.complaints == []
+    assert shown.page.locator(".adn-panel [role=alert]").all_inner_texts() == []
+    assert shown.page.locator(".jupyter-widgets-error-widget").count() == 0
