@@ -250,9 +250,10 @@ def matrix(each: pd.DataFrame, names: dict[str, str], heading: str, baseline: st
     wide = each.pivot(index="variant", columns=["dataset", "category"], values=["points", "sure"])
     wide = wide.reindex([name for name in names if name in wide.index]).sort_index(axis=1, level="category")
     values, sure = wide["points"].astype(float), wide["sure"]
-    columns = [f"{category}, {detector}".replace(" ", "\n").replace(",", "") for detector, category in values.columns]
+    columns = [f"{category} {detector.replace(',', '')}" for detector, category in values.columns]
+    columns = [column.replace(" ", "\n").replace("_", "_\n") for column in columns]
     with plt.rc_context(STYLE):
-        figure, axis = plt.subplots(figsize=(2.6 + 0.95 * len(columns), 1.9 + 0.4 * len(values)))
+        figure, axis = plt.subplots(figsize=(2.6 + 0.85 * len(columns), 2.2 + 0.4 * len(values)))
         largest = max(1.0, np.nanmax(values.abs().to_numpy()))
         sns.heatmap(values, annot=True, fmt="+.1f", cmap="PuOr_r", vmin=-largest, vmax=largest, ax=axis, linewidths=0.5,
                     cbar_kws={"label": f"AUROC minus that of {baseline} (points)"})  # fmt: skip
