@@ -93,6 +93,8 @@ def test_every_detector_attention_and_backbone(small, peer, backbone, tmp_path):
         plain = scores if plain is None else plain
         if attention in ("se", "cbam"):
             assert not torch.equal(scores, plain), f"attention={attention} changes nothing"
+        if attention not in (None, "cbam"):
+            continue  # below it makes no difference which
         detector.save(tmp_path / "peer.safetensors")
         loaded_scores, loaded_maps = load_peer(tmp_path / "peer.safetensors").predict(images[4:])
         assert torch.equal(scores, loaded_scores) and (maps is None or torch.equal(maps, loaded_maps))
