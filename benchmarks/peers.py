@@ -119,7 +119,7 @@ def main() -> None:
     own = costs["DifferNet (fast)", "ours"]
     for name in ("PaDiM", "PatchCore"):
         fit_s, rate = costs[name, "anomalib"]
-        print(f"\nanomalib's {name} / DifferNet (fast): fit {fit_s / own[0]:.2f}, images per second {rate / own[1]:.2f}")
+        print(f"\nanomalib's {name} / DifferNet (fast): fit {fit_s / own[0]:.2f}, images/s {rate / own[1]:.2f}")
         rank = spearmanr(scores[name, "anomalib"], scores[name, "ours"]).statistic
         print(f"{name}: rank correlation of both codes' scores {rank:.4f}")
 

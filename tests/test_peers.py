@@ -2,9 +2,11 @@
 
 import copy
 import re
+import tomllib
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import REAL_DATA
@@ -15,9 +17,10 @@ from adnlib import AdnError
 from adnlib.attention import ATTENTION, build_attention
 from adnlib.backbones import BACKBONES, Backbone
 from adnlib.datasets import Split
+from adnlib.files import ROOT
 from adnlib.peers import PEERS, base, build_peer, load_peer
 from adnlib.peers.csflow import cross_scale_flow
-from adnlib.peers.measure import Remembering, evenly, masks_of, measure, points
+from adnlib.peers.measure import Remembering, evenly, masks_of, measure, point_name, points
 from adnlib.peers.padim import PaDiM
 from adnlib.peers.patchcore import PatchCore, greedy_coreset
 from adnlib.seeds import seeded
@@ -238,6 +241,22 @@ def test_a_grid_is_every_combination():
 def test_few_images_are_evenly_spaced(tiny):
     assert [sample.path for sample in evenly(tiny.train, 3)] == [tiny.train[i].path for i in (0, 4, 9)]
     assert len(evenly(tiny.train, 99)) == len(tiny.train)
+
+
+def test_the_committed_table_is_the_grid():
+    """Every point of grids/peers.toml is there, once, with its numbers; no path of a machine."""
+    table = pd.read_csv(ROOT / "data" / "peers.csv")
+    grid = tomllib.loads((ROOT / "grids" / "peers.toml").read_text(encoding="utf-8"))
+    assert sorted(table["point"]) == sorted(point_name(point) for point in points(grid))
+    assert not table[["auroc", "auroc_low", "auroc_high", "fit_s", "images_per_s", "memory_mib"]].isna().any(axis=None)
+    assert table["auroc"].between(table["auroc_low"], table["auroc_high"]).all()
+    assert "/" not in (ROOT / "data" / "peers.csv").read_text(encoding="utf-8")
+
+
+def test_every_detector_reaches_its_mark_on_bottles():
+    table = pd.read_csv(ROOT / "data" / "peers.csv").query("category == 'mvtec_bottle'")
+    best = table.groupby("peer")["auroc"].max()
+    assert set(best.index) == set(PEERS) and (best >= 0.95).all() and best["padim"] >= 0.99
 
 
 @pytest.mark.skipif(not (REAL_DATA / "mvtec_bottle").is_dir(), reason=f"no mvtec_bottle in {REAL_DATA}")

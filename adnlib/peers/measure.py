@@ -111,13 +111,18 @@ def points(grid: dict) -> Iterator[dict]:
             yield dict(zip(lists, values, strict=True))
 
 
+def point_name(point: dict) -> str:
+    """What a table calls a point of a grid: its values, but for the path of a folder."""
+    return json.dumps({**point, "dataset": point["dataset"].split(":")[0]}, sort_keys=True)
+
+
 def run_grid(grid: Path, table: Path) -> None:
     """Measures every point of `grid` that `table` (CSV) does not hold; a row is written as soon as it is there."""
     known = pd.read_csv(table) if table.exists() else pd.DataFrame()
     done = set(known["point"]) if len(known) else set()
     backbones: dict[str, Remembering] = {}
     for point in points(tomllib.loads(grid.read_text(encoding="utf-8"))):
-        name = json.dumps({**point, "dataset": point["dataset"].split(":")[0]}, sort_keys=True)
+        name = point_name(point)
         if name in done:
             continue
         arguments = dict(point)
