@@ -35,6 +35,8 @@ class Peer(nn.Module):
     image_size: S in px. seed: of every draw and of every start.
     """
 
+    title: str  # for readers
+
     def __init__(self, backbone: nn.Module, image_size: int = 256, seed: int = 0):
         super().__init__()
         self.backbone, self.image_size, self.seed = backbone, image_size, seed

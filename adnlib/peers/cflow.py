@@ -33,6 +33,8 @@ class CFLOW(Peer):
     lr (2e-3; 2e-4), batch (1024; 256 places).
     """
 
+    title = "CFLOW-AD"
+
     def __init__(
         self,
         backbone: nn.Module,

@@ -34,6 +34,8 @@ class CSFlow(Peer):
     lr (2e-3; 2e-4), batch (16).
     """
 
+    title = "CS-Flow"
+
     def __init__(
         self,
         backbone: nn.Module,

@@ -26,6 +26,8 @@ class DifferNetPeer(Peer):
     Options: those of adnlib.DifferNet; epochs (the preset's).
     """
 
+    title = "DifferNet"
+
     def __init__(self, model: DifferNet, image_size: int = 256, seed: int = 0, *, epochs: int | None = None):
         super().__init__(nn.Identity(), image_size, seed)
         self.model, self.epochs = model, epochs

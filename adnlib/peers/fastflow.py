@@ -29,6 +29,8 @@ class FastFlow(Peer):
     3 x 3 and 1 x 1 alternate), clamp (2.0), epochs (10; 500), lr (2e-3; 1e-3), batch (32).
     """
 
+    title = "FastFlow"
+
     def __init__(
         self,
         backbone: nn.Module,

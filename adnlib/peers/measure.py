@@ -167,6 +167,9 @@ def evenly(split: Split, count: int) -> Split:
 
 
 def _rounded(value):
+    """Numbers to five digits; counts as they are."""
+    if isinstance(value, int):
+        return value
     return None if value is None else float(np.format_float_positional(value, 5, fractional=False))
 
 

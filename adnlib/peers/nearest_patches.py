@@ -24,6 +24,8 @@ class NearestPatches(Peer):
     Options: bank (10000).
     """
 
+    title = "nearest patches"
+
     def __init__(self, backbone: nn.Module, image_size: int = 256, seed: int = 0, *, bank: int = 10_000):
         super().__init__(backbone, image_size, seed)
         if bank < 1:

@@ -24,6 +24,8 @@ class PaDiM(Peer):
     Options: dims (100; the paper has 100 for ResNet-18 and 550 for Wide-ResNet-50-2), epsilon (0.01, the paper's).
     """
 
+    title = "PaDiM"
+
     def __init__(
         self, backbone: nn.Module, image_size: int = 256, seed: int = 0, *, dims: int = 100, epsilon: float = 0.01
     ):

@@ -27,6 +27,8 @@ class PatchCore(Peer):
     projection (64 dimensions; the authors' code has 128).
     """
 
+    title = "PatchCore"
+
     def __init__(
         self,
         backbone: nn.Module,

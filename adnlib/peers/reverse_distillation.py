@@ -31,6 +31,8 @@ class ReverseDistillation(Peer):
     Options, the authors' in brackets: width (0.25; 1.0), epochs (10; 200), lr (5e-3), batch (16).
     """
 
+    title = "reverse distillation"
+
     def __init__(
         self,
         backbone: nn.Module,

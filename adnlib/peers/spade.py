@@ -24,6 +24,8 @@ class SPADE(Peer):
     Options: neighbours K (50), map_neighbours (10; 0: no map), kappa (1).
     """
 
+    title = "SPADE"
+
     def __init__(
         self,
         backbone: nn.Module,
