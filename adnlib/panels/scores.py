@@ -115,7 +115,7 @@ def _scores_of(run: str, place: int, threshold: float) -> bytes:
     low, high = mark.axes.get_xlim()
     score = opened.test["score"][place]
     sign = ">" if score > threshold else "≤"
-    title.set_text(f"{opened.name}: score {score:.3g} {sign} threshold {threshold:.3g}")
+    title.set_text(f"{opened.name}: score {score:.3g} {sign} threshold {threshold:.4g}")
     line.set_xdata([np.log10(threshold)] * 2)
     mark.set_xdata([np.clip(np.log10(max(score, 1e-6)), low, high)])
     return plate.png()
@@ -160,7 +160,7 @@ def decisions(run: str, threshold: float) -> str:
     c = confusion(opened.test["label"].to_numpy(), opened.test["score"].to_numpy(), threshold)
     rates = [f"{name} {c[name]:.1%}" for name in ("precision", "recall", "false-positive rate")]
     return (
-        f"<table><caption>{opened.name}, test images at threshold {threshold:.3g}</caption>"
+        f"<table><caption>{opened.name}, test images at threshold {threshold:.4g}</caption>"
         "<tr><th></th><th scope='col'>called normal</th><th scope='col'>called anomalous</th></tr>"
         f"<tr><th scope='row'>normal</th><td>{c['tn']}</td><td>{c['fp']}</td></tr>"
         f"<tr><th scope='row'>anomalous</th><td>{c['fn']}</td><td>{c['tp']}</td></tr></table>"
