@@ -143,11 +143,10 @@ def test_efficientnet_lite0_knows_what_a_photograph_shows():
 @torch.no_grad()
 def test_efficientnet_lite0_equals_its_packages_model():
     package = pytest.importorskip("efficientnet_lite_pytorch", reason="the package of the reference is not installed")
-    theirs = package.EfficientNet.from_name("efficientnet-lite0").eval()
-    state = imagenet_weights("efficientnet_lite0")
-    theirs.load_state_dict(dict(zip(theirs.state_dict(), state.values(), strict=True)))
     ours = timm.create_model("tf_efficientnet_lite0").eval()
-    ours.load_state_dict(state)
+    ours.load_state_dict(imagenet_weights("efficientnet_lite0"))
+    theirs = package.EfficientNet.from_name("efficientnet-lite0").eval()
+    theirs.load_state_dict(dict(zip(theirs.state_dict(), ours.state_dict().values(), strict=True)))  # in one order
     x = Backbone("efficientnet_lite0").normalize(photograph("coffee"))
     torch.testing.assert_close(ours(x), theirs(x))
 
