@@ -46,9 +46,13 @@ def act(page, control, mouse: bool) -> None:
     if (handle := control.locator("[role=slider]").first).count():
         now, low, high = (float(handle.get_attribute(f"aria-value{which}")) for which in ("now", "min", "max"))
         if mouse:
-            box = control.locator(".noUi-base, .noUi-target").first.bounding_box()
+            box, grip = control.locator(".noUi-base, .noUi-target").first.bounding_box(), handle.bounding_box()
             share = 0.2 if now > (low + high) / 2 else 0.8
-            page.mouse.click(box["x"] + share * box["width"], box["y"] + box["height"] / 2)
+            middle = grip["y"] + grip["height"] / 2
+            page.mouse.move(grip["x"] + grip["width"] / 2, middle)  # dragged: between two handles a click does nothing
+            page.mouse.down()
+            page.mouse.move(box["x"] + share * box["width"], middle, steps=5)
+            page.mouse.up()
         else:
             handle.focus()
             page.keyboard.press("Home" if now >= (low + high) / 2 else "End")
