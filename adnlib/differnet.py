@@ -1,6 +1,6 @@
 """DifferNet and AttentDifferNet: features and a flow. The one is the other with attention."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -73,22 +73,16 @@ PRESETS = {
         "fast", image_size=256, hidden=256, layers=1, rescale=True, turns="quarter", train_views=4, view_pool=4,
         test_views=4, epochs=24, test_every=2, lr=1e-3, lr_decay=True, flow_precision="float32",
     ),
-    # "fast" with one view of each image in an epoch, not four: what trained attention can afford on a processor.
-    "lean": Preset(
-        "lean", image_size=256, hidden=256, layers=1, rescale=True, turns="quarter", train_views=1, view_pool=4,
-        test_views=4, epochs=24, test_every=8, lr=1e-3, lr_decay=True, flow_precision="float32",
-    ),
-    # "fast" on features as they are: attention that shrinks them slows the flow, and this shows by how much.
-    "unscaled": Preset(
-        "unscaled", image_size=256, hidden=256, layers=1, rescale=False, turns="quarter", train_views=4, view_pool=4,
-        test_views=4, epochs=24, test_every=2, lr=1e-3, lr_decay=True, flow_precision="float32",
-    ),
     # Seconds, to see that everything fits together. Its numbers mean nothing.
     "smoke": Preset(
         "smoke", image_size=256, blocks=2, hidden=16, layers=1, rescale=True, turns="quarter", train_views=1,
         view_pool=1, test_views=1, epochs=2, test_every=1, lr=1e-3, flow_precision="float32",
     ),
 }  # fmt: skip
+# "fast" with one view of each image in an epoch, not four: what trained attention can afford on a processor.
+PRESETS["lean"] = replace(PRESETS["fast"], name="lean", train_views=1, test_every=8)
+# "fast" on features as they are: attention that shrinks them slows the flow, and this shows by how much.
+PRESETS["unscaled"] = replace(PRESETS["fast"], name="unscaled", rescale=False)
 
 
 class DifferNet(nn.Module):

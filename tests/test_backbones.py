@@ -142,7 +142,9 @@ def test_efficientnet_lite0_knows_what_a_photograph_shows():
 
 @torch.no_grad()
 def test_efficientnet_lite0_equals_its_packages_model():
-    package = pytest.importorskip("efficientnet_lite_pytorch", reason="the package of the reference is not installed")
+    package = pytest.importorskip(
+        "efficientnet_lite_pytorch", reason="the reference is not installed: pip install efficientnet-lite-pytorch"
+    )
     ours = timm.create_model("tf_efficientnet_lite0").eval()
     ours.load_state_dict(imagenet_weights("efficientnet_lite0"))
     theirs = package.EfficientNet.from_name("efficientnet-lite0").eval()
