@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 MADE := $(VENV)/made
+CHANNEL := adnlib.nodelay.NoDelay
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run book app test test-browser lab stubs clean
@@ -32,7 +33,8 @@ book: setup ## execute every notebook, in order
 	@$(BIN)/adn book
 
 app: setup ## the panels of 10_explore as a page without code, on this machine only
-	@cd notebooks && JUPYTER_PATH=$(CURDIR)/adnlib/panels ../$(BIN)/voila 10_explore.ipynb --Voila.ip=127.0.0.1 --template=explore
+	@cd notebooks && JUPYTER_PATH=$(CURDIR)/adnlib/panels ../$(BIN)/voila 10_explore.ipynb --Voila.ip=127.0.0.1 --template=explore \
+		--Voila.kernel_websocket_connection_class=$(CHANNEL)
 
 test: setup ## all tests but those that need a browser
 	@$(BIN)/python -m pytest
@@ -44,7 +46,8 @@ stubs: setup ## write the exercises into the lessons, from their solutions
 	@$(BIN)/adn stubs
 
 lab: setup ## JupyterLab on the notebooks, on this machine only
-	@$(BIN)/jupyter lab --ip=127.0.0.1 --notebook-dir=notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
+	@$(BIN)/jupyter lab --ip=127.0.0.1 --notebook-dir=notebooks --ServerApp.kernel_websocket_connection_class=$(CHANNEL) \
+		$(if $(filter 0,$(shell id -u)),--allow-root)
 
 clean: ## remove the environment and the results; downloads stay
 	rm -rf $(VENV) runs

@@ -3,17 +3,22 @@
 import asyncio
 import io
 from contextlib import ExitStack
+from unittest.mock import Mock
 
 import ipywidgets
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
+from jupyter_server.services.kernels.websocket import KernelWebsocketHandler
 from PIL import Image
 from sklearn.metrics import confusion_matrix, precision_score, recall_score
 
 import adnlib
 from adnlib import AdnError, panels
+from adnlib.files import ROOT
+from adnlib.nodelay import NoDelay
 from adnlib.panels import Panel, Plate, Work, panel_of, playground, sheet
 from adnlib.panels.gates import GateExplorer, forced
 from adnlib.panels.opened import open_run, overlay
@@ -411,3 +416,16 @@ def test_the_browser_names_a_run_without_notebook_and_shows_one_that_has(runs, a
     assert "A record" in panel.page.value and "sandbox" in panel.page.value
     panel.controls["filter"].value = "no such run"
     assert panel.controls["run"].value == "" and "0 of 4 runs" in panel.text.value
+
+
+def test_the_channel_sends_at_once_and_both_servers_use_it(monkeypatch):
+    heard = []
+    monkeypatch.setattr(ZMQChannelsWebsocketConnection, "connect", lambda self: heard.append("connected"))
+    channel = NoDelay.__new__(NoDelay)  # its traits only: no kernel is there
+    channel.websocket_handler = Mock(KernelWebsocketHandler, set_nodelay=heard.append)
+    channel.connect()
+    assert heard == [True, "connected"]
+    makefile = (ROOT / "Makefile").read_text()
+    assert f"CHANNEL := {NoDelay.__module__}.{NoDelay.__name__}\n" in makefile
+    for server in ("Voila", "ServerApp"):
+        assert f"--{server}.kernel_websocket_connection_class=$(CHANNEL)" in makefile

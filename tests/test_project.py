@@ -13,10 +13,10 @@ from adnlib.files import ROOT
 
 # An import goes from right to left only: adnlib's road from an image to a score, as in the README's picture.
 ROAD = [
-    "errors", "files", "fetch", "speed", "seeds", "weights", "archives", "elpv", "wild_parts", "images", "layouts",
-    "datasets", "data_check", "views", "attention", "features", "backbones", "flow", "differnet", "compat", "cache",
-    "extraction", "pretext", "training", "evaluation", "explain", "ledger", "evidence", "everywhere", "runs", "plots",
-    "localisation", "panels", "peers", "checks", "book", "sweeps", "cli",
+    "errors", "nodelay", "files", "fetch", "speed", "seeds", "weights", "archives", "elpv", "wild_parts", "images",
+    "layouts", "datasets", "data_check", "views", "attention", "features", "backbones", "flow", "differnet",
+    "compat", "cache", "extraction", "pretext", "training", "evaluation", "explain", "ledger", "evidence",
+    "everywhere", "runs", "plots", "localisation", "panels", "peers", "checks", "book", "sweeps", "cli",
 ]  # fmt: skip
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 

@@ -38,7 +38,9 @@ def serve(module: str, options: list[str], root: Path):
            "JUPYTERLAB_SETTINGS_DIR": "settings"}  # fmt: skip
     environment = {**os.environ, **{name: str(root / folder) for name, folder in own.items()}}  # nothing of the user's
     environment |= {"PYTHONPATH": str(ROOT), "JUPYTER_PATH": str(ROOT / "adnlib" / "panels"), "ADN_CACHE_GB": "0"}
-    command = [sys.executable, "-m", module, *options, f"--port={port}"]
+    app = {"voila": "Voila", "jupyterlab": "ServerApp"}[module]
+    options = [*options, f"--{app}.kernel_websocket_connection_class=adnlib.nodelay.NoDelay", f"--port={port}"]
+    command = [sys.executable, "-m", module, *options]
     with open(root / f"{module}.log", "w+") as log:
         server = subprocess.Popen(
             command, cwd=root / "notebooks", env=environment, stdout=log, stderr=log, start_new_session=True
