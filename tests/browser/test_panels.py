@@ -170,12 +170,10 @@ def test_a_fast_drag_leaves_the_picture_of_the_last_position(shown, panel, name)
     page.mouse.up()
     shown.settled(panel, 1.5)
     left = shown.pixels(panel)
-    shown.changes(panel, lambda: handle.press("ArrowRight"))
-    shown.settled(panel)
-    assert shown.pixels(panel) != left
-    shown.changes(panel, lambda: handle.press("ArrowLeft"))
-    shown.settled(panel)
-    assert shown.pixels(panel) == left
+    handle.press("ArrowRight")
+    shown.wait_until(lambda: shown.pixels(panel) != left, "a step further has another picture")
+    handle.press("ArrowLeft")
+    shown.wait_until(lambda: shown.pixels(panel) == left, "the picture after the drag is that of the last position")
 
 
 def test_training_is_live_and_can_be_stopped(shown):
