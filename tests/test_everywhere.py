@@ -50,29 +50,18 @@ def test_the_sentence_names_where_it_helps_and_never_the_control():
     each = everywhere.gains(measured({("se", "a"): 0.05, ("constant", "b"): 0.2}, noise=0.003))
     said = everywhere.in_words(each)
     count = int((each.query("variant != 'constant'")["verdict"] == "better").sum())
-    assert said.startswith(f"Of 8 comparisons with the same detector without attention, attention is better in {count}")
-    assert "chance alone would leave about 0.2 on each side" in said
-    assert "It helps more often than chance explains, in P" in said and "on a, +5." in said
+    assert said.startswith("Of 8 comparisons with the same detector without attention, ")
+    assert f"attention is better in {count} " in said
+    assert "on these test images" in said
+    assert "It helps in P" in said and "on a, +5." in said
     assert "most SE in" in said and "constant" not in said
-    assert "That it hurts anywhere is not shown" in said
+    assert "It hurts nowhere that these runs could show." in said
 
 
 def test_the_sentence_says_where_it_hurts():
     each = everywhere.gains(measured({("se", "a"): -0.05, ("eca", "a"): -0.02}, noise=1e-3))
     said = everywhere.in_words(each)
-    assert "That it helps anywhere is not shown" in said
-    assert "It hurts more often than chance explains" in said and "most SE in" in said and "-5." in said
-
-
-def test_one_finding_among_many_is_what_chance_leaves():
-    each = everywhere.gains(measured({}, attentions=("se", "eca", "simam", "bam")))
-    each = each.assign(low=-0.01, high=0.01, verdict="no difference shown").reset_index(drop=True)
-    each = pd.concat([each] * 4, ignore_index=True)  # 64 comparisons
-    each.loc[:1, "verdict"] = "better"
-    assert "better in 2 and worse in 0" in everywhere.in_words(each)
-    assert "That it helps anywhere is not shown: chance explains 2 as well." in everywhere.in_words(each)
-    each.loc[:7, "verdict"] = "better"
-    assert "It helps more often than chance explains" in everywhere.in_words(each)
+    assert "It helps nowhere" in said and "It hurts in P" in said and "most SE in" in said and "-5." in said
 
 
 def test_against_the_control():

@@ -78,6 +78,21 @@ def test_the_interval_over_seeds_is_students():
     assert over_categories(pairs)["low"][0] == row["low"]
 
 
+def test_the_two_settings_of_a_part_count_as_one():
+    """In two pairs of twins, both of a pair share their effect: four categories say no more than two."""
+    ledger = fake_ledger(0.02, np.random.default_rng(1), categories=2, seeds=3)
+    parts = ledger.replace({"category": {"c0": "bracket_wild", "c1": "clamp_wild"}})
+    twins = ledger.replace({"category": {"c0": "bracket_plain", "c1": "clamp_plain"}})
+    one = over_categories(differences(parts)).iloc[0]
+    both = over_categories(differences(pd.concat([parts, twins]))).iloc[0]
+    assert (both["difference"], both["low"]) == (pytest.approx(one["difference"]), pytest.approx(one["low"]))
+    assert (both["categories"], both["independent"], both["pairs of runs"]) == (4, 2, 12)
+    assert "over 4 categories (2 independent) and 12 pairs of runs" in in_words(both)
+    pair = pd.concat([parts, twins]).query("category.str.startswith('clamp')")
+    assert over_categories(differences(pair)).iloc[0]["low"] == pytest.approx(by_category(differences(
+        parts.query("category == 'clamp_wild'")))["low"][0])  # fmt: skip
+
+
 def test_over_seeds():
     ledger = fake_ledger(0.0, np.random.default_rng(1), categories=2, seeds=3)
     table = over_seeds(ledger)

@@ -170,7 +170,7 @@ def test_a_comparison_is_paired_and_averaged_over_seeds():
 
 
 @pytest.mark.parametrize("variants, judged", [
-    ({"SE": 0.8, "constant": 0.3}, "is shown here for SE."),
+    ({"SE": 0.8, "constant": 0.3}, "is shown here for SE, with one random start of each variant."),
     ({"SE": 0.3, "constant": 0.3}, "is not shown here"),
     ({"SE": 0.0, "constant": 0.3}, "is not shown here"),
     ({"SE": 0.8, "constant": 0.8}, "is not shown here"),  # what attends to nothing does as much
@@ -181,6 +181,13 @@ def test_the_claim_is_judged_by_the_table(variants, judged):
     assert len(sentences) == 3 and judged in sentences[-1]
     rises = 1 if variants["SE"] > 0.3 else 0
     assert f"SE: AUROC inside an image rises in {rises} of 1 comparisons" in sentences[0]
+
+
+def test_a_claim_must_hold_in_every_category():
+    good, flat = a_table(SE=0.8, constant=0.3), a_table(SE=0.3, constant=0.3)
+    table = pd.concat([good.assign(category="a"), flat.assign(category="b")])
+    assert "is shown here" in claim_in_words(table, "auroc_within", ["a"], "the defect", "constant")[-1]
+    assert "is not shown here" in claim_in_words(table, "auroc_within", ["a", "b"], "the defect", "constant")[-1]
 
 
 def test_a_map_is_chosen_elsewhere():

@@ -80,7 +80,7 @@ def bars_picture(run: str, image: int, place: str, ranks: tuple[int, int], force
     gate = np.sort(_gates(run, image - 1)[place]["channel"])
     figure = sheet(WIDTH, 2.4, (0.6, 0.45, WIDTH - 0.75, 1.6))
     (axis,) = figure.axes
-    axis.stairs(gate, np.arange(len(gate) + 1) + 0.5, fill=True, color=NORMAL_COLOUR, alpha=0.6, label="as learned")
+    axis.stairs(gate, np.arange(len(gate) + 1) + 0.5, fill=True, color=NORMAL_COLOUR, alpha=0.6, label="as it is")
     if force:
         first, last = ranks
         edges = np.arange(first, last + 2) - 0.5
@@ -94,7 +94,7 @@ def bars_picture(run: str, image: int, place: str, ranks: tuple[int, int], force
 
 
 def places_picture(run: str, image: int) -> Figure:
-    """CBAM's spatial gates over the image, SE's mean gates as words, at every place."""
+    """CBAM's spatial gates over the image, and from where to where the channel gates reach, at every place."""
     opened, found = open_run(run), _gates(run, image - 1)
     side = WIDTH / 3
     boxes = [(side * i + 0.03, 0.35, side - 0.06, side - 0.06) for i in range(3)]
@@ -120,11 +120,11 @@ def effect_picture(run: str, image: int, place: str, ranks: tuple[int, int], for
     figure = sheet(WIDTH, side + 0.4, *((side * i + 0.03, 0.03, side - 0.06, side - 0.06) for i in range(2)))
     before = judge(run, index, place, (), 0.0)
     after = judge(run, index, place, chosen(run, index, place, ranks, force), value)
-    for axis, (score, heat), name in zip(figure.axes, (before, after), ("as learned", "forced"), strict=True):
+    for axis, (score, heat), name in zip(figure.axes, (before, after), ("as it is", "forced"), strict=True):
         axis.set_axis_off()
         axis.imshow(overlay(opened.image(index), heat))
         sign = ">" if score > opened.threshold else "≤"
-        words = name if name == "as learned" or force else "nothing forced"
+        words = name if name == "as it is" or force else "nothing forced"
         axis.set_title(f"{words}: score {score:.3g}\n{sign} threshold {opened.threshold:.3g}", fontsize=10)
     return figure
 

@@ -27,7 +27,7 @@ KEPT = 512  # pictures, maps and scores kept for each run
 
 
 class Opened:
-    """A run with its model and data. Images are numbered by their rank: 0 has the lowest score of the test images."""
+    """A run with its model and data. A place is that in `dataset.test`; `order` leads to it from a rank."""
 
     def __init__(self, run: Run):
         self.run = run

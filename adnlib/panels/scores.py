@@ -15,7 +15,7 @@ from adnlib.panels.opened import by_category, choices, contact_sheet, open_run, 
 from adnlib.panels.widgets import Thumbnails
 from adnlib.plots import ANOMALOUS_COLOUR, NORMAL_COLOUR
 
-SHOWN = 60  # thumbnails at most; the slider reaches every image
+SHOWN = 60  # thumbnails, and the worst miss and false alarm; the slider reaches every image
 NAMES = {NORMAL: "normal", ANOMALOUS: "anomalous"}
 COLOURS = {NORMAL: NORMAL_COLOUR, ANOMALOUS: ANOMALOUS_COLOUR}
 
@@ -216,7 +216,10 @@ class ScoreExplorer(Panel):
         kept = c["compare"].value
         c["compare"].options = [("no other", ""), *others]
         c["compare"].value = kept if kept in dict(others).values() else ""
-        self.ranks = np.unique(np.linspace(1, count, min(count, SHOWN)).round().astype(int))
+        label = opened.test["label"].to_numpy()[opened.order]
+        worst = [1 + label.argmax(), count - (label[::-1] == NORMAL).argmax()]  # lowest anomalous, highest normal image
+        evenly = np.linspace(1, count, min(count, SHOWN)).round()
+        self.ranks = np.unique(np.append(evenly, worst)).astype(int)
         samples = [opened.dataset.test[int(opened.order[r - 1])] for r in self.ranks]
         c["rank"].max = count
         c["rank"].value = round(0.9 * count) if place is None else int(np.flatnonzero(opened.order == place)[0]) + 1

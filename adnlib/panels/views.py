@@ -14,7 +14,7 @@ from adnlib.panels.opened import category_of, open_run, runs_in
 from adnlib.plots import ANOMALOUS_COLOUR, NORMAL_COLOUR
 from adnlib.views import View, quarter_turns, random_turns
 
-TURNS = {"random angles": random_turns(64, seed=0), "quarter turns": quarter_turns(8)}
+TURNS = {"random angles": random_turns(64, seed=0), "quarter turns, mirrored": quarter_turns(8)}
 CHUNK = 4  # views between two pictures
 DRAWS = 1000
 SIDE = 58  # px of a view in the mosaic
@@ -78,7 +78,7 @@ def enough(run: str, image: int, turns: str, views: int, done: int) -> str:
     opened, total = open_run(run), len(TURNS[turns])
     preset = opened.run.facts["preset"]
     note = f"<p>The run was trained on {preset['turns']} turns and is scored on {preset['test_views']} views."
-    if not turns.startswith(preset["turns"]):
+    if not set(TURNS[turns]) <= set(opened.model.preset.views("train")):
         note += " These are others: their scores are not what its threshold was made for."
     if done < total:
         return f"{note}</p>"
@@ -86,7 +86,7 @@ def enough(run: str, image: int, turns: str, views: int, done: int) -> str:
     share = agreement(scores, views, opened.threshold)
     called = "anomalous" if scores.mean() > opened.threshold else "normal"
     error = scores.std(ddof=1) / np.sqrt(views) * np.sqrt(1 - views / total)
-    said = f"All {total} views call this image {called}. Of {DRAWS} draws of {views}, {share:.1%} say the same"
+    said = f"The mean of all {total} views calls it {called}. Of {DRAWS} draws of {views}, {share:.1%} say the same"
     return f"{note}</p><p>{said}; their mean strays by {error:.2g} from that of all (standard error).</p>"
 
 

@@ -1,4 +1,4 @@
-"""Detectors measured alike: the same images, the same maps, the same protocol.
+"""Detectors measured alike: the same images and protocol, and for those that share a backbone the same maps.
 
     python -m adnlib.peers.measure grids/peers.toml data/peers.csv
 
@@ -25,7 +25,6 @@ from adnlib.cache import digest, module_digest
 from adnlib.datasets import Dataset, Split, load_dataset
 from adnlib.errors import AdnError
 from adnlib.evaluation import auroc, auroc_interval
-from adnlib.files import ROOT
 from adnlib.localisation import pixel_auroc
 from adnlib.peers import build_peer
 from adnlib.peers.base import Maps, Peer
@@ -61,7 +60,8 @@ def measure(peer: Peer, dataset: Dataset, seed: int = 0) -> dict:
     """Fits on `dataset.train`, scores `dataset.test`: a row of numbers.
 
     auroc with its 95 % interval over test images (`seed`: the bootstrap's); pixel_auroc where there are a map and
-    masks; fit_s and images_per_s in processor seconds, decoding left out; memory_mib: what the fitted detector holds,
+    masks; fit_s and images_per_s in processor seconds, decoding left out, but for DifferNet, which reads files itself
+    (and whose features may lie in the cache: ADN_CACHE_GB=0 leaves it out); memory_mib: what the fitted detector holds,
     and parameters: how many of it were trained, both without the backbone.
     """
     size = peer.image_size
@@ -128,7 +128,7 @@ def run_grid(grid: Path, table: Path) -> None:
         arguments = dict(point)
         given, category = arguments.pop("dataset"), arguments.pop("category")
         if given.startswith("folder:"):
-            given = f"folder:{ROOT / given.removeprefix('folder:')}"
+            given = f"folder:{(grid.resolve().parent / given.removeprefix('folder:')).resolve()}"
         attention = arguments.pop("attention", "none")
         options = arguments.pop("options", {})
         if stages := arguments.pop("stages", None):

@@ -22,7 +22,7 @@ class PatchCore(Peer):
 
     Deviations: as in the authors' code, distances are measured after a random projection while the coreset is chosen
     (the paper quotes Johnson and Lindenstrauss for it), and the coreset's first patch is drawn. As in anomalib the
-    authors' further averaging of the channels is left out.
+    authors' further averaging of the channels is left out, and the map is enlarged without smoothing between places.
     Options: coreset (0.01: the share of the patches that is kept; the paper has 0.25, 0.1 and 0.01), neighbours b (9),
     projection (64 dimensions; the authors' code has 128).
     """
@@ -68,7 +68,7 @@ class PatchCore(Peer):
         return scores, to_image(where, self.image_size, mode="nearest")
 
     def weight(self, patch: Tensor, found: Tensor) -> Tensor:
-        """The factor before s: near 1 where m* has neighbours as near to the patch, small where m* stands alone.
+        """The factor before s: near 1 where m* stands alone, 1 - 1/b where its neighbours are as near to the patch.
 
         patch p* (B, D); found: the index of m* in the bank (B,) -> (B,)
         """

@@ -27,7 +27,7 @@ class ReverseDistillation(Peer):
     Deviations: for ResNet-18 with width 1.0 the student is the authors' (and anomalib's). Here a stage may have any
     number of channels and any size: strides follow from the sizes, and what does not fit exactly is brought to size
     (bilinear). `width` below 1 narrows the student, and a 1 x 1 convolution then leads to the teacher's channels. The
-    learning rate falls to zero along half a cosine.
+    learning rate falls to zero along half a cosine. Adam's betas are anomalib's, (0.5, 0.99).
     Options, the authors' in brackets: width (0.25; 1.0), epochs (10; 200), lr (5e-3), batch (16).
     """
 

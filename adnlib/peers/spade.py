@@ -19,8 +19,8 @@ class SPADE(Peer):
         d(y, p) = mean over the kappa nearest F of any place in the nearest images of |F(y, p) - F|^2      the map
 
     Deviations: the map looks at the `map_neighbours` nearest images, not at all K, for its cost grows with them (the
-    paper: map_neighbours = neighbours); where there are fewer training images than K, all count. The paper normalises
-    nothing, nor does this.
+    paper: map_neighbours = neighbours); where there are fewer training images than K, all count. The last stage is the
+    last of the backbone given, which for a ResNet may be layer3. The paper normalises nothing, nor does this.
     Options: neighbours K (50), map_neighbours (10; 0: no map), kappa (1).
     """
 
