@@ -1,6 +1,8 @@
 """How well every map finds defects and parts, for every variant: writes data/localisation.csv.
 
-    .venv/bin/python benchmarks/localisation.py --runs runs/evidence --data ../shared/data
+    .venv/bin/python benchmarks/localisation.py --category mvtec_bottle --anomalous 63 --good 20
+    .venv/bin/python benchmarks/localisation.py --category mtd --seeds 1 --anomalous 60 --good 20
+    .venv/bin/python benchmarks/localisation.py --category bracket_wild clamp_wild bracket_plain clamp_plain
 
 --runs: finished runs of `adn sweep grids/evidence.toml`; where a variant or a seed is missing there, all of its
 category are trained here on `--few` images, with the preset "fast" at a fifth of its learning rate. --data: a folder
