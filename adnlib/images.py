@@ -115,3 +115,10 @@ class Sample:
                 "replace or remove the mask."
             )
         return torch.from_numpy(mask)
+
+    def mask_at(self, size: int) -> Tensor | None:
+        """`mask` at the nearest pixels of a square, bool (size, size), as `read(size)` has the image."""
+        if (mask := self.mask) is None:
+            return None
+        rows, columns = (torch.arange(size) * side // size for side in mask.shape)
+        return mask[rows[:, None], columns]

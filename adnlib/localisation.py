@@ -242,8 +242,7 @@ def explain_image(run: Run, sample: Sample) -> tuple[Figure, pd.DataFrame]:
         print(f"no deviation map: {error}")
     mask = None
     if sample.mask_path:
-        rows, columns = (np.arange(size) * side // size for side in (height, width))
-        mask = sample.mask.numpy()[rows[:, None], columns][None]  # (1, S, S)
+        mask = sample.mask_at(size).numpy()[None]  # (1, S, S)
     score, threshold = model.anomaly_score(x).item(), run.facts["metrics"]["threshold"]
     table = []
     for name, values in maps.items():

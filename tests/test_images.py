@@ -177,6 +177,15 @@ def test_masks_of_0_and_255_and_of_small_numbers(tmp_path, high):
     assert read_mask(save_image(tmp_path / "m.png", mask)).sum() == 16
 
 
+@pytest.mark.parametrize("size", [10, 32, 60])
+def test_a_mask_at_another_size_is_torchs_nearest(tmp_path, size):
+    mask = np.random.default_rng(0).integers(0, 2, (20, 30), np.uint8) * 255
+    sample = Sample(save_image(tmp_path / "a.png", RGB), 1, "spot", save_image(tmp_path / "m.png", mask))
+    nearest = torch.nn.functional.interpolate(sample.mask[None, None].float(), size=(size, size))[0, 0] > 0
+    assert sample.mask_at(size).equal(nearest)
+    assert Sample(sample.path, 0, "good").mask_at(size) is None
+
+
 def test_a_smooth_border_is_cut_at_half(tmp_path):
     mask = np.array([[0, 60, 127, 128, 255]], np.uint8)
     assert read_mask(save_image(tmp_path / "m.png", mask)).tolist() == [[False, False, False, True, True]]

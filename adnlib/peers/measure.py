@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adnlib.cache import digest, module_digest
@@ -93,13 +92,13 @@ def _seconds(peer: Peer, work) -> tuple[float, object]:
 
 
 def masks_of(test: Split, size: int) -> Tensor | None:
-    """bool (N, size, size), resized to the nearest pixel; None where an anomalous image has no mask."""
+    """bool (N, size, size), at the nearest pixels; None where an anomalous image has no mask."""
     masks = torch.zeros(len(test), size, size, dtype=torch.bool)
     for row, sample in zip(masks, test, strict=True):
-        if sample.label and (found := sample.mask) is None:
-            return None
         if sample.label:
-            row |= F.interpolate(found[None, None].float(), size=(size, size))[0, 0] > 0
+            if (found := sample.mask_at(size)) is None:
+                return None
+            row |= found
     return masks
 
 
