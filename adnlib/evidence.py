@@ -143,7 +143,8 @@ def over_categories(pairs: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     part of wild_parts, "_wild" and "_plain", show the same parts with the same damage: their mean counts as one. With
     one category, or one such pair, the interval is that over its seeds.
     """
-    kind = pairs["category"].str.removesuffix("_wild").str.removesuffix("_plain")
+    part = pairs["category"].str.removesuffix("_wild").str.removesuffix("_plain")
+    kind = part.where(pairs["dataset"] == "wild_parts", pairs["category"])
     kinds = pairs.assign(category=kind).groupby(["variant", *PAIRED_BY], sort=False)["difference"].mean().reset_index()
     all_of, rows = by_category(pairs).groupby("variant")["seeds"], []
     for variant, group in by_category(kinds).groupby("variant", sort=False):

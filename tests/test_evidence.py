@@ -80,7 +80,7 @@ def test_the_interval_over_seeds_is_students():
 
 def test_the_two_settings_of_a_part_count_as_one():
     """In two pairs of twins, both of a pair share their effect: four categories say no more than two."""
-    ledger = fake_ledger(0.02, np.random.default_rng(1), categories=2, seeds=3)
+    ledger = fake_ledger(0.02, np.random.default_rng(1), categories=2, seeds=3).assign(dataset="wild_parts")
     parts = ledger.replace({"category": {"c0": "bracket_wild", "c1": "clamp_wild"}})
     twins = ledger.replace({"category": {"c0": "bracket_plain", "c1": "clamp_plain"}})
     one = over_categories(differences(parts)).iloc[0]

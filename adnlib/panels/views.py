@@ -78,7 +78,7 @@ def enough(run: str, image: int, turns: str, views: int, done: int) -> str:
     opened, total = open_run(run), len(TURNS[turns])
     preset = opened.run.facts["preset"]
     note = f"<p>The run was trained on {preset['turns']} turns and is scored on {preset['test_views']} views."
-    if not set(TURNS[turns]) <= set(opened.model.preset.views("train")):
+    if not set(TURNS[turns]) <= {*opened.model.preset.views("train"), *opened.model.preset.views("test")}:
         note += " These are others: their scores are not what its threshold was made for."
     if done < total:
         return f"{note}</p>"
