@@ -212,7 +212,7 @@ def claim_in_words(table: pd.DataFrame, measure: str, categories: list[str], whe
         + (
             f"shown here for {best}, with {starts} of each variant."
             if holds
-            else "not shown here: no variant with attention moves most of the maps "
+            else "not shown here: no variant with attention moves most maps of every category "
         )
         + ("" if holds else f"there, or more of them than the {control}, which attends to nothing.")
     )
