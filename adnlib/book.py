@@ -200,7 +200,7 @@ pre {{ overflow-x: auto; font: 0.85rem/1.45 ui-monospace, monospace; margin: 0; 
 .input_area .highlight {{ background: none; }}
 .output_area {{ margin: 0.4rem 0 0.8rem; overflow-x: auto; }} .output_area pre {{ white-space: pre-wrap; }}
 .output_stderr {{ background: #fff4e5; padding: 0.4rem; }}
-table {{ border-collapse: collapse; font-size: 0.9rem; margin: 0.8rem 0; }}
+table {{ border-collapse: collapse; font-size: 0.9rem; margin: 0.8rem 0; display: block; overflow-x: auto; }}
 th, td {{ padding: 0.3rem 0.8rem; border-bottom: 1px solid var(--line); }}
 th, td {{ text-align: right; }}
 .text_cell th, .text_cell td, th:first-child, td:first-child {{ text-align: left; }}

@@ -82,7 +82,7 @@ def make_wild_parts(
 
     jobs = list(itertools.product(categories, images))
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow and NumPy let threads compute side by side
-        for _ in tqdm(pool.map(write, jobs), desc="wild_parts", total=len(jobs), leave=False):
+        for _ in tqdm(pool.map(write, jobs), desc="wild_parts", total=len(jobs), leave=False, mininterval=2):
             pass
 
 

@@ -144,7 +144,9 @@ def test_nothing_to_check(tmp_path, capsys):
         check_data("nowhere")
 
 
-@pytest.mark.skipif(not (REAL_DATA / "SOURCES.md").exists(), reason="the real images are not at hand")
+@pytest.mark.skipif(
+    not (REAL_DATA / "SOURCES.md").exists(), reason="no real images here: set ADN_REAL_DATA, see data/README.md"
+)
 def test_the_real_sets_pass(capsys):
     assert main(["data", "check", str(REAL_DATA)]) == 0
     printed = capsys.readouterr().out

@@ -196,7 +196,9 @@ def test_a_category_that_is_not_there(wanted):
         pick_category({"can": Path(), "jar": Path()}, wanted, "here")
 
 
-@pytest.mark.skipif(not (REAL_DATA / "SOURCES.md").exists(), reason="the real images are not at hand")
+@pytest.mark.skipif(
+    not (REAL_DATA / "SOURCES.md").exists(), reason="no real images here: set ADN_REAL_DATA, see data/README.md"
+)
 @pytest.mark.parametrize("category, counts", [
     ("mvtec_bottle", (209, 20, 63)), ("mtd", (761, 191, 392)), ("cplid_insulator", (390, 165, 248)),
     ("wafer_sem_carinthia", (60, 40, 154)),

@@ -259,7 +259,9 @@ def test_every_detector_reaches_its_mark_on_bottles():
     assert set(best.index) == set(PEERS) and (best >= 0.95).all() and best["padim"] >= 0.99
 
 
-@pytest.mark.skipif(not (REAL_DATA / "mvtec_bottle").is_dir(), reason=f"no mvtec_bottle in {REAL_DATA}")
+@pytest.mark.skipif(
+    not (REAL_DATA / "mvtec_bottle").is_dir(), reason="no mvtec_bottle here: set ADN_REAL_DATA, see data/README.md"
+)
 def test_padim_on_real_bottles():
     data = adnlib.load_dataset(f"folder:{REAL_DATA}", "mvtec_bottle")
     row = measure(build_peer("padim"), data)

@@ -11,7 +11,7 @@ from PIL import Image
 import adnlib
 from adnlib.files import ROOT
 
-playwright = pytest.importorskip("playwright.sync_api", reason="the tests in a browser need Playwright for Python")
+playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright here: pip install playwright")
 
 
 @pytest.fixture(scope="session")
