@@ -11,7 +11,7 @@ from pathlib import Path
 import filelock
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from adnlib import cache
@@ -234,6 +234,8 @@ class _Training:
             group["lr"] = self._lr()
         self.optimizer.zero_grad()
         loss.backward()
+        if self.preset.max_norm:
+            nn.utils.clip_grad_norm_(self.learned.values(), self.preset.max_norm)
         self.optimizer.step()
         self.total += loss.item() * len(rows)
         self.done += 1

@@ -240,6 +240,28 @@ def test_a_full_disk_leaves_the_last_state(tiny, tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {"state.pt", "lock"}
 
 
+def test_only_a_gradient_longer_than_max_norm_is_shortened(tiny, monkeypatch):
+    def trained(max_norm):
+        lengths, real = [], torch.optim.Adam.step
+
+        def step(self):
+            gradients = [p.grad.flatten() for group in self.param_groups for p in group["params"]]
+            lengths.append(torch.cat(gradients).norm().item())
+            return real(self)
+
+        monkeypatch.setattr(torch.optim.Adam, "step", step)
+        model = model_of(preset=replace(SMOKE, max_norm=max_norm))
+        fit(model, tiny, progress=False)
+        monkeypatch.undo()
+        return lengths, list(model.flow.parameters())
+
+    lengths, free = trained(None)
+    middle = sum(lengths) / len(lengths)
+    assert max(trained(middle)[0]) == pytest.approx(middle, rel=1e-3) and middle < 0.9 * max(lengths)
+    _, loose = trained(2 * max(lengths))
+    assert all(torch.equal(a, b) for a, b in zip(free, loose, strict=True))  # one that is short enough stays as it is
+
+
 def test_a_diverging_loss_stops_with_a_sentence_and_the_best_weights(tiny, monkeypatch):
     model = model_of(preset=replace(SMOKE, lr=1e30, epochs=5))
     with pytest.raises(AdnError, match=r"Training diverged in epoch \d \(loss .*\): lower lr in the preset"):
