@@ -37,9 +37,9 @@ CHANGES = {
     "448 px": {"image_size": 448},
     "448 px, no turns": {"image_size": 448, "view_pool": 1, "train_views": 1, "test_views": 1},
     "four times as many epochs": {"epochs": 96, "test_every": 8},
-    "published flow (3 x 2048)": {"hidden": 2048, "layers": 3, "lr": 2e-4},
+    "published flow (3 x 2048)": {"hidden": 2048, "layers": 3, "lr": 2e-4, "max_norm": None},
     ALL: {"image_size": 448, "turns": "random", "view_pool": 16, "test_views": 16, "rescale": False, "hidden": 2048,
-          "layers": 3, "lr": 2e-4, "lr_decay": False, "epochs": 48, "test_every": 8},
+          "layers": 3, "lr": 2e-4, "lr_decay": False, "max_norm": None, "epochs": 48, "test_every": 8},
 }  # fmt: skip
 
 

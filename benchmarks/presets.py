@@ -1,0 +1,72 @@
+"""What the preset `fast` gives up against `paper`: one category trained with both, on one machine.
+
+    .venv/bin/python benchmarks/presets.py --dataset folder:../shared/data --category mvtec_bottle --csv FILE
+
+`paper` stands for DifferNet's published code, which takes hours without a GPU: the same flow, optimiser, image size and
+number of views, and equal scores with equal weights (tests/test_compat.py, benchmarks/official.py). It differs in the
+angles, 64 that all images share where the published code draws new ones in each epoch. The seconds are of the
+processor: features, training and the scores of the test images, with nothing taken from the cache.
+
+A killed run goes on where it was: the state of the training is kept beside the file of `--csv`, and rows that the file
+has are not computed again.
+"""
+
+import argparse
+import shutil
+import time
+from pathlib import Path
+from unittest import mock
+
+import pandas as pd
+import torch
+
+import adnlib
+from adnlib import cache
+from adnlib.datasets import Dataset
+from adnlib.evaluation import watch_test
+from adnlib.files import write_whole
+
+
+@mock.patch.object(cache, "LIMIT_GB", 0)
+def measured(dataset: Dataset, preset: str, seed: int, checkpoint: Path | None) -> dict:
+    """Trains one model; a row of the table."""
+    start = time.process_time()
+    model = adnlib.DifferNet(preset=preset, seed=seed)
+    watch = watch_test(dataset, model.preset.test_every)
+    history = adnlib.fit(
+        model, dataset, seed=seed, progress=False, checkpoint=checkpoint, checkpoint_s=600, watch=watch
+    )
+    auroc = adnlib.evaluate(model, dataset).auroc
+    looks = history.epochs["test_auroc"].dropna()
+    return {
+        "chosen_epoch": history.chosen_epoch, "auroc": auroc, "auroc_last": float(looks.iloc[-1]),
+        "auroc_best_on_test": float(max(looks.max(), auroc)), "processor_seconds": round(time.process_time() - start),
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--dataset", default="elpv")
+    parser.add_argument("--category", default="mono")
+    parser.add_argument("--seeds", type=int, default=5, help="of fast; paper is trained with the first one")
+    parser.add_argument("--csv", type=Path)
+    arguments = parser.parse_args()
+    dataset = adnlib.load_dataset(arguments.dataset, arguments.category)
+    rows = pd.read_csv(arguments.csv).to_dict("records") if arguments.csv and arguments.csv.exists() else []
+    for preset, seed in [*(("fast", seed) for seed in range(arguments.seeds)), ("paper", 0)]:
+        key = {"category": arguments.category, "preset": preset, "seed": seed}
+        if any(key.items() <= row.items() for row in rows):
+            continue
+        checkpoint = arguments.csv.with_suffix(f".{'-'.join(map(str, key.values()))}") if arguments.csv else None
+        rows.append(key | measured(dataset, preset, seed, checkpoint))
+        print(rows[-1], flush=True)
+        if arguments.csv:
+            write_whole(arguments.csv.resolve(), pd.DataFrame(rows).to_csv(index=False, float_format="%.6g").encode())
+            shutil.rmtree(checkpoint)
+    table = pd.DataFrame(rows)
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}\n")
+    print(table.groupby(["category", "preset"]).mean(numeric_only=True).drop(columns="seed").round(4).to_string())
+
+
+if __name__ == "__main__":
+    main()
