@@ -37,7 +37,7 @@ app: setup ## the panels of 10_explore as a page without code, on this machine o
 		--Voila.kernel_websocket_connection_class=$(CHANNEL)
 
 test: setup ## all tests but those that need a browser
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-browser: setup ## the panels in JupyterLab and Voila, driven by a real Chromium
 	@$(BIN)/python -m pytest tests/browser

@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 os.environ["ADN_CACHE_GB"] = "0"  # before adnlib is imported: tests leave nothing in the user's cache
+if "PYTEST_XDIST_WORKER" in os.environ:  # a process for each core
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import papermill
