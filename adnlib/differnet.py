@@ -9,7 +9,7 @@ from adnlib.errors import AdnError, check_choice
 from adnlib.features import MIN_SIZE, MultiScaleAlexNet
 from adnlib.flow import build_flow, nll
 from adnlib.speed import PRECISIONS
-from adnlib.views import View, quarter_turns, random_turns
+from adnlib.views import View, quarter_turns, random_turns, relit
 
 # What `train_attention` may be: not at all (it stays at its random start); with the flow, by the likelihood; so, but
 # shrinking the features is not rewarded (see training.spread); or before the flow, by adnlib.pretext, and then frozen.
@@ -29,6 +29,9 @@ class Preset:
     clamp: float = 3.0
     rescale: bool = False  # shift and scale all features by one mean and one standard deviation before the flow
     turns: str = "random"  # "random" angles, or exact "quarter" turns and their mirror images
+    brightness: float = 0.0  # of each view, times a factor of at most so much more or less than one
+    contrast: float = 0.0
+    saturation: float = 0.0
     train_views: int = 4  # per image and epoch
     view_pool: int = 64  # distinct training views, drawn from anew for each image and epoch; 0: fresh ones each epoch
     test_views: int = 64
@@ -54,9 +57,9 @@ class Preset:
     def views(self, part: str, epoch: int = 0) -> tuple[View, ...]:
         """The views of "train" (in an epoch) or of "test" (always the same, used for validation too)."""
         count = (self.view_pool or self.train_views) if part == "train" else self.test_views
-        if self.turns == "quarter":
-            return quarter_turns(count)
-        return random_turns(count, seed=0 if part == "test" else 1 + (epoch if self.fresh_views else 0))
+        seed = 0 if part == "test" else 1 + (epoch if self.fresh_views else 0)
+        turns = quarter_turns(count) if self.turns == "quarter" else random_turns(count, seed)
+        return relit(turns, self.brightness, self.contrast, self.saturation, seed)
 
     @property
     def fresh_views(self) -> bool:

@@ -1,6 +1,6 @@
 """Views: transformed copies of an image. DifferNet trains on several and averages its score over several."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,19 +12,31 @@ from adnlib.errors import AdnError
 
 @dataclass(frozen=True)
 class View:
-    """Mirror left-right (or not), then turn counter-clockwise by `angle` degrees."""
+    """Mirror left-right (or not), turn counter-clockwise by `angle` degrees, then multiply brightness, contrast and
+    saturation by their factors, as torchvision's `adjust_…` do."""
 
     angle: float = 0.0
     mirror: bool = False
+    brightness: float = 1.0
+    contrast: float = 1.0
+    saturation: float = 1.0
 
     def __call__(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, 3, H, W). Quarter turns are exact; others take the nearest pixel, with black corners,
-        as torchvision's RandomRotation does in DifferNet's published code."""
+        """uint8, or float in [0, 1], (B, 3, H, W) -> (B, 3, H, W). Quarter turns are exact; others take the nearest
+        pixel, with black corners, as torchvision's RandomRotation does in DifferNet's published code."""
         if self.mirror:
             images = images.flip(-1)
         if self.angle % 90 == 0 and images.shape[-1] == images.shape[-2]:
-            return torch.rot90(images, int(self.angle // 90), (-2, -1)).contiguous()
-        return TF.rotate(images, self.angle)
+            images = torch.rot90(images, int(self.angle // 90), (-2, -1)).contiguous()
+        else:
+            images = TF.rotate(images, self.angle)
+        if self.brightness != 1:
+            images = TF.adjust_brightness(images, float(self.brightness))  # times a whole number uint8 would wrap
+        if self.contrast != 1:
+            images = TF.adjust_contrast(images, self.contrast)
+        if self.saturation != 1:
+            images = TF.adjust_saturation(images, self.saturation)
+        return images
 
     def back(self, maps: Tensor) -> Tensor:
         """Turns maps that were made of this view, float (..., H, W), back onto the image; nan where the view had lost
@@ -49,3 +61,26 @@ def random_turns(count: int, seed: int) -> tuple[View, ...]:
     Deviation: the published code draws angles anew for every image, unseeded; here all images share the seed's angles.
     """
     return tuple(View(float(angle)) for angle in np.random.default_rng(seed).uniform(-180, 180, count))
+
+
+def relit(
+    views: tuple[View, ...], brightness: float, contrast: float, saturation: float, seed: int
+) -> tuple[View, ...]:
+    """The views, each with factors of its own drawn uniformly from 1 - x to 1 + x, x being 0 to 1.
+
+    These are the ranges of torchvision's ColorJitter in DifferNet's published code, where they are zero unless changed.
+    Deviations: brightness, contrast and saturation follow in this order, and all images share the seed's factors.
+    """
+    spread = {"brightness": brightness, "contrast": contrast, "saturation": saturation}
+    for name, value in spread.items():
+        if not 0 <= value <= 1:
+            raise AdnError(
+                f"{name}={value} is out of range: factors are drawn from 1 - {name} to 1 + {name}, choose 0 to 1."
+            )
+    if not any(spread.values()):
+        return views
+    factors = 1 + np.random.default_rng(seed).uniform(-1, 1, (len(views), 3)) * list(spread.values())  # (V, 3)
+    return tuple(
+        replace(view, brightness=b, contrast=c, saturation=s)
+        for view, (b, c, s) in zip(views, factors.tolist(), strict=True)
+    )

@@ -48,9 +48,8 @@ def paint(image: Tensor, strokes: list[dict]) -> Tensor:
 
 
 def moved(image: Tensor, angle: float, brightness: float) -> Tensor:
-    """The image brighter or darker by a factor, then turned counter-clockwise by `angle` degrees."""
-    lit = (image.float() * brightness).round().clamp(0, 255).to(torch.uint8)
-    return View(angle)(lit[None])[0] if angle else lit
+    """The image turned counter-clockwise by `angle` degrees, and brighter or darker by a factor."""
+    return View(angle, brightness=brightness)(image[None])[0]
 
 
 def judge(run: str, image: Tensor) -> tuple[float, np.ndarray]:
