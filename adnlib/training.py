@@ -76,9 +76,10 @@ def fit(
 
     seed: of the order of the images and of the views that each is shown; epochs: the preset's unless given;
     progress: a bar on standard output.
-    checkpoint: a folder for the state of the training, written every `checkpoint_s` seconds and at the end. A training
-    that was stopped at any point goes on from there, and ends with the same weights to the last bit as one that was
-    not; a second process in the same folder is refused.
+    checkpoint: a folder for the state of the training, written every `checkpoint_s` seconds, less often where that
+    would take more than a tenth of the time, and at the end. A training that was stopped at any point goes on from
+    there, and ends with the same weights to the last bit as one that was not; a second process in the same folder is
+    refused.
     watch: called with the model and its epoch's number after each epoch (-1 after the last); the dict that it returns
     joins the epoch's row. It decides nothing.
     """
@@ -285,7 +286,7 @@ class _Checkpoint:
     def __init__(self, folder: Path | str | None, training: _Training, made_from: str, every_s: float):
         self.path = Path(folder).resolve() / "state.pt" if folder else None
         self.training, self.made_from, self.every_s = training, made_from, every_s
-        self.written = time.perf_counter()
+        self.written, self.took = time.perf_counter(), 0.0
 
     def __enter__(self):
         if self.path:
@@ -324,6 +325,7 @@ class _Checkpoint:
 
     def write(self) -> None:
         if self.path:
+            start = time.perf_counter()
             with scratch_folder(self.path.parent) as scratch:
                 try:
                     with open(scratch / self.path.name, "wb") as file:
@@ -332,7 +334,8 @@ class _Checkpoint:
                     raise error.__context__ if isinstance(error.__context__, OSError) else error from None
                 (scratch / self.path.name).replace(self.path)
             self.written = time.perf_counter()
+            self.took = self.written - start
 
     def write_if_due(self) -> None:
-        if time.perf_counter() - self.written >= self.every_s:
+        if not self.every_s or time.perf_counter() - self.written >= max(self.every_s, 9 * self.took):
             self.write()

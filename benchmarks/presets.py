@@ -48,7 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--dataset", default="elpv")
     parser.add_argument("--category", default="mono")
-    parser.add_argument("--seeds", type=int, default=5, help="of fast; paper is trained with the first one")
+    parser.add_argument("--seeds", type=int, default=5, help="of fast; paper is trained with the first")
     parser.add_argument("--csv", type=Path)
     arguments = parser.parse_args()
     dataset = adnlib.load_dataset(arguments.dataset, arguments.category)

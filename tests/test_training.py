@@ -13,7 +13,7 @@ import adnlib
 from adnlib import PRESETS, AdnError, DifferNet, evaluate, extraction, fit, load_dataset, training
 from adnlib.evaluation import score
 from adnlib.extraction import Stems, extract
-from adnlib.training import _Frozen, _Training, pick_device, spread
+from adnlib.training import _Checkpoint, _Frozen, _Training, pick_device, spread
 
 SMOKE = PRESETS["smoke"]
 
@@ -238,6 +238,16 @@ def test_a_full_disk_leaves_the_last_state(tiny, tmp_path):
         fit(model_of(seed=1), tiny, progress=False, checkpoint=tmp_path, checkpoint_s=0)
     assert (tmp_path / "state.pt").read_bytes() == before
     assert {p.name for p in tmp_path.iterdir()} == {"state.pt", "lock"}
+
+
+def test_a_large_state_is_written_less_often(monkeypatch):
+    kept = _Checkpoint(None, None, "", every_s=60.0)
+    clock, written, kept.written = [0.0], [], 0.0
+    monkeypatch.setattr(training.time, "perf_counter", lambda: clock[0])
+    kept.write = lambda: written.append(clock[0])
+    for kept.took, clock[0] in ((1.0, 59.0), (1.0, 61.0), (20.0, 62.0), (20.0, 181.0)):
+        kept.write_if_due()
+    assert written == [61.0, 181.0]
 
 
 def test_only_a_gradient_longer_than_max_norm_is_shortened(tiny, monkeypatch):
