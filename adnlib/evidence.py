@@ -158,6 +158,15 @@ def over_categories(pairs: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     return table
 
 
+def changes(table: pd.DataFrame) -> pd.DataFrame:
+    """A row for each `change` that a benchmark tried: `over_seeds`, and the paired difference to the first one."""
+    same = dict.fromkeys(["dataset", "category", "preset", "weights"], "")
+    runs = table.rename(columns={"change": "variant"}).assign(status="done", **same)
+    gains = by_category(differences(runs, baseline=table["change"].iloc[0])).drop(columns="seeds")
+    rows = over_seeds(runs).merge(gains, how="left", on=["dataset", "category", "variant"])
+    return rows.rename(columns={"variant": "change"}).drop(columns=["dataset", "category"])
+
+
 def mean_interval(d: np.ndarray, seed: int = 0) -> tuple[float, float]:
     """The 95 % interval of a mean, (K,) -> low, high: a bootstrap, or Student's for fewer than ENOUGH values.
 

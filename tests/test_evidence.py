@@ -1,3 +1,5 @@
+import runpy
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +10,7 @@ from adnlib import AdnError
 from adnlib.evidence import (
     LEDGER,
     by_category,
+    changes,
     committed_ledger,
     differences,
     forest_tables,
@@ -91,6 +94,26 @@ def test_the_two_settings_of_a_part_count_as_one():
     pair = pd.concat([parts, twins]).query("category.str.startswith('clamp')")
     assert over_categories(differences(pair)).iloc[0]["low"] == pytest.approx(by_category(differences(
         parts.query("category == 'clamp_wild'")))["low"][0])  # fmt: skip
+
+
+def test_a_change_is_paired_with_the_first_row():
+    rows = [("as it is", seed, value) for seed, value in enumerate((0.80, 0.84, 0.82))]
+    rows += [("larger", seed, value) for seed, value in enumerate((0.83, 0.87, 0.84))] + [("other", 0, 0.7)]
+    table = changes(pd.DataFrame(rows, columns=["change", "seed", "auroc"])).set_index("change")
+    low, high = stats.t.interval(0.95, 2, 0.08 / 3, stats.sem([0.03, 0.03, 0.02]))
+    expected = pytest.approx((2.54 / 3, 0.08 / 3, low, high))
+    assert tuple(table.loc["larger", ["mean", "difference", "low", "high"]]) == expected
+    assert table.loc["other", "difference"] == pytest.approx(-0.1) and np.isnan(table.loc["other", "low"])
+    assert table["seeds"].to_dict() == {"as it is": 3, "larger": 3, "other": 1}
+
+
+def test_the_table_of_magnetic_tiles_has_every_row_of_its_benchmark():
+    benchmark = runpy.run_path(str(ROOT / "benchmarks" / "mtd.py"))
+    table = pd.read_csv(ROOT / "data" / "mtd.csv")
+    seeds = table[~table["change"].str.startswith("Gaussian")].groupby("change", sort=False)["seed"].count()
+    peers = [f"{title}, {backbone}" for backbone in ("alexnet", "efficientnet_lite0") for title in benchmark["PEERS"]]
+    assert list(seeds.index) == [*benchmark["CHANGES"], *peers]
+    assert set(seeds[seeds < 3].index) == {benchmark["FLOW"], benchmark["ALL"], *peers}
 
 
 def test_over_seeds():
