@@ -167,7 +167,7 @@ def test_the_committed_ledger_is_what_its_grid_makes():
     rows = [{"run": point_name(point), "dataset": point["dataset"]} for point in points]
     assert sorted(ledger["run"]) == sorted(without_paths(pd.DataFrame(rows))["run"])
     assert (ledger["status"] == "done").all()
-    assert ledger[["auroc", "auroc_last", "auroc_best_on_test"]].notna().all(None)
+    assert ledger[["auroc", "auroc_last", "auroc_best_on_test"]].notna().all(axis=None)
     assert not ledger["dataset"].str.contains("/").any()
     assert {row["variant"] for _, row in summary(ledger).iterrows()} == {*ledger["variant"]} - {"DifferNet"}
 

@@ -214,4 +214,4 @@ def test_the_committed_table_has_every_map_variant_and_interval():
         counts = rows[rows["variant"] != ""].groupby("variant")["map"].nunique()
         assert counts.nunique() == 1 and {GAUSSIAN, "edges"} == set(rows.loc[rows["variant"] == "", "map"])
         assert set(rows["measure"]) >= set(MEASURES) - {"energy_on_object"}
-    assert table[["value", "low", "high"]].notna().all(None) and (table["low"] <= table["high"]).all()
+    assert table[["value", "low", "high"]].notna().all(axis=None) and (table["low"] <= table["high"]).all()
