@@ -71,7 +71,8 @@ def fit(
 
     Best: the lowest median, over the images of `dataset.validation`, of the NLL averaged over the test views. (The
     mean is useless here: a flow can give one unusual normal image a score of many powers of ten.) The test images
-    are not touched. Optimiser as in DifferNet's published code: Adam, betas (0.8, 0.8), eps 1e-4, weight decay 1e-5.
+    are not touched. Optimiser as in DifferNet's published code: Adam, betas (0.8, 0.8), eps 1e-4, weight decay 1e-5;
+    that code limits no gradient, the preset's max_norm does.
     The same seed gives the same result to the last bit on one machine.
 
     seed: of the order of the images and of the views that each is shown; epochs: the preset's unless given;

@@ -79,7 +79,8 @@ def relit(
             )
     if not any(spread.values()):
         return views
-    factors = 1 + np.random.default_rng(seed).uniform(-1, 1, (len(views), 3)) * list(spread.values())  # (V, 3)
+    draws = np.random.default_rng([seed, 1]).uniform(-1, 1, (len(views), 3))  # not those of random_turns
+    factors = 1 + draws * list(spread.values())  # (V, 3)
     return tuple(
         replace(view, brightness=b, contrast=c, saturation=s)
         for view, (b, c, s) in zip(views, factors.tolist(), strict=True)

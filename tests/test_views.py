@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageEnhance
@@ -65,6 +66,8 @@ def test_each_view_has_light_of_its_own_from_the_seed():
             and 1 - most <= min(values) < 1 - 0.9 * most < 1 + 0.9 * most < max(values) <= 1 + most
         )
     assert {view.saturation for view in lit} == {1.0}
+    angles, light = np.array([(view.angle, view.brightness) for view in lit]).T
+    assert abs(np.corrcoef(angles, light)[0, 1]) < 0.2  # draws of their own
     with pytest.raises(AdnError, match="contrast=1.5 is out of range"):
         relit(views, 0, 1.5, 0, seed=1)
 
