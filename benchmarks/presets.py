@@ -33,9 +33,7 @@ def measured(dataset: Dataset, preset: str, seed: int, checkpoint: Path | None) 
     start = time.process_time()
     model = adnlib.DifferNet(preset=preset, seed=seed)
     watch = watch_test(dataset, model.preset.test_every)
-    history = adnlib.fit(
-        model, dataset, seed=seed, progress=False, checkpoint=checkpoint, checkpoint_s=600, watch=watch
-    )
+    history = adnlib.fit(model, dataset, seed=seed, progress=False, checkpoint=checkpoint, watch=watch)
     auroc = adnlib.evaluate(model, dataset).auroc
     looks = history.epochs["test_auroc"].dropna()
     return {
@@ -59,13 +57,15 @@ def main() -> None:
             continue
         checkpoint = arguments.csv.with_suffix(f".{'-'.join(map(str, key.values()))}") if arguments.csv else None
         rows.append(key | measured(dataset, preset, seed, checkpoint))
-        print(rows[-1], flush=True)
         if arguments.csv:
             write_whole(arguments.csv.resolve(), pd.DataFrame(rows).to_csv(index=False, float_format="%.6g").encode())
             shutil.rmtree(checkpoint)
-    table = pd.DataFrame(rows)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}\n")
-    print(table.groupby(["category", "preset"]).mean(numeric_only=True).drop(columns="seed").round(4).to_string())
+    print("| preset | seed | chosen epoch | AUROC | AUROC, last epoch | AUROC, best on test | processor seconds |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for row in rows:
+        print("| {preset} | {seed} | {chosen_epoch} | {auroc:.4f} | {auroc_last:.4f} | {auroc_best_on_test:.4f} | "
+              "{processor_seconds} |".format(**row))  # fmt: skip
 
 
 if __name__ == "__main__":
