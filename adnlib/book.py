@@ -185,7 +185,7 @@ nav {{ position: fixed; top: 0; bottom: 0; width: 15rem; padding: 1.2rem; overfl
   border-right: 1px solid var(--line); box-sizing: border-box; color: var(--soft); }}
 nav ol {{ padding-left: 1.2rem; }} nav li {{ margin: 0.5rem 0; }}
 main {{ margin-left: 15rem; padding: 1rem 2rem; max-width: 64rem; box-sizing: border-box; }}
-@media (max-width: 60rem) {{
+@media (max-width: 75rem) {{
   nav {{ position: static; width: auto; border: 0; border-bottom: 1px solid var(--line); }}
   main {{ margin-left: 0; padding: 1rem; }}
 }}
@@ -201,7 +201,7 @@ pre {{ overflow-x: auto; font: 0.85rem/1.45 ui-monospace, monospace; margin: 0; 
 .output_area {{ margin: 0.4rem 0 0.8rem; overflow-x: auto; }} .output_area pre {{ white-space: pre-wrap; }}
 .output_stderr {{ background: #fff4e5; padding: 0.4rem; }}
 table {{ border-collapse: collapse; font-size: 0.9rem; margin: 0.8rem 0; display: block; overflow-x: auto; }}
-th, td {{ padding: 0.3rem 0.8rem; border-bottom: 1px solid var(--line); }}
+th, td {{ padding: 0.3rem 0.6rem; border-bottom: 1px solid var(--line); }}
 th, td {{ text-align: right; }}
 .text_cell th, .text_cell td, th:first-child, td:first-child {{ text-align: left; }}
 math[display="block"] {{ margin: 0.8rem 0; }}
