@@ -1,14 +1,15 @@
 """Results that are slow to make and never change, kept on disk by what they were made from.
 
 A file is written whole or not at all, under a name that is the digest of everything that went into it: two processes
-may make the same one at once, a killed one leaves nothing, and nobody can read a wrong one. The oldest go when the
-cache grows beyond its limit.
+may make the same one at once, what a killed one leaves goes after a day, and nobody can read a wrong one. The oldest go
+when the cache grows beyond its limit.
 """
 
 import hashlib
 import io
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -81,14 +82,23 @@ def mapped(name: str, shape: tuple[int, ...], fill: Callable[[np.ndarray], None]
     It is kept even where it is larger than the cache: there is no room for it in memory.
     """
     path = _path(name)
-    if not path.exists():
-        with scratch_folder(path.parent) as scratch:
-            values = np.lib.format.open_memmap(scratch / path.name, "w+", np.uint8, shape)
-            fill(values)
-            values.flush()
-            (scratch / path.name).replace(path)
-        _make_room(max(LIMIT_GB * 1e9, path.stat().st_size))
+    with suppress(OSError, ValueError, EOFError):  # not there, or damaged
+        return np.load(path, mmap_mode="c")
+    with scratch_folder(path.parent) as scratch:
+        values = np.lib.format.open_memmap(scratch / path.name, "w+", np.uint8, shape)
+        _reserve(scratch / path.name)
+        fill(values)
+        values.flush()
+        (scratch / path.name).replace(path)
+    _make_room(max(LIMIT_GB * 1e9, path.stat().st_size))
     return np.load(path, mmap_mode="c")
+
+
+def _reserve(path: Path) -> None:
+    """Takes the room of a file with holes: else a full disk kills the process that writes there through a map."""
+    if hasattr(os, "posix_fallocate"):
+        with open(path, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def _path(name: str) -> Path:

@@ -15,6 +15,16 @@ from adnlib.views import View, quarter_turns, random_turns, relit
 # shrinking the features is not rewarded (see training.spread); or before the flow, by adnlib.pretext, and then frozen.
 PRETEXTS = ("cutpaste", "wild_parts")
 TRAINING = (False, True, "guarded", *PRETEXTS)
+COUNTS = (  # of a preset: whole numbers, 1 or more
+    "blocks",
+    "hidden",
+    "layers",
+    "train_views",
+    "test_views",
+    "epochs",
+    "test_every",
+    "batch_images",
+)
 
 
 @dataclass(frozen=True)
@@ -48,6 +58,9 @@ class Preset:
         check_choice("turns", self.turns, ["random", "quarter"])
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("flow_precision", self.flow_precision, PRECISIONS)
+        for name in COUNTS:
+            if not isinstance(value := getattr(self, name), int) or value < 1:
+                raise AdnError(f"{name}={value} is out of range: choose a whole number, 1 or more.")
         if 0 < self.view_pool < self.train_views:
             raise AdnError(f"view_pool={self.view_pool} is less than train_views={self.train_views}: choose as many or "
                            "more, or 0 for fresh views.")  # fmt: skip

@@ -93,6 +93,7 @@ def watch_test(dataset: Dataset, every: int = 1) -> Callable[[DifferNet, int], d
     """For `fit(watch=...)`: the AUROC on the test images after every so many epochs and after the last.
 
     It is for the protocols side by side in 08_results: an epoch chosen by these numbers is optimistic, as published.
+    A watch is of one training: it keeps the features of a frozen network.
     """
     labels, held = dataset.test.labels, []
 
@@ -100,7 +101,7 @@ def watch_test(dataset: Dataset, every: int = 1) -> Callable[[DifferNet, int], d
         if epoch > 0 and epoch % every:
             return {}
         if model.trains_jointly or not held:  # features of a frozen network are computed once
-            held[:] = [features_of(model, dataset.test, model.preset.views("test"))]
+            held[:] = [features_of(model, dataset.test, model.preset.views("test"), keep=not model.trains_jointly)]
         scores = _score(model, held[0])
         return {"test_auroc": float(auroc(scores[labels == NORMAL], scores[labels == ANOMALOUS]))}
 

@@ -77,7 +77,7 @@ def features_of(
         return _compute(model, split, views, progress)
     device, size = model.feature_mean.device, model.preset.image_size
     precision = resolve(model.preset.precision, device)
-    made_from = cache.digest("features, version 1", _contents(split), size, cache.module_digest(model.features),
+    made_from = cache.digest("features, version 2", _contents(split), size, cache.module_digest(model.features),
                              precision, device.type, torch.__version__)  # fmt: skip
     names = {view: cache.digest(made_from, view) for view in views}
     known = {view: cache.load(name) for view, name in names.items()}

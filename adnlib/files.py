@@ -3,12 +3,14 @@
 import hashlib
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from adnlib.errors import AdnError, is_disk_full
 
+ABANDONED_S = 24 * 3600.0  # a scratch folder this old is of a process that was killed
 ROOT = Path(__file__).resolve().parents[1]  # the clone: notebooks/, data/ and runs/ lie here
 
 
@@ -22,10 +24,12 @@ def sha256(path: Path) -> str:
 def scratch_folder(parent: Path) -> Iterator[Path]:
     """A temporary folder inside `parent` (so that a rename out of it stays on one disk), removed whatever happens.
 
-    A full disk raises AdnError with the folder's name; so does a parent that cannot be written.
+    What killed processes left there goes after a day. A full disk raises AdnError with the folder's name; so does a
+    parent that cannot be written.
     """
     try:
         parent.mkdir(parents=True, exist_ok=True)
+        _sweep(parent)
         folder = Path(tempfile.mkdtemp(prefix=".tmp-", dir=parent))
     except OSError as error:
         raise AdnError(
@@ -45,6 +49,13 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _sweep(parent: Path) -> None:
+    for scratch in parent.glob(".tmp-*"):
+        with suppress(FileNotFoundError):  # another process was quicker
+            if time.time() - scratch.stat().st_mtime > ABANDONED_S:
+                shutil.rmtree(scratch, ignore_errors=True)
+
+
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
     """Yields an empty folder that becomes `target` when the block ends well; an older `target` is then replaced.
@@ -60,8 +71,8 @@ def whole_folder(target: Path) -> Iterator[Path]:
             target.rename(old)
         try:
             new.rename(target)
-        except OSError:
-            if old.exists():
+        except BaseException:
+            if old.exists() and not target.exists():
                 old.rename(target)
             raise
 

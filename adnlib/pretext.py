@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from adnlib.datasets import Dataset
 from adnlib.differnet import DifferNet
+from adnlib.errors import AdnError
 from adnlib.extraction import read_images
 from adnlib.seeds import seeded
 from adnlib.speed import autocast
@@ -39,6 +40,8 @@ def learn_attention(
     device = model.feature_mean.device
     size = model.preset.image_size
     normal = read_images(dataset.train, size) if model.train_attention == "cutpaste" else rendered_pairs(size)
+    if len(normal) < 2:
+        raise AdnError("train_attention='cutpaste' needs two training images or more: add some.")
     with seeded(seed):
         classifier = nn.Sequential(nn.BatchNorm1d(768, affine=False), nn.Linear(768, 1)).to(device)
     attention = model.features.attention.requires_grad_(True)

@@ -10,7 +10,6 @@ A folder is written whole or not at all.
 
 import json
 import platform
-import shutil
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from importlib.metadata import version
@@ -27,8 +26,9 @@ from adnlib.fetch import registry
 from adnlib.files import whole_folder
 from adnlib.ledger import run_name, variant
 from adnlib.speed import resolve
-from adnlib.training import History, fit
+from adnlib.training import History, drop_checkpoint, fit
 
+RESOLVED = ("precision", "flow_precision")  # of a preset: a run keeps what "auto" became
 PACKAGES = ("torch", "torchvision", "FrEIA", "numpy", "scikit-learn", "attentdiffernet")
 
 
@@ -69,7 +69,8 @@ class Run:
         p = self.parameters
         if set(self.facts["preset"]) != {field.name for field in fields(Preset)}:
             raise AdnError(f"{self.folder} was made by another version of this library: train it again.")
-        preset = replace(Preset(**self.facts["preset"]), precision=self.facts["precision"])
+        precisions = {name: self.facts[name] for name in RESOLVED if name in self.facts}
+        preset = replace(Preset(**self.facts["preset"]), **precisions)
         model = DifferNet(p["attention"], p["placement"], p["train_attention"], preset=preset, weights=p["weights"],
                           seed=p["seed"], **p["options"])  # fmt: skip
         state = safetensors.torch.load_file(self.folder / "model.safetensors")
@@ -131,7 +132,7 @@ def save_run(
         "images": dataset.counts,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         "device": str(model.feature_mean.device),
-        "precision": resolve(model.preset.precision, model.feature_mean.device),
+        **{name: resolve(getattr(model.preset, name), model.feature_mean.device) for name in RESOLVED},
         "alexnet_sha256": registry()["alexnet"]["tensors_sha256"] if model.weights == "imagenet" else None,
     }
     own = {
@@ -144,7 +145,7 @@ def save_run(
         evaluation.scores.to_csv(new / "scores.csv", index=False)
         (new / "model.safetensors").write_bytes(safetensors.torch.save(own))
         (new / "parameters.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
-    shutil.rmtree(checkpoint_folder(root, parameters), ignore_errors=True)
+    drop_checkpoint(checkpoint_folder(root, parameters))
     return Run(folder, facts)
 
 

@@ -11,7 +11,7 @@ import torch
 def seeded(seed: int) -> Iterator[None]:
     """Seeds torch's and NumPy's global generators inside the block and puts back their states after it."""
     numpy_state = np.random.get_state()
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         np.random.seed(seed)
         try:

@@ -4,6 +4,8 @@ import functools
 import json
 import platform
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import torch
 import torchvision
@@ -35,12 +37,19 @@ def best_precision(device: str) -> str:
     """
     path = home() / "precision.json"
     key = f"{platform.node()}, {device}, torch {torch.__version__}"
-    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    known = _known(path)
     if key not in known:
         seconds = {precision: _seconds(device, precision) for precision in ("float32", "bfloat16")}
-        known[key] = "bfloat16" if seconds["float32"] > WORTH * seconds["bfloat16"] else "float32"
+        best = "bfloat16" if seconds["float32"] > WORTH * seconds["bfloat16"] else "float32"
+        known = {key: best} | _known(path)  # of two processes that measure at once, the first one's answer holds
         write_whole(path, json.dumps(known, indent=1).encode())
     return known[key]
+
+
+def _known(path: Path) -> dict[str, str]:
+    with suppress(FileNotFoundError, ValueError):  # not measured yet, or damaged
+        return json.loads(path.read_text(encoding="utf-8"))
+    return {}
 
 
 @torch.inference_mode()

@@ -1,10 +1,11 @@
 """Training: maximise the likelihood of the normal features; normal validation images say when to stop."""
 
 import math
+import shutil
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -48,11 +49,15 @@ class History:
 
 
 def pick_device(device: str = "auto") -> torch.device:
-    """ "auto": the first CUDA GPU if there is one, else the processor."""
+    """ "auto": the first CUDA GPU if there is one, else the processor. On a GPU convolutions are then repeatable, and
+    float32 means it: its shorter cousin TF32 is switched off."""
     check_choice("device", device, ["auto", "cpu", "cuda"])
     if device == "cuda" and not torch.cuda.is_available():
         raise AdnError("device='cuda' but torch sees no GPU: choose 'auto' or 'cpu'.")
-    return torch.device("cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu"))
+    picked = "cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu")
+    if picked == "cuda":
+        torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic = False, True
+    return torch.device(picked)
 
 
 def fit(
@@ -73,7 +78,9 @@ def fit(
     mean is useless here: a flow can give one unusual normal image a score of many powers of ten.) The test images
     are not touched. Optimiser as in DifferNet's published code: Adam, betas (0.8, 0.8), eps 1e-4, weight decay 1e-5;
     that code limits no gradient, the preset's max_norm does.
-    The same seed gives the same result to the last bit on one machine.
+    The same seed gives the same result to the last bit on one processor with the same number of threads. (On a GPU that
+    holds where no attention is trained: CUDA adds up the gradient of max pooling in any order.)
+    After an error or a stop the model is what it was before, or, where the loss diverged, the best epoch until then.
 
     seed: of the order of the images and of the views that each is shown; epochs: the preset's unless given;
     progress: a bar on standard output.
@@ -85,14 +92,21 @@ def fit(
     joins the epoch's row. It decides nothing.
     """
     start = time.perf_counter()
+    epochs = model.preset.epochs if epochs is None else epochs
+    if epochs < 1:
+        raise AdnError(f"epochs={epochs} trains nothing: choose 1 or more.")
     model.to(pick_device(device)).train()
-    if model.train_attention in PRETEXTS:
-        learn_attention(model, dataset, seed=seed, progress=progress)
-    made_from = _fingerprint(model, dataset, seed, epochs) if checkpoint else ""
-    source = (_Trained if model.trains_jointly else _Frozen)(model, dataset, progress)
-    training = _Training(model, dataset, source, seed, epochs or model.preset.epochs)
-    with _Checkpoint(checkpoint, training, made_from, checkpoint_s) as kept:
-        kept.restore()
+    with _Checkpoint(checkpoint, checkpoint_s) as kept, _undone_by_errors(model):
+        state = kept.read(_fingerprint(model, dataset, seed, epochs)) if checkpoint else None
+        if model.train_attention in PRETEXTS:
+            if state:
+                model.features.attention.load_state_dict(state["attention"])
+            else:
+                learn_attention(model, dataset, seed=seed, progress=progress)
+        source = (_Trained if model.trains_jointly else _Frozen)(model, dataset, progress)
+        training = _Training(model, dataset, source, seed, epochs)
+        if state:
+            training.restore(state)
         earlier = training.seconds
         bar = tqdm(total=training.epochs, initial=training.epoch, desc="epoch", file=sys.stdout, leave=False,
                    disable=not progress, mininterval=1)  # fmt: skip
@@ -103,25 +117,48 @@ def fit(
                 if epoch_ended:
                     row = training.end_epoch()
                     if watch:
-                        row |= watch(model, row["epoch"] if training.epoch < training.epochs else -1)
+                        seen = watch(model, row["epoch"] if training.epoch < training.epochs else -1)
+                        row |= {name: float(value) for name, value in seen.items()}
                     bar.set_postfix(nll=f"{row['train_nll']:.2f}", validation=f"{row['validation_nll']:.2f}")
                     bar.update()
-                kept.write_if_due()
-        kept.write()
-    if not training.best_weights:
-        raise AdnError("No epoch gave a finite validation loss: lower lr in the preset.")
+                kept.write_if_due(training)
+        kept.write(training)
+        if not training.best_weights:
+            raise AdnError("No epoch gave a finite validation loss: lower lr in the preset.")
     model.load_state_dict(training.best_weights, strict=False)
     model.eval()
     return History(pd.DataFrame(training.rows), training.chosen, training.seconds)
 
 
-def _fingerprint(model: DifferNet, dataset: Dataset, seed: int, epochs: int | None) -> str:
+class _Diverged(AdnError):
+    """The loss grew beyond all bounds; `best_weights` are those of the best epoch until then, if there was one."""
+
+    def __init__(self, message: str, best_weights: dict[str, Tensor]):
+        super().__init__(message)
+        self.best_weights = best_weights
+
+
+@contextmanager
+def _undone_by_errors(model: DifferNet) -> Iterator[None]:
+    """After any exception, also Ctrl-C, the model is what it was before: the same call again trains the same."""
+    before = {name: x.clone() for name, x in model.state_dict().items() if not name.startswith("features.alexnet.")}
+    try:
+        yield
+    except BaseException as error:
+        last_good = error.best_weights if isinstance(error, _Diverged) else {}
+        model.load_state_dict(last_good or before, strict=False)
+        model.eval()
+        raise
+
+
+def _fingerprint(model: DifferNet, dataset: Dataset, seed: int, epochs: int) -> str:
     """A name for everything that a training's course depends on."""
     device = model.feature_mean.device
     images = [cache.file_digest(sample.path) for split in (dataset.train, dataset.validation) for sample in split]
+    precisions = [resolve(p, device) for p in (model.preset.precision, model.preset.flow_precision)]
     return cache.digest(
-        "training, version 1", images, asdict(model.preset), cache.module_digest(model), model.train_attention, seed,
-        epochs, resolve(model.preset.precision, device), device.type, torch.__version__,
+        "training, version 2", images, asdict(model.preset), cache.module_digest(model), model.train_attention, seed,
+        epochs, precisions, device.type, torch.__version__,
     )  # fmt: skip
 
 
@@ -193,6 +230,7 @@ class _Training:
     def state(self) -> dict:
         return {
             "learned": self.learned, "best_weights": self.best_weights, "optimizer": self.optimizer.state_dict(),
+            "attention": self.model.features.attention.state_dict(),
             "dice": self.dice_before if self.done else self.dice.get_state(),
             **{name: getattr(self, name) for name in PLAIN},
         }  # fmt: skip
@@ -228,7 +266,7 @@ class _Training:
         y = self.source.batch(rows, views)  # (B, V, 768)
         with autocast(self.preset.flow_precision, self.device):
             loss = nll(*self.model.transform(y.flatten(0, 1))).mean()  # (B * V, 768) -> ()
-        if self.model.train_attention == "guarded":
+        if self.model.train_attention == "guarded" and y[..., 0].numel() > 1:  # a single row has no spread
             loss = loss - spread(y)
         if not loss.item() < DIVERGED:
             self._give_up(loss.item())
@@ -269,24 +307,28 @@ class _Training:
         return row
 
     def _give_up(self, loss: float):
-        held = "the model is as it was before"
-        if self.best_weights:
-            self.model.load_state_dict(self.best_weights, strict=False)
-            held = f"the model holds epoch {self.chosen}, the best until then"
-        raise AdnError(
-            f"Training diverged in epoch {self.epoch + 1} (loss {loss:.3g}): lower lr in the preset; {held}."
+        held = f"holds epoch {self.chosen}, the best until then" if self.best_weights else "is as it was before"
+        raise _Diverged(
+            f"Training diverged in epoch {self.epoch + 1} (loss {loss:.3g}): lower lr in the preset; the model {held}.",
+            self.best_weights,
         )
 
 
 PLAIN = ("epoch", "done", "total", "rows", "best", "chosen", "seconds")  # of a training's state, beside its tensors
 
 
+def drop_checkpoint(folder: Path) -> None:
+    """Removes the state of a training that is no longer needed, unless another process goes on with it now."""
+    with suppress(filelock.Timeout, FileNotFoundError), filelock.FileLock(folder / "lock", timeout=0):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 class _Checkpoint:
     """The state of a training in a folder, behind a lock; without a folder it does nothing."""
 
-    def __init__(self, folder: Path | str | None, training: _Training, made_from: str, every_s: float):
+    def __init__(self, folder: Path | str | None, every_s: float):
         self.path = Path(folder).resolve() / "state.pt" if folder else None
-        self.training, self.made_from, self.every_s = training, made_from, every_s
+        self.made_from, self.every_s = "", every_s
         self.written, self.took = time.perf_counter(), 0.0
 
     def __enter__(self):
@@ -307,36 +349,37 @@ class _Checkpoint:
 
     def __exit__(self, *error) -> None:
         if self.path:
-            self.lock.release()
             if not self.path.exists():  # nothing was kept: leave no empty folder behind
                 with suppress(OSError):
-                    self.path.with_name("lock").unlink()
-                    self.path.parent.rmdir()
+                    self.path.with_name("lock").unlink()  # still held, so that nobody else waits for this very file
+            self.lock.release()
+            with suppress(OSError):
+                self.path.parent.rmdir()
 
-    def restore(self) -> None:
-        """Brings the training to where the folder's state was; a state of another training is left aside."""
-        if not self.path or not self.path.exists():
-            return
+    def read(self, made_from: str) -> dict | None:
+        """The state that lies in the folder, if it is of the same training; one of another training is left aside."""
+        self.made_from = made_from
+        if not self.path.exists():
+            return None
         try:
-            state = torch.load(self.path, weights_only=True)
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
         except Exception as error:  # unpickling damaged bytes raises whatever it likes
             raise AdnError(f"The state of the training in {self.path} is damaged: delete the file.") from error
-        if state["made_from"] == self.made_from:
-            self.training.restore(state)
+        return state if state["made_from"] == made_from else None
 
-    def write(self) -> None:
+    def write(self, training: _Training) -> None:
         if self.path:
             start = time.perf_counter()
             with scratch_folder(self.path.parent) as scratch:
                 try:
                     with open(scratch / self.path.name, "wb") as file:
-                        torch.save({"made_from": self.made_from, **self.training.state()}, file)
+                        torch.save({"made_from": self.made_from, **training.state()}, file)
                 except RuntimeError as error:  # torch's own complaint hides the system's, that the disk is full
                     raise error.__context__ if isinstance(error.__context__, OSError) else error from None
                 (scratch / self.path.name).replace(self.path)
             self.written = time.perf_counter()
             self.took = self.written - start
 
-    def write_if_due(self) -> None:
+    def write_if_due(self, training: _Training) -> None:
         if not self.every_s or time.perf_counter() - self.written >= max(self.every_s, 9 * self.took):
-            self.write()
+            self.write(training)

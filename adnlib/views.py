@@ -29,7 +29,8 @@ class View:
         if self.angle % 90 == 0 and images.shape[-1] == images.shape[-2]:
             images = torch.rot90(images, int(self.angle // 90), (-2, -1)).contiguous()
         else:
-            images = TF.rotate(images, self.angle)
+            with torch.autocast(images.device.type, enabled=False):  # bfloat16 misses places by up to two pixels
+                images = TF.rotate(images, self.angle)
         if self.brightness != 1:
             images = TF.adjust_brightness(images, float(self.brightness))  # times a whole number uint8 would wrap
         if self.contrast != 1:

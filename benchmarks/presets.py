@@ -8,7 +8,7 @@ angles, 64 that all images share where the published code draws new ones in each
 processor: features, training and the scores of the test images, with nothing taken from the cache.
 
 A killed run goes on where it was: the state of the training is kept beside the file of `--csv`, and rows that the file
-has are not computed again.
+has are not computed again. Of a training that was killed on the way, the seconds are those of its last process alone.
 """
 
 import argparse

@@ -117,6 +117,17 @@ def test_large_sets_of_images_lie_in_a_file(kept, tiny, monkeypatch):
     in_file += 1  # a copy in memory: the file stays what it is
     assert torch.equal(read_images(tiny.test, 32), in_memory)
     assert torch.equal(in_memory, tiny.test.images(32))
+    kept()[0].write_bytes(b"half")  # a damaged file is made anew
+    assert torch.equal(read_images(tiny.test, 32), in_memory)
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system cannot reserve room for a file")
+def test_room_for_a_mapped_file_is_taken_before_it_is_filled(tmp_path):
+    with open(tmp_path / "file", "wb") as file:
+        file.truncate(2**20)
+    assert (tmp_path / "file").stat().st_blocks * 512 < 2**20
+    cache._reserve(tmp_path / "file")
+    assert (tmp_path / "file").stat().st_blocks * 512 >= 2**20
 
 
 def test_chunks_change_nothing(tiny, monkeypatch):

@@ -111,3 +111,7 @@ def test_bad_presets():
         Preset("mine", image_size=200)
     with pytest.raises(AdnError, match="turns='half' is not known"):
         Preset("mine", turns="half")
+    for wrong in ({"epochs": 0}, {"batch_images": -1}, {"test_views": 1.5}):
+        ((name, value),) = wrong.items()
+        with pytest.raises(AdnError, match=f"{name}={value} is out of range: choose a whole number, 1 or more"):
+            Preset("mine", **wrong)

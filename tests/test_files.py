@@ -1,4 +1,6 @@
 import os
+import time
+from pathlib import Path
 
 import pytest
 from conftest import full_disk
@@ -24,6 +26,32 @@ def test_whole_folder_replaces_only_when_it_went_well(tmp_path):
         (new / "b").write_text("third")
     assert [path.name for path in target.iterdir()] == ["b"]
     assert [path.name for path in tmp_path.iterdir()] == ["run"]  # no scratch folder is left
+
+
+def test_whole_folder_keeps_the_old_one_when_stopped_between_two_renames(tmp_path, monkeypatch):
+    target, real = tmp_path / "run", Path.rename
+
+    def rename(self, to):
+        if self.name == "new":
+            raise KeyboardInterrupt
+        return real(self, to)
+
+    target.mkdir()
+    (target / "a").write_text("first")
+    monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises(KeyboardInterrupt), whole_folder(target):
+        pass
+    assert (target / "a").read_text() == "first"
+
+
+def test_what_killed_processes_left_goes_after_a_day(tmp_path):
+    for name, age in (("old", 2), ("young", 0.5)):
+        folder = tmp_path / f".tmp-{name}"
+        folder.mkdir()
+        then = time.time() - age * 24 * 3600
+        os.utime(folder, (then, then))
+    write_whole(tmp_path / "file", b"")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".tmp-young", "file"]
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path):

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from adnlib import PRESETS, DifferNet, fit, pretext
+from adnlib import PRESETS, AdnError, DifferNet, fit, pretext
 from adnlib.pretext import cut_paste, learn_attention, rendered_pairs
 
 SMOKE = PRESETS["smoke"]
@@ -71,6 +71,12 @@ def test_it_learns_to_see_what_is_planted_and_not_what_is_not_there(tiny, monkey
 
     assert learned(defect=150) == 1
     assert learned(defect=0) == 0.5
+
+
+def test_one_image_has_nothing_to_be_pasted_beside(tiny):
+    model = DifferNet("se", train_attention="cutpaste", preset=SMOKE, weights="random")
+    with pytest.raises(AdnError, match="needs two training images or more"):
+        learn_attention(model, replace(tiny, train=tiny.train[:1]))
 
 
 def test_fit_learns_the_gates_first(tiny, few):

@@ -30,6 +30,26 @@ def test_it_is_measured_once_and_kept(seconds, empty_home):
     assert list(json.loads((empty_home / "precision.json").read_text()).values()) == ["bfloat16"]
 
 
+def test_a_damaged_file_is_measured_anew(seconds, empty_home):
+    empty_home.mkdir()
+    (empty_home / "precision.json").write_text("{")
+    assert speed.best_precision("cpu") == "bfloat16"
+
+
+def test_of_two_processes_the_first_answer_holds(seconds, empty_home, monkeypatch):
+    measured = speed._seconds
+
+    def other_process_is_quicker(device, precision):
+        monkeypatch.setattr(speed, "_seconds", measured)
+        seconds["bfloat16"] = 5.0
+        assert speed.best_precision.__wrapped__(device) == "float32"
+        seconds["bfloat16"] = 0.5
+        return measured(device, precision)
+
+    monkeypatch.setattr(speed, "_seconds", other_process_is_quicker)
+    assert speed.best_precision("cpu") == "float32"
+
+
 def test_what_is_asked_for_is_not_measured(seconds, empty_home):
     for precision in ("float32", "bfloat16"):
         assert speed.resolve(precision, torch.device("cpu")) == precision

@@ -2,6 +2,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 
 import filelock
 import numpy as np
@@ -13,7 +14,7 @@ import adnlib
 from adnlib import PRESETS, AdnError, DifferNet, evaluate, extraction, fit, load_dataset, training
 from adnlib.evaluation import score
 from adnlib.extraction import Stems, extract
-from adnlib.training import _Checkpoint, _Frozen, _Training, pick_device, spread
+from adnlib.training import _Checkpoint, _Frozen, _Training, drop_checkpoint, pick_device, spread
 
 SMOKE = PRESETS["smoke"]
 
@@ -138,6 +139,12 @@ def test_trained_attention_sees_the_features_of_the_whole_network(tiny, keep):
     assert all(p.grad is not None for p in model.features.attention.parameters())
 
 
+@pytest.fixture
+def one_epoch_before(monkeypatch):
+    """Gates that learn before the flow do so for one epoch."""
+    monkeypatch.setattr(training, "learn_attention", partial(training.learn_attention, epochs=1))
+
+
 def history_of(history):
     return history.epochs.drop(columns="seconds").to_numpy().tolist(), history.chosen_epoch
 
@@ -146,15 +153,20 @@ def history_of(history):
     (None, False, replace(SMOKE, epochs=4, batch_images=3, lr_decay=True)),
     ("cbam", True, replace(SMOKE, epochs=2, batch_images=5)),
     ("se", "guarded", replace(SMOKE, epochs=2, batch_images=5)),
+    ("se", "cutpaste", replace(SMOKE, epochs=2, batch_images=5)),
     (None, False, replace(SMOKE, epochs=3, turns="random", view_pool=0, batch_images=4, rescale=False)),
 ])  # fmt: skip
 def test_a_training_stopped_at_any_step_ends_as_one_that_was_not(
-    tiny, tmp_path, monkeypatch, attention, trained, preset
+    tiny, tmp_path, monkeypatch, one_epoch_before, attention, trained, preset
 ):
-    """Stopped after each of its steps in turn, also after a checkpoint that lies some steps back."""
+    """Stopped after each of its steps in turn, also after a checkpoint that lies some steps back; the first time with
+    the very model that was stopped, as in a notebook's cell that is run again, later with a new one."""
+    stopped = model_of(attention, preset=preset, train_attention=trained)
 
     def run(checkpoint=None):
         model = model_of(attention, preset=preset, train_attention=trained)
+        if checkpoint and stop_after < 3:
+            model = stopped
         return model, fit(model, tiny, progress=False, checkpoint=checkpoint, checkpoint_s=0)
 
     model, history = run()
@@ -209,6 +221,56 @@ np.save(sys.argv[2], score(model, data.test))
     assert np.array_equal(np.load(tmp_path / "whole.npy"), np.load(tmp_path / "killed.npy"))
 
 
+def test_a_stopped_training_leaves_the_model_as_it_was(tiny, one_epoch_before):
+    def watch(model, epoch):
+        raise KeyboardInterrupt
+
+    for how in (True, "cutpaste"):
+        model = model_of("se", train_attention=how)
+        before = {name: x.clone() for name, x in model.state_dict().items()}
+        with pytest.raises(KeyboardInterrupt):
+            fit(model, tiny, progress=False, watch=watch)
+        assert all(torch.equal(x, before[name]) for name, x in model.state_dict().items())
+
+
+def test_gates_that_were_learned_before_a_stop_are_not_learned_again(tiny, tmp_path, monkeypatch, one_epoch_before):
+    calls, real = [], training.learn_attention
+    monkeypatch.setattr(training, "learn_attention", lambda *args, **kw: calls.append(1) or real(*args, **kw))
+    for _ in range(2):
+        fit(model_of("se", train_attention="cutpaste"), tiny, progress=False, checkpoint=tmp_path)
+    assert len(calls) == 1
+
+
+def test_what_a_watch_measures_is_kept(tiny, tmp_path):
+    """Also NumPy's numbers, which a state on disk does not take."""
+    rows = [
+        fit(model_of(), tiny, progress=False, checkpoint=tmp_path, watch=lambda model, epoch: {"x": np.float64(0.5)})
+        for _ in range(2)
+    ]
+    assert [history.epochs["x"].tolist() for history in rows] == [[0.5, 0.5]] * 2
+
+
+def test_guarded_attention_takes_a_last_batch_of_one_image(tiny):
+    assert len(tiny.train) % 3 == 1 and SMOKE.train_views == 1
+    model = model_of("se", replace(SMOKE, batch_images=3), "guarded")
+    assert np.isfinite(fit(model, tiny, progress=False).epochs["train_nll"]).all()
+
+
+@pytest.mark.parametrize("epochs", [0, -1])
+def test_no_epochs(tiny, epochs):
+    with pytest.raises(AdnError, match=f"epochs={epochs} trains nothing: choose 1 or more"):
+        fit(model_of(), tiny, progress=False, epochs=epochs)
+
+
+def test_a_state_that_another_process_goes_on_with_stays(tmp_path):
+    (tmp_path / "state.pt").write_bytes(b"")
+    with filelock.FileLock(tmp_path / "lock"):
+        drop_checkpoint(tmp_path)
+        assert (tmp_path / "state.pt").exists()
+    drop_checkpoint(tmp_path)
+    assert not tmp_path.exists()
+
+
 def test_a_second_process_in_the_same_folder_is_refused(tiny, tmp_path):
     lock = filelock.FileLock(tmp_path / "lock")
     with lock, pytest.raises(AdnError, match=f"Another process trains in {tmp_path}: wait for its end"):
@@ -241,12 +303,12 @@ def test_a_full_disk_leaves_the_last_state(tiny, tmp_path):
 
 
 def test_a_large_state_is_written_less_often(monkeypatch):
-    kept = _Checkpoint(None, None, "", every_s=60.0)
+    kept = _Checkpoint(None, every_s=60.0)
     clock, written, kept.written = [0.0], [], 0.0
     monkeypatch.setattr(training.time, "perf_counter", lambda: clock[0])
-    kept.write = lambda: written.append(clock[0])
+    kept.write = lambda training: written.append(clock[0])
     for kept.took, clock[0] in ((1.0, 59.0), (1.0, 61.0), (20.0, 62.0), (20.0, 181.0)):
-        kept.write_if_due()
+        kept.write_if_due(None)
     assert written == [61.0, 181.0]
 
 
@@ -274,8 +336,11 @@ def test_only_a_gradient_longer_than_max_norm_is_shortened(tiny, monkeypatch):
 
 def test_a_diverging_loss_stops_with_a_sentence_and_the_best_weights(tiny, monkeypatch):
     model = model_of(preset=replace(SMOKE, lr=1e30, epochs=5))
-    with pytest.raises(AdnError, match=r"Training diverged in epoch \d \(loss .*\): lower lr in the preset"):
+    before = {name: x.clone() for name, x in model.state_dict().items()}
+    diverged = r"Training diverged in epoch \d \(loss .*\): lower lr in the preset; the model is as it was before"
+    with pytest.raises(AdnError, match=diverged):
         fit(model, tiny, progress=False)
+    assert all(torch.equal(x, before[name]) for name, x in model.state_dict().items())
     best = model_of(preset=replace(SMOKE, epochs=2))
     fit(best, tiny, progress=False)
     model = model_of(preset=replace(SMOKE, epochs=4))

@@ -25,6 +25,14 @@ def test_the_eight_symmetries_differ_and_keep_the_pixels():
     assert torch.equal(turned[0], IMAGE)
 
 
+def test_a_view_is_the_same_where_layers_compute_in_bfloat16():
+    image = torch.randint(256, (1, 3, 448, 448), dtype=torch.uint8)
+    view = View(37.0, brightness=1.1, contrast=0.9, saturation=1.2)
+    with torch.autocast("cpu", torch.bfloat16):
+        turned = view(image)
+    assert torch.equal(turned, view(image))
+
+
 def test_random_turn_equals_pillows():
     image = torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     picture = Image.fromarray(image.permute(1, 2, 0).numpy())
