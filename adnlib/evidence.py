@@ -4,6 +4,8 @@ Every comparison is paired: a variant's run against the plain DifferNet's of the
 weights and seed, which has the same split, the same views and the same start of the flow.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -26,6 +28,10 @@ SHOWN = {  # in README's figure, by preset
     "fast": ["SE, frozen", "constant gate 0.5", "CBAM, frozen", "constant gate 0.25"],
     "lean": ["SE, trained", "CBAM, trained"],
 }
+UNDER = {  # of this project's folders of images, what the papers call them
+    ("folder:data", "mvtec_bottle"): ("mvtec_ad", "bottle"),
+    ("folder:data", "mtd"): ("mtd", "mtd"),
+}
 MARKS = ("<!-- made by `adn evidence` -->", "<!-- end -->")  # around the ledger's sentences in README
 CEILING = 0.999  # an AUROC above it leaves no room for a gain
 PAIRED_BY = ["dataset", "category", "preset", "weights", "seed"]
@@ -39,7 +45,7 @@ def published(dataset: str) -> pd.DataFrame:
 
 def committed_ledger() -> pd.DataFrame:
     """The project's own runs, numbers only: what sweeps of grids/evidence.toml left in `adn runs --csv`."""
-    return pd.read_csv(LEDGER, keep_default_na=True)
+    return pd.read_csv(LEDGER)
 
 
 def without_paths(ledger: pd.DataFrame) -> pd.DataFrame:
@@ -56,6 +62,20 @@ def merged(ledger: pd.DataFrame, earlier: pd.DataFrame) -> pd.DataFrame:
     return both.sort_values("run", ignore_index=True)
 
 
+def under_published_names(rows: pd.DataFrame) -> pd.DataFrame:
+    """A ledger's rows, those of the papers' images that came as a folder with the papers' data set and category."""
+    names = [UNDER.get(key, key) for key in zip(rows["dataset"], rows["category"], strict=True)]
+    return rows.assign(dataset=[name for name, _ in names], category=[name for _, name in names])
+
+
+def has_intervals(ledger: pd.DataFrame, baseline: str = BASELINE) -> bool:
+    """Whether some variant has two seeds or more beside the baseline's of a data set and category."""
+    runs = _done(ledger, "auroc")
+    if baseline not in set(runs["variant"]):
+        return False
+    return differences(runs).groupby(["variant", *PAIRED_BY[:-1]])["seed"].nunique().gt(1).any()
+
+
 def summary(ledger: pd.DataFrame, baseline: str = BASELINE) -> pd.DataFrame:
     """`over_categories` of each preset in turn, with the preset in a column of its own.
 
@@ -68,10 +88,21 @@ def summary(ledger: pd.DataFrame, baseline: str = BASELINE) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
-def sentences(ledger: pd.DataFrame, baseline: str = BASELINE) -> list[str]:
-    """What the ledger says in words, a sentence for each preset and variant."""
+def sentences(ledger: pd.DataFrame, baseline: str = BASELINE, variants: Iterable[str] | None = None) -> list[str]:
+    """What the ledger says in words, a sentence for each preset and variant, or for those that are named."""
     rows = summary(ledger, baseline)
+    if len(rows) and variants is not None:
+        rows = rows[rows["variant"].isin(list(variants))]
     return [f"{in_words(row, baseline)[:-1]} (preset {row['preset']})." for _, row in rows.iterrows()]
+
+
+def against_gates(ledger: pd.DataFrame) -> list[str]:
+    """`sentences` on each module against the gate that dims as much and attends to nothing."""
+    said = []
+    for module, gate in CONTROLS.items():
+        own = [name for name in ledger["variant"].dropna().unique() if name.split(",")[0] == module]
+        said += sentences(ledger, gate, own) or [f"No run of the {gate} beside {module} is here."]
+    return said
 
 
 def forest_tables(ledger: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -90,16 +121,14 @@ def forest_tables(ledger: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 def in_readme(text: str, ledger: pd.DataFrame) -> str:
     """README's text with the ledger's sentences on what its figure shows, between two marks."""
-    shown = [
-        line for line in sentences(ledger) if any(line.startswith(f"{v} against") for v in sum(SHOWN.values(), []))
-    ]
     done = _done(ledger, "auroc")
-    said = [f"- {line}" for line in shown]
+    order = [BASELINE, *sum(SHOWN.values(), [])]
+    shown = done[done["variant"].isin(order)].sort_values("variant", key=lambda names: names.map(order.index))
+    said = [f"- {line}" for line in sentences(shown) + against_gates(shown)]
     plain = done[done["variant"] == BASELINE].groupby("category")["auroc"].mean()
     if full := sorted(plain.index[plain > CEILING]):
-        said.append(
-            f"\nNo gain is possible on {', '.join(full)}: there the plain {BASELINE}'s AUROC is above {CEILING}."
-        )
+        said.append(f"\nNo gain is possible on {', '.join(full)}, though the means hold it: the AUROC of the plain "
+                    f"{BASELINE} is above {CEILING} there.")  # fmt: skip
     said.append(f"\n{len(done)} runs, {done['seconds'].sum() / 3600:.1f} hours of training and scoring, on "
                 f"{done[['dataset', 'category']].drop_duplicates().shape[0]} sets of images.")  # fmt: skip
     before, rest = text.split(MARKS[0])
@@ -113,14 +142,15 @@ def over_seeds(ledger: pd.DataFrame, protocol: str = "auroc") -> pd.DataFrame:
 
 
 def differences(ledger: pd.DataFrame, protocol: str = "auroc", baseline: str = BASELINE) -> pd.DataFrame:
-    """A row for each run that has its partner: `difference` is its AUROC minus the baseline's of the same seed."""
+    """A row for each run that has its partner: `difference` is its `auroc` minus the `baseline`'s of the same seed."""
     runs = _done(ledger, protocol)
     plain = runs[runs["variant"] == baseline][[*PAIRED_BY, protocol]]
     if plain.empty:
         raise AdnError(f"The ledger has no finished run of {baseline}: every comparison needs it, train it too.")
     pairs = runs[runs["variant"] != baseline].merge(plain, on=PAIRED_BY, suffixes=("", "_baseline"))
-    pairs["difference"] = pairs[protocol] - pairs[f"{protocol}_baseline"]
-    return pairs[["variant", *PAIRED_BY, "difference"]]
+    pairs = pairs.rename(columns={f"{protocol}_baseline": "baseline"}).assign(auroc=pairs[protocol])
+    pairs["difference"] = pairs["auroc"] - pairs["baseline"]
+    return pairs[["variant", *PAIRED_BY, "auroc", "baseline", "difference"]]
 
 
 def by_category(pairs: pd.DataFrame) -> pd.DataFrame:
@@ -131,39 +161,63 @@ def by_category(pairs: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for key, group in pairs.groupby(["dataset", "category", "variant"], sort=False):
         d = group["difference"].to_numpy()
-        half = stats.t.ppf((1 + LEVEL) / 2, len(d) - 1) * d.std(ddof=1) / np.sqrt(len(d)) if len(d) > 1 else np.nan
-        rows.append((*key, d.mean(), d.mean() - half, d.mean() + half, len(d)))
+        rows.append((*key, d.mean(), *_student(d), len(d)))
     return pd.DataFrame(rows, columns=["dataset", "category", "variant", "difference", "low", "high", "seeds"])
 
 
 def over_categories(pairs: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """A row for each variant: the mean over categories of the mean difference over seeds, with an interval.
 
-    What is redrawn are categories: the interval speaks of other categories of the same kind. The two settings of a
-    part of wild_parts, "_wild" and "_plain", show the same parts with the same damage: their mean counts as one. With
-    one category, or one such pair, the interval is that over its seeds.
+    It is the interval of the mean of all categories of the kind that these were drawn from (`mean_interval`). The two
+    settings of a part of wild_parts, "_wild" and "_plain", show the same parts with the same damage: their mean counts
+    as one. With one category, or one such pair, the interval is that over its seeds. better, worse: how many categories
+    are, each with its own interval over seeds.
     """
-    part = pairs["category"].str.removesuffix("_wild").str.removesuffix("_plain")
-    kind = part.where(pairs["dataset"] == "wild_parts", pairs["category"])
-    kinds = pairs.assign(category=kind).groupby(["variant", *PAIRED_BY], sort=False)["difference"].mean().reset_index()
-    all_of, rows = by_category(pairs).groupby("variant")["seeds"], []
-    for variant, group in by_category(kinds).groupby("variant", sort=False):
-        d = group["difference"].to_numpy()  # (K,)
+    all_of, rows = by_category(pairs).groupby("variant"), []
+    for variant, group in by_category(_independent(pairs)).groupby("variant", sort=False):
+        d, each = group["difference"].to_numpy(), all_of.get_group(variant)  # d: (K,)
         low, high = group[["low", "high"]].iloc[0] if len(d) == 1 else mean_interval(d, seed)
-        counts = len(all_of.get_group(variant)), len(d), int(all_of.get_group(variant).sum())
-        rows.append((variant, d.mean(), low, high, *counts))
-    columns = ["variant", "difference", "low", "high", "categories", "independent", "pairs of runs"]
+        counts = len(each), len(d), each["seeds"].sum(), (each["low"] > 0).sum(), (each["high"] < 0).sum()
+        rows.append((variant, d.mean(), low, high, *map(int, counts)))
+    columns = ["variant", "difference", "low", "high", "categories", "independent", "pairs of runs", "better", "worse"]
     table = pd.DataFrame(rows, columns=columns)
     table["verdict"] = [verdict(low, high) for low, high in zip(table["low"], table["high"], strict=True)]
     return table
 
 
+def _independent(pairs: pd.DataFrame) -> pd.DataFrame:
+    """`differences` with the two settings of a part as one category, the mean of both."""
+    part = pairs["category"].str.removesuffix("_wild").str.removesuffix("_plain")
+    kinds = pairs.assign(category=part.where(pairs["dataset"] == "wild_parts", pairs["category"]))
+    return kinds.groupby(["variant", *PAIRED_BY], sort=False).mean(numeric_only=True).reset_index()
+
+
+def protocols(ledger: pd.DataFrame) -> pd.DataFrame:
+    """A row for each variant and protocol: its mean AUROC, the baseline's of the same runs, and their difference.
+
+    Means as in `over_categories`: over seeds, then over independent categories.
+    """
+    tables = []
+    for column, protocol in PROTOCOLS.items():
+        if column in ledger:
+            kinds = _independent(differences(ledger, column)).groupby(["variant", "dataset", "category"], sort=False)
+            means = kinds[["auroc", "baseline", "difference"]].mean().groupby("variant", sort=False).mean()
+            tables.append(means.reset_index().assign(epoch=protocol))
+    table = pd.concat(tables).sort_values("variant", kind="stable", ignore_index=True)
+    return table[["variant", "epoch", "auroc", "baseline", "difference"]]
+
+
 def changes(table: pd.DataFrame) -> pd.DataFrame:
-    """A row for each `change` that a benchmark tried: `over_seeds`, and the paired difference to the first one."""
+    """A row for each `change` that a benchmark tried: `over_seeds`, and the paired difference to the first one.
+
+    What is not trained (it has no auroc_last) shares no seed with it: its difference is that to the first one's mean.
+    """
     same = dict.fromkeys(["dataset", "category", "preset", "weights"], "")
     runs = table.rename(columns={"change": "variant"}).assign(status="done", **same)
     gains = by_category(differences(runs, baseline=table["change"].iloc[0])).drop(columns="seeds")
     rows = over_seeds(runs).merge(gains, how="left", on=["dataset", "category", "variant"])
+    untrained = rows["variant"].isin(runs.loc[runs["auroc_last"].isna(), "variant"])
+    rows.loc[untrained, "difference"] = rows["mean"] - rows["mean"].iloc[0]
     return rows.rename(columns={"variant": "change"}).drop(columns=["dataset", "category"])
 
 
@@ -176,12 +230,19 @@ def mean_interval(d: np.ndarray, seed: int = 0) -> tuple[float, float]:
     """
     k = len(d)
     if k < ENOUGH:
-        half = stats.t.ppf((1 + LEVEL) / 2, k - 1) * d.std(ddof=1) / np.sqrt(k)
-        return float(d.mean() - half), float(d.mean() + half)
+        return _student(d)
     means = d[np.random.default_rng(seed).integers(k, size=(RESAMPLES, k))].mean(axis=1)
     tail = stats.norm.cdf(np.sqrt(k / (k - 1)) * stats.t.ppf((1 - LEVEL) / 2, k - 1))
     low, high = np.quantile(means, [tail, 1 - tail])
     return float(low), float(high)
+
+
+def _student(d: np.ndarray) -> tuple[float, float]:
+    """Student's interval of a mean, (K,) -> low, high; no numbers where K is 1."""
+    if len(d) == 1:
+        return np.nan, np.nan
+    half = stats.t.ppf((1 + LEVEL) / 2, len(d) - 1) * d.std(ddof=1) / np.sqrt(len(d))
+    return float(d.mean() - half), float(d.mean() + half)
 
 
 def verdict(low: float, high: float) -> str:
@@ -199,8 +260,10 @@ def in_words(row: pd.Series, baseline: str = BASELINE) -> str:
     pairs = f"{row['pairs of runs']} pairs of runs" if row["pairs of runs"] > 1 else "one pair of runs"
     interval = ""
     if not np.isnan(row["low"]):
-        interval = f", {LEVEL:.0%} interval {100 * row['low']:+.2f} to {100 * row['high']:+.2f}"
+        interval = f", {100 * LEVEL:.0f} % interval {100 * row['low']:+.2f} to {100 * row['high']:+.2f}"
     difference = f"AUROC {100 * row['difference']:+.2f} points"
+    if row["categories"] > 1:
+        interval += f", single categories {row['better']} better and {row['worse']} worse"
     return f"{row['variant']} against {baseline} over {over} and {pairs}: {difference}{interval}: {row['verdict']}."
 
 

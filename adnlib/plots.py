@@ -236,10 +236,16 @@ def forests(tables: dict[str, pd.DataFrame], heading: str, baseline: str = "Diff
             axis.set_title(variant.replace(", ", ",\n", 1), fontsize=10)
             axis.grid(axis="x", alpha=0.3)
         axes[0, 0].set_yticks(range(len(names)), names)
-        axes[0, 0].set_xlim(*(np.clip(axes[0, 0].get_xlim(), -15, 15)))  # an interval of few seeds may be endless
+        left, right = np.clip(axes[0, 0].get_xlim(), -15, 15)  # an interval of few seeds may be endless
+        axes[0, 0].set_xlim(left, right)
+        for axis, rows in zip(axes[0], tables.values(), strict=True):  # an arrow where it goes on beyond the edge
+            for end, edge, arrow in ((100 * rows["low"] < left, left, "<"), (100 * rows["high"] > right, right, ">")):
+                at = [names.index(name) for name in rows["name"][end]]
+                axis.scatter([edge] * len(at), at, marker=arrow, color="black", s=22, clip_on=False, zorder=3)
         figure.suptitle(heading, fontsize=11)
-        figure.supxlabel(f"AUROC minus that of {baseline} with the same seed (points); 95 % intervals, "
-                         "grey where they hold zero", fontsize=10)  # fmt: skip
+        figure.supxlabel(f"AUROC minus that of {baseline} with the same seed (points); 95 % intervals over\n"
+                         "seeds, of 'all' over categories; grey where they hold zero, an arrow where they go on",
+                         fontsize=10)  # fmt: skip
     return figure
 
 
@@ -307,8 +313,8 @@ def paper_table(ours: pd.DataFrame, theirs: pd.DataFrame) -> Styler:
     """The papers' table: a row a method, a column a category, image AUROC in percent.
 
     ours: `adnlib.evidence.over_seeds` of one data set, shown as mean and standard deviation, of one seed as the value;
-    theirs: the rows of data/published.csv of that data set. Bold: the best of a column; underlined: its best DifferNet
-    variant. An empty field is "not known" or not run; the caption names the sources.
+    theirs: the rows of data/published.csv of that data set. Bold: the best of a column as printed; underlined: its best
+    DifferNet variant. An empty field is "not known" or not run; the caption names the sources.
     """
     value, text = {}, {}
     sources = list(dict.fromkeys(theirs["source"]))
@@ -318,7 +324,7 @@ def paper_table(ours: pd.DataFrame, theirs: pd.DataFrame) -> Styler:
     for row in ours.itertuples():
         key = (f"{row.variant} (ours)", row.category)
         spread = f" ± {100 * row.sd:.1f}" if row.seeds > 1 else ""
-        value[key], text[key] = 100 * row.mean, f"{100 * row.mean:.1f}{spread}"
+        value[key], text[key] = round(100 * row.mean, 1), f"{100 * row.mean:.1f}{spread}"
     methods, columns = (list(dict.fromkeys(key[i] for key in value)) for i in (0, 1))
     frame = pd.DataFrame("", index=methods, columns=columns)
     style = frame.copy()
@@ -327,9 +333,9 @@ def paper_table(ours: pd.DataFrame, theirs: pd.DataFrame) -> Styler:
     family = [m for m in methods if "DifferNet" in m or "(ours" in m]
     for column in columns:
         found = {method: value[method, column] for method in methods if (method, column) in value}
-        style.loc[max(found, key=found.get), column] += "font-weight: bold;"
-        if own := {method: v for method, v in found.items() if method in family}:
-            style.loc[max(own, key=own.get), column] += "text-decoration: underline;"
+        for marked, mark in ((found, "font-weight: bold;"), (found.keys() & family, "text-decoration: underline;")):
+            best = max((found[method] for method in marked), default=None)
+            style.loc[[method for method in marked if found[method] == best], column] += mark
     left = [{"selector": "th.row_heading", "props": "text-align: left; font-weight: normal"}]
     said = "; ".join(f"[{number}] {source}" for number, source in enumerate(sources, 1))
     return frame.style.apply(lambda _: style, axis=None).set_table_styles(left).set_caption(said)

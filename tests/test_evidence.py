@@ -9,19 +9,24 @@ from scipy import stats
 from adnlib import AdnError
 from adnlib.evidence import (
     LEDGER,
+    PROTOCOLS,
+    against_gates,
     by_category,
     changes,
     committed_ledger,
     differences,
     forest_tables,
+    has_intervals,
     in_readme,
     in_words,
     inflation,
     merged,
     over_categories,
     over_seeds,
+    protocols,
     sentences,
     summary,
+    under_published_names,
     verdict,
     without_paths,
 )  # fmt: skip
@@ -96,15 +101,51 @@ def test_the_two_settings_of_a_part_count_as_one():
         parts.query("category == 'clamp_wild'")))["low"][0])  # fmt: skip
 
 
+def test_the_protocols_means_differ_by_their_difference():
+    """Also with the two settings of a part, and with a variant that was not run on every category."""
+    ledger = fake_ledger(0.02, np.random.default_rng(1), categories=4, seeds=3).assign(dataset="wild_parts")
+    ledger = ledger.replace({"category": {"c0": "clamp_wild", "c1": "clamp_plain"}})
+    ledger = ledger[(ledger["variant"] != "SE, frozen") | (ledger["category"] != "c3")]
+    table = protocols(ledger)
+    assert table["difference"].to_numpy() == pytest.approx((table["auroc"] - table["baseline"]).to_numpy())
+    assert list(table["epoch"][:3]) == list(PROTOCOLS.values())
+    honest = table[table["epoch"] == PROTOCOLS["auroc"]].set_index("variant")["difference"]
+    over = over_categories(differences(ledger)).set_index("variant")["difference"]
+    assert honest.to_dict() == pytest.approx(over.to_dict())
+
+
+def test_an_interval_needs_two_seeds_of_one_variant():
+    ledger = fake_ledger(0.0, np.random.default_rng(1), categories=2, seeds=2)
+    assert has_intervals(ledger) and not has_intervals(ledger[ledger["seed"] == 0])
+    assert not has_intervals(ledger[ledger["variant"] == "DifferNet"])
+    assert not has_intervals(ledger[ledger["variant"] != "DifferNet"])
+
+
+def test_images_of_a_folder_stand_under_the_papers_name():
+    rows = pd.DataFrame({"dataset": ["folder:data", "elpv"], "category": ["mvtec_bottle", "mono"]})
+    assert under_published_names(rows).to_numpy().tolist() == [["mvtec_ad", "bottle"], ["elpv", "mono"]]
+
+
+def test_a_module_stands_beside_the_gate_that_dims_as_much():
+    ledger = two_presets()
+    assert against_gates(ledger)[0] == "No run of the constant gate 0.5 beside SE is here."
+    gate = ledger[ledger["variant"] == "DifferNet"].assign(variant="constant gate 0.5")
+    said = against_gates(pd.concat([ledger, gate]))
+    assert said[0].startswith("SE, frozen against constant gate 0.5 over 10 categories")
+
+
 def test_a_change_is_paired_with_the_first_row():
     rows = [("as it is", seed, value) for seed, value in enumerate((0.80, 0.84, 0.82))]
     rows += [("larger", seed, value) for seed, value in enumerate((0.83, 0.87, 0.84))] + [("other", 0, 0.7)]
-    table = changes(pd.DataFrame(rows, columns=["change", "seed", "auroc"])).set_index("change")
+    rows = pd.DataFrame(rows, columns=["change", "seed", "auroc"])
+    untrained = pd.DataFrame({"change": ["no flow"], "seed": 0, "auroc": 0.9, "auroc_last": np.nan})
+    table = changes(pd.concat([rows.assign(auroc_last=rows["auroc"]), untrained])).set_index("change")
     low, high = stats.t.interval(0.95, 2, 0.08 / 3, stats.sem([0.03, 0.03, 0.02]))
     expected = pytest.approx((2.54 / 3, 0.08 / 3, low, high))
     assert tuple(table.loc["larger", ["mean", "difference", "low", "high"]]) == expected
     assert table.loc["other", "difference"] == pytest.approx(-0.1) and np.isnan(table.loc["other", "low"])
-    assert table["seeds"].to_dict() == {"as it is": 3, "larger": 3, "other": 1}
+    assert table.loc["no flow", "difference"] == pytest.approx(0.9 - 0.82)  # to the mean: it shares no seed
+    assert table["seeds"].to_dict() == {"as it is": 3, "larger": 3, "other": 1, "no flow": 1}
 
 
 def test_the_table_of_magnetic_tiles_has_every_row_of_its_benchmark():
@@ -144,7 +185,7 @@ def test_sentences():
     table = over_categories(differences(fake_ledger(0.05, np.random.default_rng(1))))
     said = in_words(table.iloc[0])
     assert said.startswith("SE, frozen against DifferNet over 10 categories and 50 pairs of runs: AUROC +")
-    assert said.endswith(": better.")
+    assert said.endswith(", single categories 10 better and 0 worse: better.")
     assert [verdict(*i) for i in ((0.1, 0.2), (-0.2, -0.1), (-0.1, 0.1), (0, 0))] == [
         "better", "worse", "no difference shown", "no difference shown"
     ]  # fmt: skip

@@ -89,7 +89,7 @@ def test_random_weights_are_named_on_every_figure_of_features(name, tiny_folder,
 def test_results_without_a_run_shows_the_committed_ledger(tmp_path):
     (tmp_path / "runs" / "first.training").mkdir(parents=True)  # one is on its way, none is finished
     executed = execute(Chapter("08_results", {"runs": str(tmp_path / "runs")}), tmp_path)
-    assert errors_in(executed) == [] and len(pictures(executed)) == 2
+    assert errors_in(executed) == [] and len(pictures(executed)) == 3
     text = executed.read_text(encoding="utf-8")
     assert "The project's own runs (data/ledger.csv), not yours" in text and "none yet" in text
 
