@@ -138,17 +138,22 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _sweep(options: argparse.Namespace) -> int:
+    from adnlib.ledger import read_ledger
     from adnlib.sweeps import Dask, Processes, is_done, read_grid, sweep
 
     points = read_grid(options.grid)
+    if options.csv and options.csv.exists():
+        _shared_ledger(options.csv)  # hours of training should not end with a file that cannot be added to
     if all(is_done(options.runs.resolve(), point) for point in points):
+        if options.csv:
+            _share(read_ledger(options.runs), options.csv)
         print(f"nothing to do: all {len(points)} runs are in {options.runs}; `adn runs` shows them")
         return 0
     engine = Dask(options.dask, options.workers) if options.dask else Processes(options.workers)
     failed = sweep(points, options.runs, engine)
-    _runs(options)
     for name, error in failed.items():
         print(f"failed   {name}: {error}", file=sys.stderr)
+    _runs(options)
     return int(bool(failed))
 
 
@@ -157,17 +162,38 @@ def _runs(options: argparse.Namespace) -> None:
 
     table = read_ledger(options.runs)
     if options.csv:
-        import pandas as pd
-
-        from adnlib.evidence import merged, without_paths
-        from adnlib.files import write_whole
-
-        shared = without_paths(table)
-        if options.csv.exists():
-            shared = merged(shared, pd.read_csv(options.csv))
-        write_whole(options.csv.resolve(), shared.to_csv(index=False, float_format="%.6g").encode())
+        _share(table, options.csv)
     columns = ["run", "status", "seconds", "auroc", "auroc_last", "auroc_best_on_test", "error"]
     print(table[[c for c in columns if c in table]].to_string(index=False, float_format="%.3f", na_rep=""))
+
+
+def _share(ledger, path: Path) -> None:
+    """Adds a ledger's finished runs to the file, without paths of this machine."""
+    from adnlib.evidence import merged, without_paths
+    from adnlib.files import write_whole
+
+    finished = ledger[ledger["status"] == "done"]
+    if finished.empty:
+        print(f"no run is finished yet: {path} stays as it is")
+        return
+    earlier = _shared_ledger(path) if path.exists() else finished[:0]
+    shared = merged(without_paths(finished), earlier)
+    write_whole(path.resolve(), shared.to_csv(index=False, float_format="%.6g").encode())
+
+
+def _shared_ledger(path: Path):
+    """The table that `_share` left in a file; AdnError where something else is there."""
+    import pandas as pd
+
+    from adnlib.evidence import PAIRED_BY
+
+    try:
+        ledger = pd.read_csv(path)
+    except ValueError:  # pandas' own errors, and bytes that are no text
+        ledger = pd.DataFrame()
+    if not {"run", "status", "variant", "auroc", *PAIRED_BY} <= set(ledger):
+        raise AdnError(f"{path} is there and is no ledger of runs: give --csv the name of another file.")
+    return ledger
 
 
 def _evidence(options: argparse.Namespace) -> None:

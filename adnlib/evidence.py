@@ -56,9 +56,9 @@ def without_paths(ledger: pd.DataFrame) -> pd.DataFrame:
 
 
 def merged(ledger: pd.DataFrame, earlier: pd.DataFrame) -> pd.DataFrame:
-    """Two ledgers as one; of a run that both have, the first one's row. Failed and unfinished runs are left out."""
-    both = pd.concat([_done(ledger, "auroc"), earlier], ignore_index=True)
-    both = both.drop_duplicates([*PAIRED_BY, "variant"], ignore_index=True)
+    """The finished runs of two ledgers as one table; of a run that both have, the first one's row."""
+    both = pd.concat([_done(ledger, "auroc"), _done(earlier, "auroc")], ignore_index=True)
+    both = both.drop_duplicates([*PAIRED_BY, "variant"], ignore_index=True).drop(columns="error", errors="ignore")
     return both.sort_values("run", ignore_index=True)
 
 
