@@ -142,6 +142,8 @@ def _sweep(options: argparse.Namespace) -> int:
     from adnlib.sweeps import Dask, Processes, is_done, read_grid, sweep
 
     points = read_grid(options.grid)
+    if options.workers < 1:
+        raise AdnError(f"--workers {options.workers} is out of range: choose 1 or more.")
     if options.csv and options.csv.exists():
         _shared_ledger(options.csv)  # hours of training should not end with a file that cannot be added to
     if all(is_done(options.runs.resolve(), point) for point in points):

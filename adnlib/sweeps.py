@@ -39,6 +39,9 @@ REFUSED = 2  # exit status of a point that ended with an AdnError
 
 DEFAULTS = {"dataset": "elpv", "category": "mono", "attention": None, "placement": "figure", "options": {},
             "train_attention": False, "preset": "fast", "weights": "imagenet", "seed": 0, "device": "auto"}  # fmt: skip
+KINDS = {name: (type(value),) for name, value in DEFAULTS.items()} | {  # of values; exactly: true is no seed
+    "category": (str, type(None)), "attention": (str, type(None)), "train_attention": (bool, str)}  # fmt: skip
+WORDS = {str: "a string", int: "a whole number", bool: "true or false", dict: "a table"}
 ATTEMPTS = 3  # of a point whose process was killed; one that ends with an error is not tried again by the same sweep
 
 
@@ -51,7 +54,7 @@ def read_grid(path: Path | str) -> list[dict]:
     except ValueError as error:
         raise AdnError(f"The grid file {path} cannot be read ({error}): mend that line.") from error
     tables = content.get("grid")
-    if set(content) != {"grid"} or not isinstance(tables, list):
+    if set(content) != {"grid"} or not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
         raise AdnError(f"The grid file {path} has other things than tables [[grid]]: see grids/quick.toml.")
     return grid_points(tables, str(path), Path(path).resolve().parent)
 
@@ -67,6 +70,10 @@ def grid_points(tables: Iterable[dict], source: str = "the grid", base: Path | N
             if name not in DEFAULTS:
                 raise AdnError(f"{source} has {name!r}, no parameter of 07_train: choose from {', '.join(DEFAULTS)}.")
         values = [value if isinstance(value, list) else [value] for value in table.values()]
+        for name, several in zip(table, values, strict=True):
+            if wrong := [value for value in several if type(value) not in KINDS[name]]:
+                words = " or ".join(WORDS[kind] for kind in KINDS[name] if kind in WORDS)
+                raise AdnError(f"{source} has {name} = {wrong[0]!r}: write {words}.")
         for combination in itertools.product(*values):
             point = DEFAULTS | dict(zip(table, combination, strict=True))
             if point["attention"] == "none":

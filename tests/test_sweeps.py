@@ -14,6 +14,7 @@ import pytest
 
 from adnlib import AdnError
 from adnlib.cli import main
+from adnlib.files import ROOT
 from adnlib.ledger import read_ledger
 from adnlib.sweeps import Dask, Processes, grid_points, point_name, read_grid, run_point, sweep
 
@@ -169,6 +170,14 @@ def test_no_scheduler_at_the_address(tables, tmp_path):
     ("[grid]\nseed = 1\n", "has other things than tables"),
     ("[[grid]]\nsed = 1\n", "has 'sed', no parameter of 07_train: choose from dataset, category"),
     ("[[grid]]\nseed = []\n", "has no points"),
+    ("grid = [1, 2]\n", r"has other things than tables \[\[grid\]\]"),
+    ("[[grid]]\ndataset = 3\n", "grid.toml has dataset = 3: write a string."),
+    ("[[grid]]\ncategory = ['mono', 1]\n", "has category = 1: write a string."),
+    ("[[grid]]\nattention = true\n", "has attention = True: write a string."),
+    ("[[grid]]\noptions = 5\n", "has options = 5: write a table."),
+    ("[[grid]]\nseed = 'x'\n", "has seed = 'x': write a whole number."),
+    ("[[grid]]\nseed = true\n", "has seed = True: write a whole number."),
+    ("[[grid]]\ntrain_attention = 1\n", "has train_attention = 1: write true or false or a string."),
 ])  # fmt: skip
 def test_bad_grids(tmp_path, content, message):
     path = tmp_path / "grid.toml"
@@ -176,6 +185,17 @@ def test_bad_grids(tmp_path, content, message):
         path.write_text(content)
     with pytest.raises(AdnError, match=message):
         read_grid(path)
+
+
+def test_what_may_be_none_may_be_none():
+    assert grid_points([{"category": None, "attention": None}])[0]["category"] is None
+
+
+@pytest.mark.parametrize("workers", ["0", "-1"])
+def test_a_sweep_needs_a_worker(tmp_path, capsys, workers):
+    assert main(["sweep", str(ROOT / "grids" / "quick.toml"), "--runs", str(tmp_path), "--workers", workers]) == 2
+    assert capsys.readouterr().err == f"adn: error: --workers {workers} is out of range: choose 1 or more.\n"
+    assert not list(tmp_path.iterdir())
 
 
 def test_defaults_are_07_trains_own():
