@@ -4,6 +4,8 @@ import hashlib
 import json
 from pathlib import Path
 
+from adnlib.errors import AdnError
+
 TRAINED = {False: "frozen", True: "trained"}  # other values of train_attention are words already
 LABELS = {  # of attention modules; others are acronyms
     "constant": "constant gate",
@@ -57,14 +59,25 @@ def read_ledger(root: Path | str):
     rows = []
     for path in sorted(Path(root).glob("*")):
         if (path / "parameters.json").exists():
-            facts = json.loads((path / "parameters.json").read_text(encoding="utf-8"))
-            rows.append({"run": path.name, "status": "done", **flat(facts)})
+            rows.append({"run": path.name, "status": "done", **flat(read_facts(path))})
         elif path.suffix == ".failed":
             rows.append({"run": path.stem, "status": "failed", "error": (path / "error.txt").read_text().strip()})
         elif path.suffix == ".training":
             rows.append({"run": path.stem, "status": "training"})
     table = pd.DataFrame(rows, columns=None if rows else ["run", "status"])
     return table.drop_duplicates("run", ignore_index=True)
+
+
+def read_facts(folder: Path) -> dict:
+    """A finished run's parameters.json; AdnError where it lacks what names the run or what the ledger shows."""
+    try:
+        facts = json.loads((folder / "parameters.json").read_text(encoding="utf-8"))
+        run_name(**facts["parameters"])
+        flat(facts)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise AdnError(f"{folder} has a parameters.json that is cut short or of another version of this library: "
+                       "remove the folder and train the run again.") from error  # fmt: skip
+    return facts
 
 
 def flat(facts: dict) -> dict:

@@ -24,7 +24,7 @@ from adnlib.errors import AdnError
 from adnlib.evaluation import Evaluation, evaluate, watch_test
 from adnlib.fetch import registry
 from adnlib.files import whole_folder
-from adnlib.ledger import run_name, variant
+from adnlib.ledger import read_facts, run_name, variant
 from adnlib.speed import resolve
 from adnlib.training import History, drop_checkpoint, fit
 
@@ -161,7 +161,7 @@ def read_run(folder: Path | str) -> Run:
     """The run that lies in `folder`."""
     folder = Path(folder)
     try:
-        return Run(folder, json.loads((folder / "parameters.json").read_text(encoding="utf-8")))
+        return Run(folder, read_facts(folder))
     except FileNotFoundError as error:
         raise AdnError(f"{folder} holds no finished run: train one with `adn train` or notebooks/07_train.") from error
 

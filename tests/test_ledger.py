@@ -5,8 +5,10 @@ import json
 import pandas as pd
 import pytest
 
+from adnlib import AdnError
 from adnlib.cli import main
 from adnlib.ledger import run_name
+from adnlib.runs import read_run, read_runs
 
 COLUMNS = {"run", "status", "variant", "dataset", "category", "seed", "auroc", "auroc_last", "seconds", "chosen_epoch"}
 
@@ -106,3 +108,25 @@ def test_a_file_that_is_no_ledger_is_refused_before_anything_is_trained(
         f"adn: error: {file} is there and is no ledger of runs: give --csv the name of another file.\n"
     )
     assert file.read_bytes() == content
+
+
+@pytest.mark.parametrize("spoil", [
+    lambda facts: facts[:100],
+    lambda facts: "",
+    lambda facts: "[]",
+    lambda facts: facts.replace("{}", "null"),
+    *(lambda facts, name=name: facts.replace(f'"{name}"', '"other"') for name in
+      ("parameters", "seconds", "chosen_epoch", "placement", "options", "seed")),
+])  # fmt: skip
+def test_a_damaged_run_is_named_with_its_remedy(tmp_path, capsys, spoil):
+    folder = finished(tmp_path, attention="se")
+    path = folder / "parameters.json"
+    path.write_text(spoil(path.read_text()))
+    message = f"{folder} has a parameters.json that is cut short or of another version of this library: " \
+              "remove the folder and train the run again."  # fmt: skip
+    assert main(["runs", "--runs", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == f"adn: error: {message}\n"
+    for read in (lambda: read_run(folder), lambda: read_runs(tmp_path)):
+        with pytest.raises(AdnError) as refused:
+            read()
+        assert str(refused.value) == message
