@@ -125,6 +125,11 @@ def in_readme(text: str, ledger: pd.DataFrame) -> str:
     order = [BASELINE, *sum(SHOWN.values(), [])]
     shown = done[done["variant"].isin(order)].sort_values("variant", key=lambda names: names.map(order.index))
     said = [f"- {line}" for line in sentences(shown) + against_gates(shown)]
+    tried = summary(done)
+    tried = [f"{row['variant']}, {row['preset']}: {row['difference'] * 100:+.1f} ({row['verdict']})"
+             for _, row in tried[~tried["variant"].isin(order)].iterrows()]  # fmt: skip
+    if tried:
+        said.append(f"\nAlso tried, in points against {BASELINE}: {'; '.join(tried)}.")
     plain = done[done["variant"] == BASELINE].groupby("category")["auroc"].mean()
     if full := sorted(plain.index[plain > CEILING]):
         said.append(f"\nNo gain is possible on {', '.join(full)}, though the means hold it: the AUROC of the plain "

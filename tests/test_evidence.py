@@ -9,6 +9,7 @@ from scipy import stats
 from adnlib import AdnError
 from adnlib.evidence import (
     LEDGER,
+    MARKS,
     PROTOCOLS,
     against_gates,
     by_category,
@@ -256,6 +257,15 @@ def test_merged_ledgers_have_each_run_once_and_the_newer_one():
     assert len(both) == len(ledger) and (both["auroc"] == 0.5).sum() == 3
     failed = newer.assign(status="failed", seed=99)
     assert len(merged(failed, ledger)) == len(ledger)
+
+
+def test_readme_names_the_forms_that_its_figure_leaves_out():
+    ledger = two_presets()
+    other = ledger.replace({"variant": {"SE, trained": "SE, guarded"}})
+    text = "before" + "".join(MARKS) + "after"
+    assert "Also tried" not in in_readme(text, ledger)
+    assert "Also tried, in points against DifferNet: SE, guarded, lean: -" in in_readme(text, other)
+    assert "(worse)." in in_readme(text, other)
 
 
 def test_readme_and_its_figure_are_those_of_the_ledger():
