@@ -47,7 +47,12 @@ def auroc(normal: np.ndarray, anomalous: np.ndarray) -> np.ndarray | float:
 
 
 def auroc_interval(normal: np.ndarray, anomalous: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of the AUROC; normal (N,) and anomalous (M,) images are redrawn apart."""
+    """95 % percentile bootstrap interval of the AUROC; normal (N,) and anomalous (M,) images are redrawn apart.
+
+    Near 1 it is too short: with 20 images of each kind and a true AUROC of 0.98 it holds the truth in about 8 of 10
+    draws (tests/test_evaluation.py). Where no anomalous image scores below a normal one it is 1 to 1, which says
+    nothing of other images.
+    """
     i, j = _redraw(len(normal), len(anomalous), seed)
     low, high = np.quantile(auroc(normal[i], anomalous[j]), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)

@@ -157,7 +157,7 @@ def randomised(model: DifferNet, *parts: str, seed: int = 0) -> DifferNet:
         for part in parts:
             check_choice("part", part, places)
             for module in places[part].modules():
-                if isinstance(module, (nn.Linear, nn.Conv2d)):
+                if hasattr(module, "reset_parameters"):
                     module.reset_parameters()
     return copy
 

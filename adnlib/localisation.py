@@ -202,19 +202,18 @@ def claim_in_words(table: pd.DataFrame, measure: str, categories: list[str], whe
             f"{variant}: {MEASURES[measure]} rises in {towards} of {n} comparisons, falls in {away}, and in "
             f"{n - towards - away} no change is shown; on average {100 * group['plain_value'].mean():+.1f} points."
         )
-    best = max((v for v in share if v != control), key=share.get, default=None)
-    if best is None:
+    if not share.keys() - {control}:
         return sentences
-    holds = everywhere[best] and share[best] > share.get(control, 0)
+    holds = [v for v in share if v != control and everywhere[v] and share[v] > share.get(control, 0)]
     starts = f"{rows['seeds'].min()} random starts" if rows["seeds"].min() > 1 else "one random start"
     sentences.append(
         f"That attention moves the maps onto {where} is "
         + (
-            f"shown here for {best}, with {starts} of each variant."
+            f"shown here for {' and '.join(holds)}, with {starts} of each variant."
             if holds
-            else "not shown here: no variant with attention moves most maps of every category "
+            else "not shown here: no variant with attention both moves most maps of every category there and moves "
+            f"more of them than the {control}, which attends to nothing."
         )
-        + ("" if holds else f"there, or more of them than the {control}, which attends to nothing.")
     )
     return sentences
 

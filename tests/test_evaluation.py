@@ -48,6 +48,18 @@ def test_interval_covers_the_truth_at_its_rate():
     assert 0.90 <= np.mean([low <= truth <= high for low, high in low_high]) <= 0.99
 
 
+def test_interval_is_too_short_near_one():
+    """A known limit, named in its docstring: many draws of 20 images tell almost everything apart."""
+    truth, shift = 0.98, 2.0537 * 2**0.5  # Phi(2.0537) = 0.98
+    held = []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        low, high = auroc_interval(rng.normal(0, 1, 20), rng.normal(shift, 1, 20), seed)
+        held.append(low <= truth <= high)
+    assert 0.7 <= np.mean(held) <= 0.88
+    assert auroc_interval(np.zeros(20), np.ones(20)) == (1.0, 1.0)
+
+
 def test_paired_difference_is_narrower_than_the_two_intervals():
     normal, anomalous = draw()
     rng = np.random.default_rng(1)
@@ -64,7 +76,7 @@ def test_the_sentence_says_what_the_interval_says(shift, verdict):
     normal, anomalous = draw()
     sentence = difference_in_words("SE", table(normal, anomalous + shift), "DifferNet", table(normal, anomalous))
     assert sentence.startswith("SE against DifferNet: AUROC ")
-    assert f": {verdict} on these test images" in sentence
+    assert f": {verdict}, with one seed" in sentence and "interval over test images" in sentence
 
 
 def test_scores_of_different_images_are_not_compared():

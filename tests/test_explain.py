@@ -263,5 +263,12 @@ def test_a_randomised_copy_forgets_only_what_it_is_told(images):
         assert changed and all(name.startswith(named) for name in changed)
         assert torch.equal(randomised(model, part, seed=1).nll(images), copy.nll(images))
     assert torch.equal(model.nll(images), before)
+    for attention in ("cbam", "eca", "global_context", "coordinate", "bam"):
+        own = tiny_model(attention).features.attention
+        for parameter in own.parameters():
+            torch.nn.init.constant_(parameter, 0.123)  # what it has learned
+        model.features.attention = own
+        forgotten = randomised(model, "attention").features.attention
+        assert not any((p == 0.123).any() for p in forgotten.parameters()), attention
     with pytest.raises(AdnError, match="part='flo' is not known"):
         randomised(model, "flo")

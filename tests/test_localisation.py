@@ -190,6 +190,20 @@ def test_a_claim_must_hold_in_every_category():
     assert "is not shown here" in claim_in_words(table, "auroc_within", ["a", "b"], "the defect", "constant")[-1]
 
 
+def test_a_claim_is_judged_for_every_variant():
+    """CBAM moves more maps, but not those of one category; SE moves most maps of each."""
+    rows = []
+    for variant, moved in (("SE", (7, 7, 7)), ("CBAM", (10, 10, 4)), ("constant", (1, 1, 1))):
+        for category, count in zip("abc", moved, strict=True):
+            for index in range(10):
+                low = 0.1 if index < count else -0.1
+                rows.append((variant, category, f"map {index}", 0.1, low, 0.2))
+    columns = ["variant", "category", "map", "plain_value", "plain_low", "plain_high"]
+    table = pd.DataFrame(rows, columns=columns).assign(measure="auroc_within", seeds=1)
+    said = claim_in_words(table, "auroc_within", list("abc"), "the defect", "constant")[-1]
+    assert "is shown here for SE, with" in said
+
+
 def test_a_map_is_chosen_elsewhere():
     tables = {"good": measured(0.9)[0]["Grad-CAM conv5"], "bad": measured(0.1)[0]["Grad-CAM conv5"]}
     blind = {GAUSSIAN: measure(centred_gaussian(12, 20), MASKS)}

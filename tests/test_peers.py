@@ -132,7 +132,9 @@ def test_the_score_of_an_image_is_its_own(small, peer):
     (lambda: build_peer("nearest_patches", bank=0), "bank=0 keeps no patch"),
     (lambda: build_peer("cflow", condition=6), "condition=6 cannot be shared"),
     (lambda: build_peer("reverse_distillation", width=2), "width=2 is out of range"),
-    (lambda: build_peer("csflow", image_size=128), "too small"),
+    (lambda: build_peer("csflow", image_size=248), "image_size=248 is too small for 3 scales: choose 249 or more"),
+    (lambda: build_peer("fastflow", image_size=63, batch=1).fit(pictures(63)), "batch=1 and epochs=10 train nothing"),
+    (lambda: build_peer("cflow", image_size=63, epochs=0).fit(pictures(63)), "batch=1024 and epochs=0 train nothing"),
     (lambda: build_peer("fastflow", image_size=32), "too small"),
     (lambda: build_peer("differnet", image_size=128), "too small"),
     (lambda: build_peer("differnet", preset="slow"), "preset='slow' is not known"),
@@ -148,6 +150,16 @@ def test_bad_input_gets_one_sentence(small, wrong, said):
     with pytest.raises(AdnError, match=re.escape(said)) as caught:
         wrong()
     assert str(caught.value).endswith(".") and not re.search(r"\. [A-Z]", str(caught.value))
+
+
+def test_what_is_trained_is_not_trained_on(small):
+    """A cell that is run again would else give another detector; one that only remembers begins anew."""
+    images = pictures(63)
+    trained = build_peer("fastflow", image_size=63, epochs=1, steps=1).fit(images)
+    with pytest.raises(AdnError, match="This FastFlow is trained already: build a new one"):
+        trained.fit(images)
+    memory = build_peer("nearest_patches", image_size=63).fit(images)
+    assert torch.equal(memory.score(images), memory.fit(images).score(images))
 
 
 def test_a_training_that_diverges_says_so(small):

@@ -12,7 +12,7 @@ from adnlib.attention.coordinate import CoordinateAttention
 from adnlib.attention.eca import ECA
 from adnlib.attention.gather_excite import GatherExcite
 from adnlib.attention.global_context import GlobalContext
-from adnlib.attention.parts import begin_as_identity, reduced
+from adnlib.attention.parts import begin_as_identity, check_odd, reduced
 from adnlib.attention.simam import SimAM
 from adnlib.errors import AdnError, check_choice
 
@@ -68,9 +68,7 @@ class SpatialGate(nn.Module):
 
     def __init__(self, kernel_size: int = 7, identity: bool = False):
         super().__init__()
-        if kernel_size % 2 == 0:
-            raise AdnError(f"kernel_size={kernel_size} is even, which would shift the gate: choose an odd one.")
-        self.conv = nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, bias=False)
+        self.conv = nn.Conv2d(2, 1, check_odd(kernel_size), padding=kernel_size // 2, bias=False)
         self.top = begin_as_identity(self.conv) if identity else 1.0
 
     def forward(self, x: Tensor) -> Tensor:

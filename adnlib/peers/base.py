@@ -59,7 +59,8 @@ class Peer(nn.Module):
         raise NotImplementedError
 
     def fit(self, train: Split | Tensor) -> "Peer":
-        """Learns from normal images: a split, or uint8 (N, 3, S, S). The same seed gives the same detector."""
+        """Learns from normal images, once: a split, or uint8 (N, 3, S, S). The same seed gives the same detector."""
+        self._check_untrained()
         images = self._images(train)
         if len(images) < 2:
             raise AdnError(f"There are {len(images)} training images: name two or more.")
@@ -69,6 +70,10 @@ class Peer(nn.Module):
         self.fitted.fill_(True)
         self.eval()
         return self
+
+    def _check_untrained(self) -> None:
+        if self.fitted and any(p.requires_grad for p in self.parameters()):
+            raise AdnError(f"This {type(self).__name__} is trained already: build a new one to train again.")
 
     @torch.inference_mode()
     def predict(self, images: Split | Tensor) -> tuple[Tensor, Tensor | None]:
@@ -159,7 +164,11 @@ def vectors(y: Tensor) -> Tensor:
 
 
 def to_image(y: Tensor, size: int, sigma: float = 4.0, mode: str = "bilinear") -> Tensor:
-    """A map (B, h, w) at the size of the image, (B, size, size), smoothed by a Gaussian of `sigma` px."""
+    """A map (B, h, w) at the size of the image, (B, size, size), smoothed by a Gaussian of `sigma` px.
+
+    The map is stretched over the whole image, as packages do; adnlib.explain puts each place of AlexNet where its
+    layer looks, which differs by a few px.
+    """
     y = F.interpolate(y[:, None], size=(size, size), mode=mode)
     reach = min(int(4 * sigma + 0.5), size - 1)  # px to each side; the border is a mirror
     return TF.gaussian_blur(y, [2 * reach + 1] * 2, [sigma, sigma])[:, 0]
@@ -178,6 +187,8 @@ def gather(chunks: Iterable[Maps]) -> Maps:
 
 def batches(count: int, size: int, epochs: int) -> Iterator[Tensor]:
     """Indices of minibatches, in a new order for each epoch; a last batch of one is left out (no BatchNorm of one)."""
+    if size < 2 or epochs < 1:
+        raise AdnError(f"batch={size} and epochs={epochs} train nothing: choose a batch of 2 or more, 1 epoch or more.")
     for _ in range(epochs):
         yield from (rows for rows in torch.randperm(count).split(size) if len(rows) > 1 or count == 1)
 

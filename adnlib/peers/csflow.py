@@ -9,6 +9,7 @@ from FrEIA.framework import GraphINN, InputNode, Node, OutputNode
 from FrEIA.modules import InvertibleModule
 from torch import Tensor, nn
 
+from adnlib.backbones import BACKBONES, Backbone
 from adnlib.errors import AdnError
 from adnlib.peers.base import Maps, Peer, batches, gather, minimise
 from adnlib.seeds import seeded
@@ -28,8 +29,9 @@ class CSFlow(Peer):
         map       = the product over s of the mean over channels of z_s^2, at the size of the image
 
     Deviations: the authors' backbone is EfficientNet-B5 at 768 px; where a backbone's maps do not halve exactly they
-    are brought to sizes that do (bilinear). log|det| is taken for each image (anomalib sums it over the batch). Map as
-    in anomalib. The learning rate falls to zero along half a cosine.
+    are brought to sizes that do (bilinear). log|det| is taken for each image (anomalib sums it over the batch). Map,
+    Adam's betas and the permutation, one for all scales, as in anomalib. The learning rate falls to zero along half a
+    cosine.
     Options, the authors' in brackets: blocks (4), hidden (32; 1024 channels), clamp (3.0), epochs (10; 240),
     lr (2e-3; 2e-4), batch (16).
     """
@@ -56,8 +58,11 @@ class CSFlow(Peer):
 
     def maps(self, images: Tensor) -> Maps:
         """Images (B, 3, S, S) -> maps (B, C, h / 2^s, w / 2^s) for s = 0, 1, 2."""
-        y = [self.backbone(images[:, :, :: 2**s, :: 2**s])[-1] for s in range(SCALES)]  # every 2^s-th pixel
         step = 2 ** (SCALES - 1)
+        least = step * (BACKBONES[self.backbone.name].step - 1) + 1 if isinstance(self.backbone, Backbone) else 1
+        if self.image_size < least:
+            raise AdnError(f"image_size={self.image_size} is too small for {SCALES} scales: choose {least} or more.")
+        y = [self.backbone(images[:, :, :: 2**s, :: 2**s])[-1] for s in range(SCALES)]  # every 2^s-th pixel
         height, width = (side // step * step for side in y[0].shape[-2:])
         if not height or not width:
             raise AdnError(

@@ -46,6 +46,7 @@ class DifferNetPeer(Peer):
         return cls(model, image_size, seed, epochs=epochs)
 
     def fit(self, train: Split | Tensor) -> "DifferNetPeer":
+        self._check_untrained()
         if not isinstance(train, Split):  # the training reads files, so that it can recognise them in its cache
             with tempfile.TemporaryDirectory(prefix="adn-") as folder:
                 return self.fit(_write(self._images(train), Path(folder)))

@@ -22,8 +22,9 @@ class FastFlow(Peer):
         map       = - mean over k of exp(- mean over channels of z_k^2 / 2), at the size of the image
         score     = the largest value of the map
 
-    Deviations: as in anomalib, whose form of map and score this is (the authors published no code). The learning rate
-    falls to zero along half a cosine, since the preset's epochs are few.
+    Deviations: as in anomalib, whose form of map and score this is (the authors published no code); so the LayerNorms
+    are trained and their determinant is left out of the loss, which is the likelihood of what they give. The learning
+    rate falls to zero along half a cosine, since the preset's epochs are few.
     Options, the paper's in brackets: steps (4; 8 for ResNet-18, 20 for transformers), hidden (0.16; anomalib: 1.0 for
     ResNets, 0.16 for transformers: channels of a sub-network's hidden layer, in multiples of its input), only_3x3
     (False: 3 x 3 and 1 x 1 alternate), clamp (2.0), epochs (10; 500), lr (2e-3; 1e-3), batch (32).
