@@ -3,6 +3,7 @@
 import importlib
 
 import nbformat
+import numpy as np
 import pytest
 import torch
 
@@ -101,6 +102,29 @@ def marked(x: int) -> int:
 def test_an_error_in_the_answer_is_named():
     with pytest.raises(Mistake, match="double stops with ZeroDivisionError: division by zero"):
         check_double(lambda x: x / 0)
+
+
+def test_an_error_of_torchs_own_is_no_untouched_stub():
+    def answer(x):
+        raise NotImplementedError("Got an unknown mode")
+
+    with pytest.raises(Mistake, match="double stops with NotImplementedError: Got an unknown mode"):
+        check_double(answer)
+
+
+def test_an_answer_that_changes_its_input_is_told_so():
+    @check(double)
+    def check_both(answer):
+        for x in (torch.ones(2), np.ones(2)):
+            expect((answer(x) == 2).all(), "should be 2")
+
+    def in_place(x):
+        x *= 2
+        return x
+
+    with pytest.raises(Mistake, match=r"in_place changes its input: make something new, x = x \* 2 and not x \*= 2"):
+        check_both(in_place)
+    check_both(double)
 
 
 def test_a_mistake_is_shown_without_a_traceback():

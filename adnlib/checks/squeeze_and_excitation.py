@@ -13,7 +13,7 @@ def squeeze(x: Tensor) -> Tensor:
 
 @check(squeeze)
 def check_squeeze(answer):
-    x = torch.arange(2 * 3 * 4 * 5.0).view(2, 3, 4, 5)  # (B, C, H, W)
+    x = torch.arange(2 * 3 * 4 * 5.0).view(2, 3, 4, 5).square()  # (B, C, H, W); squared, the mean is no median
     z = answer(x)
     expect(isinstance(z, Tensor), f"squeeze gives {type(z).__name__}, not a tensor: is the return missing?")
     expect(z.shape != (2, 3, 1, 1), "The values may be right, but the shape is (B, C, 1, 1): drop the last two axes.")
@@ -91,7 +91,7 @@ def se_parameters(channels: int, reduction: int) -> int:
 
 @check(se_parameters)
 def check_se_parameters(answer):
-    for channels, reduction in ((64, 16), (192, 16), (256, 2)):
+    for channels, reduction in ((64, 16), (192, 16), (256, 2), (100, 16)):  # 100 / 16 is rounded down
         count, expected = answer(channels, reduction), se_parameters(channels, reduction)
         hidden = channels // reduction
         what = f"For {channels} channels and reduction {reduction}"

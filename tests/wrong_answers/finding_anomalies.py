@@ -130,6 +130,7 @@ WRONG = {
         (lambda scores, rate: scores.max(), "wastes the allowed alarms"),
         (lambda scores, rate: scores.mean() + 2 * scores.std(), "rate of 20% this is too high"),
         (lambda scores, rate: scores.mean(), "this is too low"),
+        (lambda scores, rate: np.quantile(scores, 1 - rate), "this is too low"),
         (lambda scores, rate: np.quantile(scores, 100 * (1 - rate)), "stops with ValueError"),
     ],
 }

@@ -8,6 +8,8 @@ WRONG = {
         (lambda x: x.mean(dim=(2, 3), keepdim=True), "drop the last two axes"),
         (lambda x: x.amax(dim=(2, 3)), "this is the maximum"),
         (lambda x: x.sum(dim=(2, 3)), "this is the sum"),
+        (lambda x: x.flatten(2).median(dim=2).values, "the values are not"),
+        (lambda x: (x.amax(dim=(2, 3)) + x.amin(dim=(2, 3))) / 2, "the values are not"),
         (lambda x: None, "is the return missing"),
         (lambda x: x.mean(dim=(3, 4)), "stops with IndexError"),
     ],
@@ -24,10 +26,12 @@ WRONG = {
         (lambda x, s: x * s[:, None, None, :], "along space and not along channels"),
         (lambda x, s: x * s[:, :, None, None] + x, "residual connection"),
         (lambda x, s: x * s, "stops with RuntimeError"),
+        (lambda x, s: x.mul_(s[:, :, None, None]), "changes its input"),
     ],
     "se_parameters": [
         (lambda c, r: 2 * c * (c // r), "the weights only"),
         (lambda c, r: c * (c // r) + c // r, "counts one layer"),
         (lambda c, r: 2 * c * c + 2 * c, "without the reduction"),
+        (lambda c, r: c * (c / r) + c / r + c / r * c + c, "it should be 1306"),
     ],
 }
