@@ -285,4 +285,5 @@ def _done(ledger: pd.DataFrame, protocol: str) -> pd.DataFrame:
     check_choice("protocol", protocol, PROTOCOLS)
     if protocol not in ledger:
         raise AdnError(f"The ledger has no column {protocol!r}: its runs are of another version, train them again.")
-    return ledger[(ledger["status"] == "done") & ledger[protocol].notna()]
+    done = ledger[(ledger["status"] == "done") & ledger[protocol].notna()]
+    return done.fillna({"category": "the only one"})  # pandas would leave such runs out of every group

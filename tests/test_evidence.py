@@ -115,6 +115,12 @@ def test_the_protocols_means_differ_by_their_difference():
     assert honest.to_dict() == pytest.approx(over.to_dict())
 
 
+def test_runs_of_a_set_without_categories_count():
+    ledger = fake_ledger(0.02, np.random.default_rng(1), categories=1, seeds=3).assign(category=None)
+    row = over_categories(differences(ledger)).iloc[0]
+    assert (row["categories"], row["pairs of runs"]) == (1, 3) and len(sentences(ledger)) == 1
+
+
 def test_an_interval_needs_two_seeds_of_one_variant():
     ledger = fake_ledger(0.0, np.random.default_rng(1), categories=2, seeds=2)
     assert has_intervals(ledger) and not has_intervals(ledger[ledger["seed"] == 0])
