@@ -43,7 +43,8 @@ def build_flow(dims: int, *, blocks: int = 8, hidden: int = 2048, layers: int = 
 
 
 def nll(z: Tensor, log_det: Tensor) -> Tensor:
-    """Negative log-likelihood per dimension, (B, D), (B,) -> (B,), as DifferNet's loss (eq. 4) has it:
+    """Negative log-likelihood per dimension, (B, D), (B,) -> (B,): DifferNet's loss, eq. 4 divided by D as its
+    published code has it
 
         (0.5 * sum z^2 - log|det dz/dy|) / D
 
