@@ -35,6 +35,8 @@ def unpack(archive: Path, folder: Path) -> None:
             )
             with bar as source:
                 for name, content in _members(source, archive):
+                    if content is None and not PurePosixPath(name).parts:
+                        continue  # "." itself, with which `tar cf x.tar .` begins
                     target = folder / _inside(name, archive)
                     if content is None:  # a folder
                         target.mkdir(parents=True, exist_ok=True)

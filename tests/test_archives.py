@@ -51,6 +51,16 @@ def test_folders_in_an_archive_are_made(tmp_path, target):
     assert (target / "set" / "empty").is_dir()
 
 
+def test_a_tar_of_the_folder_it_was_made_in(tmp_path, target):
+    for name, content in FILES.items():
+        (path := tmp_path / "here" / name).parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    with tarfile.open(tmp_path / "a.tar", "w") as out:
+        out.add(tmp_path / "here", arcname=".")  # as `tar cf a.tar .` does: the first member is "."
+    unpack(tmp_path / "a.tar", target)
+    assert {str(p.relative_to(target)): p.read_bytes() for p in target.rglob("*") if p.is_file()} == FILES
+
+
 def not_an_archive(path):
     path.write_text("hello")
 
@@ -123,6 +133,10 @@ def with_a_drive(path):
     make_zip(path, {"C:/outside.txt": b"x"})
 
 
+def nameless_file(path):
+    make_tar(path, {".": b"x"})
+
+
 def zip_with_link(path):
     with zipfile.ZipFile(path, "w") as out:
         info = zipfile.ZipInfo("set/link")
@@ -162,7 +176,7 @@ def file_and_folder_of_one_name(path):
     (flipped_zip, "Cannot unpack"), (with_password, "asks for a password"),
     (climbing_zip, "outside the target"), (climbing_tar, "outside the target"),
     (climbing_with_backslash, "outside the target"), (absolute_zip, "outside the target"),
-    (absolute_tar, "outside the target"), (with_a_drive, "outside the target"),
+    (absolute_tar, "outside the target"), (with_a_drive, "outside the target"), (nameless_file, "outside the target"),
     (zip_with_link, "a link or device"), (tar_with_symlink, "a link or device"),
     (tar_with_hardlink, "a link or device"), (tar_with_device, "a link or device"), (tar_with_pipe, "a link or device"),
     (same_name_twice, "same name twice"), (file_and_folder_of_one_name, "same name twice"),
