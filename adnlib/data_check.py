@@ -18,7 +18,7 @@ from adnlib.datasets import load_dataset, locate_dataset
 from adnlib.errors import AdnError
 from adnlib.fetch import registry
 from adnlib.images import ANOMALOUS, read_mask, read_picture
-from adnlib.layouts import find_categories, pick_category, read_category
+from adnlib.layouts import find_categories, ignored_images, pick_category, read_category
 
 SHOWN = 3  # names in a line; the rest is counted
 DARK = 4096  # a 16-bit image that never reaches this holds 12 bits or fewer and would be almost black
@@ -100,6 +100,8 @@ def _check_category(name: str, category: str, folder: Path, progress: bool) -> R
     report.problems += _named(f"hold 16 bits but stay below {DARK}, almost black", dark, folder,
                               "stretch all images by one factor")  # fmt: skip
     report.notes += _named("masks have no image", contents.lone_masks, folder, "they are ignored")
+    report.notes += _named("images lie in no folder that is read", ignored_images(folder, contents), folder,
+                           "they are ignored, see data/README.md for the folders")  # fmt: skip
     report.notes += _named("files are no images by their ending", contents.other_files, folder, "they are ignored")
     if masked:
         bare = [s.path for s in contents.test if s.label == ANOMALOUS and not s.mask_path]

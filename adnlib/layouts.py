@@ -14,15 +14,18 @@ Magnetic tiles: `MT_Free/Imgs/*.jpg` is normal and split as DifferNet published 
 Capitals in the names of folders and endings make no difference.
 """
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from adnlib.errors import AdnError
 from adnlib.files import ROOT
-from adnlib.images import ANOMALOUS, NORMAL, Sample, list_images
+from adnlib.images import ANOMALOUS, ENDINGS, NORMAL, Sample, list_images
 
 DEPTH = 4  # folders below the one given in which categories are looked for: archives nest
 MASKS = ("ground_truth", "groundtruth")
+# Masks of all layouts (wild_parts has some of the whole parts, too), and hidden files
+NO_IMAGE = re.compile(r"ground_?truth/.*|mt_[^/]*/imgs/[^/]*\.png|part/.*_part\.png|(.*/)?\..*", re.IGNORECASE)
 
 
 @dataclass
@@ -73,6 +76,14 @@ def read_category(folder: Path) -> Contents:
     """The contents of one category's folder, whose layout is recognised; no image is opened."""
     children = _children(folder)
     return _read_mtd(children) if "mt_free" in children else _read_mvtec(children)
+
+
+def ignored_images(folder: Path, contents: Contents) -> list[Path]:
+    """The images anywhere in a category's folder that are in none of the lists and are no masks; hidden ones aside."""
+    read = {sample.path for sample in contents.samples}
+    images = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in ENDINGS and path not in read)
+    inner = [path.relative_to(folder) for path in images if path.is_file()]
+    return [folder / path for path in inner if not NO_IMAGE.fullmatch(path.as_posix())]
 
 
 def _read_mvtec(children: dict[str, Path]) -> Contents:

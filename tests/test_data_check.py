@@ -109,6 +109,27 @@ def repeated(folder):
     Image.open(folder / "train" / "good" / "003.png").save(folder / "train" / "good" / "again.bmp")
 
 
+def nested_folder(folder):
+    save_image(folder / "train" / "good" / "line2" / "a.png", np.zeros((8, 8), np.uint8))
+
+
+def normal_images_of_another_name(folder):
+    save_image(folder / "train" / "fine" / "a.JPG", np.zeros((8, 8), np.uint8))
+
+
+def no_folder_of_a_defect(folder):
+    save_image(folder / "test" / "a.png", np.zeros((8, 8), np.uint8))
+
+
+def no_folder_at_all(folder):
+    save_image(folder / "a.png", np.zeros((8, 8), np.uint8))
+
+
+def set_aside(folder):
+    for name in "abcd":
+        save_image(folder / "test" / "_spot" / f"{name}.png", np.zeros((8, 8), np.uint8))
+
+
 @pytest.mark.parametrize("change, note", [
     (lone_mask, r"1 masks have no image \(ground_truth/spot/001_mask.png\): they are ignored"),
     (lone_mask_folder, r"1 masks have no image \(ground_truth/dent/000_mask.png\)"),
@@ -116,12 +137,33 @@ def repeated(folder):
     (empty_mask, r"1 masks are empty \(ground_truth/spot/001_mask.png\)"),
     (other_file, r"1 files are no images by their ending \(train/good/notes.txt\)"),
     (repeated, "1 training images repeat another one"),
+    (nested_folder, r"1 images lie in no folder that is read \(train/good/line2/a.png\): they are ignored"),
+    (normal_images_of_another_name, r"1 images lie in no folder that is read \(train/fine/a.JPG\)"),
+    (no_folder_of_a_defect, r"1 images lie in no folder that is read \(test/a.png\)"),
+    (no_folder_at_all, r"1 images lie in no folder that is read \(a.png\)"),
+    (set_aside, r"4 images .* \(test/_spot/a.png, test/_spot/b.png, test/_spot/c.png, …\): they are ignored"),
 ])  # fmt: skip
 def test_notes_are_no_problems(folder, change, note):
     change(folder)
     report = check(folder)
     assert report.problems == []
     assert re.search(note, "\n".join(report.notes))
+
+
+def test_masks_and_hidden_files_are_no_ignored_images(folder):
+    pixels = np.zeros((8, 8), np.uint8)
+    for name in ("ground_truth/good/000_mask.png", "ground_truth/spot/000/0.png", "part/test/spot/000_part.png",
+                 "train/good/._000.png", ".thumbnails/000.png"):  # fmt: skip
+        save_image(folder / name, pixels)
+    assert "no folder that is read" not in str(check(folder))
+
+
+def test_ignored_images_beside_magnetic_tiles(tmp_path):
+    for name in ("MT_Free/Imgs/a.jpg", "MT_Free/Imgs/a.png", "MT_Crack/Imgs/b.jpg", "MT_Crack/Imgs/b.png",
+                 "MT_Crack/c.png", "Other/Imgs/d.jpg"):  # fmt: skip
+        save_image(tmp_path / name, np.zeros((8, 8), np.uint8))
+    assert any("2 images lie in no folder that is read (MT_Crack/c.png, Other/Imgs/d.jpg)" in note
+               for note in check(tmp_path / "any").notes)  # fmt: skip
 
 
 def test_counts_are_held_against_the_published_ones(tmp_path):
