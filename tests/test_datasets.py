@@ -1,3 +1,4 @@
+import errno
 import re
 import shutil
 import threading
@@ -309,20 +310,62 @@ def test_a_damaged_marker(wafers, empty_home):
         load_dataset("semiconductor_wafer", "chips")
 
 
-def test_an_address_of_the_registry_is_downloaded_unpacked_and_tidied(tmp_path, empty_home, monkeypatch):
+@pytest.fixture
+def served_mtd(tmp_path, empty_home, monkeypatch):
+    """Magnetic tiles at an address of this machine; the list of what was asked for there."""
+    asked = []
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_request(self, *arguments):
+            asked.append(self.path)
+
     for name in ("Free", "Crack"):
-        save_image(tmp_path / "top" / f"MT_{name}" / "Imgs" / "exp1_num_10181.jpg", np.zeros((8, 8), np.uint8))
-        save_image(tmp_path / "top" / f"MT_{name}" / "Imgs" / "exp1_num_10334.jpg", np.zeros((8, 8), np.uint8))
-        save_image(tmp_path / "top" / f"MT_{name}" / "Imgs" / "exp1_num_1.jpg", np.zeros((8, 8), np.uint8))
+        for number in (10181, 10334, 1):
+            path = tmp_path / "top" / f"MT_{name}" / "Imgs" / f"exp1_num_{number}.jpg"
+            save_image(path, np.zeros((8, 8), np.uint8))
     shutil.make_archive(tmp_path / "served" / "mtd", "zip", tmp_path, "top")
-    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path / "served")
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=tmp_path / "served")) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setitem(registry()["mtd"], "url", f"http://127.0.0.1:{server.server_port}/mtd.zip")
-        dataset = load_dataset("mtd", validation=0.5)
+        yield asked
         server.shutdown()
+
+
+def test_an_address_of_the_registry_is_downloaded_unpacked_and_tidied(served_mtd, empty_home):
+    dataset = load_dataset("mtd", validation=0.5)
     assert dataset.counts == {"train normal": 1, "validation normal": 1, "test normal": 1, "test anomalous": 3}
     assert list((empty_home / "downloads").iterdir()) == []
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")])
+def test_a_download_that_could_not_be_unpacked_is_not_fetched_again(served_mtd, empty_home, monkeypatch, error):
+    def stop(archive, folder):
+        raise error
+
+    with monkeypatch.context() as patch, pytest.raises((KeyboardInterrupt, AdnError)):
+        patch.setattr("adnlib.datasets.unpack", stop)
+        fetch_dataset("mtd")
+    fetch_dataset("mtd")
+    assert served_mtd == ["/mtd.zip"]
+    assert list((empty_home / "downloads").iterdir()) == []
+
+
+def test_a_download_with_another_sha256_is_fetched_again(served_mtd, empty_home, tmp_path, monkeypatch):
+    monkeypatch.setitem(registry()["mtd"], "sha256", sha256(tmp_path / "served" / "mtd.zip"))
+    (empty_home / "downloads").mkdir(parents=True)
+    (empty_home / "downloads" / registry()["mtd"]["file"]).write_text("something else")
+    fetch_dataset("mtd")
+    assert served_mtd == ["/mtd.zip"]
+
+
+def test_a_damaged_download_is_not_kept(served_mtd, empty_home, tmp_path):
+    whole = (tmp_path / "served" / "mtd.zip").read_bytes()
+    (tmp_path / "served" / "mtd.zip").write_bytes(whole[:-100])
+    with pytest.raises(AdnError, match="Cannot unpack"):
+        fetch_dataset("mtd")
+    (tmp_path / "served" / "mtd.zip").write_bytes(whole)
+    fetch_dataset("mtd")
+    assert served_mtd == ["/mtd.zip"] * 2
 
 
 def test_list_and_info(wafers, empty_home, capsys):
