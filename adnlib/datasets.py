@@ -164,12 +164,16 @@ def present_dataset(name: str) -> Path | None:
 def fetch_dataset(name: str, source: Path | None = None, *, accept_licence: bool = False) -> Path:
     """The folder of a registered data set, fetched where it is missing; a good copy is never touched.
 
-    source: an archive that the user downloaded, which is unpacked, or a folder of theirs, which stays where it is.
+    source: an archive that the user downloaded, which is unpacked, or a folder of theirs, which stays where it is;
+    refused where another copy is present.
     accept_licence: the user accepts what the registry's `accept` says; without it such a set is not downloaded.
     AdnError says which steps only a person can take; nothing half-written is left.
     """
     entry = dataset_entry(name)
     if folder := present_dataset(name):
+        if source is not None and source.expanduser().resolve() != folder.resolve():
+            raise AdnError(f"{name} is already in {folder}, so {source} is not used: delete {home() / 'data' / name} "
+                           "first if it is to take its place.")  # fmt: skip
         return folder
     automatic = entry.get("made") or "package" in entry or "url" in entry and (accept_licence or "accept" not in entry)
     if source is None and not automatic:

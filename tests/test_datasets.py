@@ -194,11 +194,23 @@ def test_a_folder_of_the_user_stays_where_it_is(wafers, empty_home):
 
 def test_a_good_copy_is_never_touched_whatever_is_offered(wafers, empty_home, tmp_path):
     folder, archive = wafers
-    assert fetch_dataset("semiconductor_wafer", archive) == empty_home / "data" / "semiconductor_wafer"
+    copy = empty_home / "data" / "semiconductor_wafer"
+    assert fetch_dataset("semiconductor_wafer", archive) == copy
     before = {path: path.stat().st_mtime_ns for path in empty_home.rglob("*")}
-    fetch_dataset("semiconductor_wafer", folder)
-    fetch_dataset("semiconductor_wafer", tmp_path / "nowhere")
+    for offered in (folder, archive, tmp_path / "nowhere"):
+        with pytest.raises(AdnError, match=f"semiconductor_wafer is already in {copy}, so {offered} .* delete {copy}"):
+            fetch_dataset("semiconductor_wafer", offered)
+    assert fetch_dataset("semiconductor_wafer") == copy
     assert before == {path: path.stat().st_mtime_ns for path in empty_home.rglob("*")}
+
+
+def test_a_users_folder_may_be_named_again(wafers, empty_home, monkeypatch):
+    folder, archive = wafers
+    fetch_dataset("semiconductor_wafer", folder)
+    monkeypatch.chdir(folder.parent)
+    assert fetch_dataset("semiconductor_wafer", Path("mine")) == folder
+    with pytest.raises(AdnError, match=f"is already in {folder}, so .* delete {empty_home}"):  # never the user's own
+        fetch_dataset("semiconductor_wafer", archive)
 
 
 def no_such_path(tmp_path, monkeypatch):
