@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import inspect
 import sys
 from pathlib import Path
 
@@ -125,9 +126,12 @@ def _train(options: argparse.Namespace) -> None:
     for text in options.option:
         try:
             name, value = text.split("=")
-            arguments[name] = ast.literal_eval(value)
+            value = ast.literal_eval(value)
         except (ValueError, SyntaxError) as error:
             raise AdnError(f"--option {text} cannot be read: write NAME=VALUE, as in --option reduction=2.") from error
+        if name in inspect.signature(train_run).parameters:  # it would take the place of another switch unseen
+            raise AdnError(f"--option {text} is no option of an attention: see `adn train --help`.")
+        arguments[name] = value
     categories = [arguments.pop("category")]
     if categories == ["all"]:
         categories = category_names(options.dataset)

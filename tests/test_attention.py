@@ -234,6 +234,7 @@ def test_residual_adds_the_input():
         ("coordinate", {"reduction": 0}, "reduction=0 leaves no hidden channel"),
         ("bam", {"reduction": 65}, "reduction=65 leaves no hidden channel"),
         ("constant", {"reduction": 16}, "attention='constant' does not take the options"),
+        ("constant", {"value": "a"}, "value='a' is no number: choose one such as 0.5"),
     ],
 )
 def test_bad_arguments(name, options, message):

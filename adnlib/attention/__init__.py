@@ -122,6 +122,8 @@ class ConstantGate(nn.Module):
 
     def __init__(self, channels: int, value: float = 0.5):
         super().__init__()
+        if not isinstance(value, int | float):
+            raise AdnError(f"value={value!r} is no number: choose one such as 0.5, or 1 for the identity.")
         self.value = value
 
     def extra_repr(self) -> str:
@@ -146,7 +148,7 @@ ATTENTION = {
 }
 
 
-def build_attention(name: str, channels: int, **options) -> nn.Module:
+def build_attention(name: str, channels: int, /, **options) -> nn.Module:
     """A module by its short name: a key of ATTENTION, with the options of its class."""
     check_choice("attention", name, [None, *ATTENTION])
     try:
