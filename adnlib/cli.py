@@ -225,9 +225,11 @@ def _explain(options: argparse.Namespace) -> None:
     from adnlib.localisation import explain_image
     from adnlib.runs import read_run
 
+    out = options.out or Path(f"{options.image.stem}_explained.png")
+    if out.suffix.lower() != ".png":
+        raise AdnError(f"--out {out} is no picture: give it the ending .png.")
     run = read_run(options.run)
     figure, table = explain_image(run, Sample(options.image, ANOMALOUS, options.image.parent.name, options.mask))
-    out = options.out or Path(f"{options.image.stem}_explained.png")
     out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out, dpi=120)
     plt.close(figure)

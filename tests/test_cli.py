@@ -149,6 +149,8 @@ def test_explain_writes_overlay_and_numbers(tiny_folder, tmp_path, capsys, monke
 @pytest.mark.parametrize("arguments, message", [
     (["none.png"], "holds no finished run: train one"),
     (["none.png", "--run", "RUN"], "none.png"),
+    (["none.png", "--out", "x.csv"], "--out x.csv is no picture: give it the ending .png"),
+    (["none.png", "--out", "x"], "--out x is no picture: give it the ending .png"),
 ])  # fmt: skip
 def test_explain_refuses_in_one_line(tiny_folder, tmp_path, capsys, arguments, message):
     assert train(tiny_folder, tmp_path / "runs") == 0
