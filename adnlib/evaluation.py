@@ -12,7 +12,6 @@ from scipy.stats import rankdata
 from adnlib.datasets import ANOMALOUS, NORMAL, Dataset, Split
 from adnlib.differnet import DifferNet
 from adnlib.errors import AdnError
-from adnlib.evidence import verdict
 from adnlib.extraction import features_of, transform_views
 
 RESAMPLES = 2000  # of the bootstrap
@@ -148,7 +147,8 @@ def evaluate(model: DifferNet, dataset: Dataset, *, false_positive_rate: float =
 def difference_in_words(name: str, test: pd.DataFrame, baseline: str, baseline_test: pd.DataFrame) -> str:
     """One sentence on two models' scores of the same test images, from `paired_difference`."""
     difference, low, high = paired_difference(test, baseline_test)
+    verdict = "better" if low > 0 else "worse" if high < 0 else "no difference shown"
     return (
         f"{name} against {baseline}: AUROC {difference:+.3f}, 95 % interval over test images {low:+.3f} to "
-        f"{high:+.3f}: {verdict(low, high)}, with one seed."
+        f"{high:+.3f}: {verdict}, with one seed."
     )
