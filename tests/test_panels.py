@@ -2,6 +2,8 @@
 
 import asyncio
 import io
+import json
+import shutil
 from contextlib import ExitStack
 from unittest.mock import Mock
 
@@ -43,6 +45,12 @@ def runs(tiny_folder, tmp_path_factory):
 @pytest.fixture(scope="module")
 def attending(runs):
     return next(str(run.folder) for run in adnlib.runs.read_runs(runs) if run.parameters["attention"] == "se")
+
+
+def change_facts(run: adnlib.runs.Run, **changes: dict) -> None:
+    """Writes other values into tables of a run's facts."""
+    facts = run.facts | {table: run.facts[table] | values for table, values in changes.items()}
+    (run.folder / "parameters.json").write_text(json.dumps(facts))
 
 
 def size_of(bytes_: bytes) -> tuple[int, int]:
@@ -149,8 +157,6 @@ def test_gate_explorer_without_attention_says_so(tiny_folder, tmp_path):
 
 
 def test_data_that_changed_is_named(tiny_folder, tmp_path):
-    import shutil
-
     shutil.copytree(tiny_folder, tmp_path / "data")
     adnlib.train_run(tmp_path / "runs", f"folder:{tmp_path / 'data'}", "tiny", preset="smoke", device="cpu")
     (tmp_path / "data" / "tiny" / "test" / "good" / "000.png").unlink()
@@ -245,7 +251,8 @@ def test_overlay_is_dark_where_the_map_is_zero_and_yellow_where_it_is_one():
 
 
 def stroke(**changes):
-    return {"points": [[10, 10], [30, 10]], "size": 4, "colour": "#ff0000", "blur": 0.0, "opacity": 1.0, **changes}
+    along = [[0.25, 0.25], [0.75, 0.25]]
+    return {"points": along, "size": 0.1, "colour": "#ff0000", "blur": 0.0, "opacity": 1.0, **changes}
 
 
 def test_a_stroke_paints_its_pixels_and_no_others():
@@ -259,14 +266,21 @@ def test_a_stroke_paints_its_pixels_and_no_others():
 
 def test_blur_and_opacity_soften_a_stroke():
     image = torch.zeros(3, 40, 40, dtype=torch.uint8)
-    sharp, soft = paint(image, [stroke()])[0], paint(image, [stroke(blur=3.0)])[0]
+    sharp, soft = paint(image, [stroke()])[0], paint(image, [stroke(blur=0.075)])[0]
     assert soft.max() < sharp.max() and (soft > 0).sum() > (sharp > 0).sum()
     assert abs(int(paint(image, [stroke(opacity=0.5)])[0].max()) - 127) <= 1
 
 
 def test_a_click_is_a_dot():
-    painted = paint(torch.zeros(3, 40, 40, dtype=torch.uint8), [stroke(points=[[20, 20]], size=6)])
+    painted = paint(torch.zeros(3, 40, 40, dtype=torch.uint8), [stroke(points=[[0.5, 0.5]], size=0.15)])
     assert 20 <= int((painted[0] > 0).sum()) <= 50
+
+
+@pytest.mark.parametrize("blur", [0.0, 0.05])
+def test_a_stroke_is_the_same_defect_at_any_image_size(blur):
+    small, large = (paint(torch.zeros(3, side, side, dtype=torch.uint8), [stroke(blur=blur)])[:1] for side in (80, 320))
+    shrunk = torch.nn.functional.avg_pool2d(large.float(), 4)
+    assert (shrunk - small).abs().mean() < 0.3 * shrunk.mean()  # the edges are only as fine as the pixels
 
 
 def test_moved():
@@ -283,10 +297,26 @@ def test_painting_changes_the_scores_and_undo_brings_them_back(runs):
     clean, picture = painter.text.value, c["strokes"].picture
     c["kind"].value = "hole"
     assert (c["size"].value, c["colour"].value, c["blur"].value) == KINDS["hole"][:3]
-    c["strokes"].value = [{"points": [[60, 60], [190, 190]], **c["strokes"].brush}]
+    c["strokes"].value = [{"points": [[0.25, 0.25], [0.75, 0.75]], **c["strokes"].brush}]
     assert painter.text.value != clean and c["strokes"].picture != picture
     painter.undo.click()
     assert painter.text.value == clean and c["strokes"].picture == picture
+
+
+def test_both_runs_are_shown_the_same_defect_whatever_their_image_size(runs, tmp_path):
+    shutil.copytree(runs, tmp_path, dirs_exist_ok=True)
+    change_facts(adnlib.runs.read_runs(tmp_path)[0], preset={"image_size": 320})
+    painter = Painter(tmp_path)
+    c = painter.controls
+    c["kind"].value = "hole"
+    c["strokes"].value = [{"points": [[0.8, 0.8]], **c["strokes"].brush}]
+    for _, run in c["run"].options:
+        c["run"].value = run
+        opened = open_run(run)
+        changed = (painter.painted != opened.image(painter.place)).any(0).nonzero() / opened.size
+        assert c["strokes"].size == opened.size == painter.painted.shape[-1]
+        assert changed.amin(0).tolist() == pytest.approx([0.765] * 2, abs=0.01)
+        assert changed.amax(0).tolist() == pytest.approx([0.835] * 2, abs=0.01)
 
 
 def test_the_untouched_image_has_the_score_of_the_run(runs):

@@ -1,41 +1,45 @@
 // Shows a stroke while it is drawn, and sends it when it ends; the kernel paints it and sends the picture.
+// Places, and the brush's size and blur, are shares of the side: they hold when the picture's size changes.
 export default {
   render({ model, el }) {
-    const size = model.get("size");
+    let size; // px a side
     const canvas = document.createElement("canvas");
-    canvas.width = canvas.height = size;
     canvas.tabIndex = 0;
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", model.get("label"));
     canvas.title = model.get("label");
-    canvas.style.width = `${Math.max(size, 320)}px`;
     el.classList.add("adn-easel");
     el.append(canvas);
     const pen = canvas.getContext("2d");
     let picture = null;
     let stroke = null; // the one that is being drawn
-    let cursor = [size / 2, size / 2]; // of the keyboard
+    let cursor = [0.5, 0.5]; // of the keyboard
     let sent = []; // finished here, not yet painted by the kernel
 
     function line(points, brush) {
       pen.strokeStyle = brush.colour;
       pen.globalAlpha = brush.opacity;
-      pen.filter = brush.blur ? `blur(${brush.blur}px)` : "none";
-      pen.lineWidth = brush.size;
+      pen.filter = brush.blur ? `blur(${brush.blur * size}px)` : "none";
+      pen.lineWidth = brush.size * size;
       pen.lineCap = pen.lineJoin = "round";
       pen.beginPath();
-      pen.moveTo(...points[0]);
-      for (const point of points) pen.lineTo(...point);
+      pen.moveTo(points[0][0] * size, points[0][1] * size);
+      for (const [x, y] of points) pen.lineTo(x * size, y * size);
       pen.stroke();
       pen.globalAlpha = 1;
       pen.filter = "none";
+    }
+    function fit() {
+      size = canvas.width = canvas.height = model.get("size");
+      canvas.style.width = `${Math.max(size, 320)}px`;
+      show();
     }
     function show() {
       if (picture) pen.drawImage(picture, 0, 0, size, size);
       for (const one of sent) line(one.points, one);
       if (stroke) line(stroke, model.get("brush"));
       if (document.activeElement === canvas && canvas.matches(":focus-visible")) {
-        const [x, y] = cursor;
+        const [x, y] = cursor.map((share) => share * size);
         pen.lineWidth = 1;
         for (const [colour, radius] of [["white", 7], ["black", 6]]) {
           pen.strokeStyle = colour;
@@ -62,7 +66,7 @@ export default {
     function place(event) {
       const box = canvas.getBoundingClientRect();
       const at = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
-      return at.map((share) => Math.round(share * size * 10) / 10);
+      return at.map((share) => Math.round(share * 1e4) / 1e4);
     }
     canvas.onpointerdown = (event) => {
       canvas.setPointerCapture(event.pointerId);
@@ -78,8 +82,8 @@ export default {
     canvas.onkeydown = (event) => {
       const ways = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
       if (event.key in ways) {
-        const step = event.shiftKey ? 1 : size / 32;
-        cursor = cursor.map((at, axis) => Math.min(Math.max(at + step * ways[event.key][axis], 0), size));
+        const step = event.shiftKey ? 1 / size : 1 / 32;
+        cursor = cursor.map((at, axis) => Math.min(Math.max(at + step * ways[event.key][axis], 0), 1));
         if (stroke) stroke.push([...cursor]);
       } else if (event.key === " ") {
         if (stroke) finish();
@@ -91,7 +95,9 @@ export default {
     };
     canvas.onfocus = show;
     canvas.onblur = () => (finish(), show());
+    model.on("change:size", fit);
     model.on("change:picture", load);
+    fit();
     load();
   },
 };

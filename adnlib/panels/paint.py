@@ -18,30 +18,32 @@ from adnlib.panels.widgets import Easel
 from adnlib.plots import ANOMALOUS_COLOUR, NORMAL_COLOUR
 from adnlib.views import View
 
-# What a kind of defect is painted with: size (px), colour, blur (px), opacity.
+# What a kind of defect is painted with: size (% of the image's side), colour, blur (% of it too), opacity.
 KINDS = {
-    "scratch": (2, "#d8d8d8", 0.5, 1.0),
-    "stain": (36, "#6b4423", 6.0, 0.6),
-    "hole": (18, "#000000", 0.0, 1.0),
+    "scratch": (0.8, "#d8d8d8", 0.2, 1.0),
+    "stain": (14.0, "#6b4423", 2.4, 0.6),
+    "hole": (7.0, "#000000", 0.0, 1.0),
 }
 
 
 def paint(image: Tensor, strokes: list[dict]) -> Tensor:
-    """An image uint8 (3, H, W) with strokes over it, one after the other.
+    """An image uint8 (3, S, S) with strokes over it, one after the other.
 
-    A stroke: points [[x, y], …] in px from the upper left corner, size (px), colour "#rrggbb", blur (px), opacity.
+    A stroke: points [[x, y], …] from the upper left corner, size, colour "#rrggbb", blur, opacity; points, size and
+    blur are shares of the side, so that runs of different image sizes are shown the same defect.
     """
+    side = image.shape[-1]
     picture = Image.fromarray(image.permute(1, 2, 0).numpy())
     for stroke in strokes:
-        points, radius = [tuple(point) for point in stroke["points"]], stroke["size"] / 2
+        points, size = [(x * side, y * side) for x, y in stroke["points"]], stroke["size"] * side
         mask = Image.new("L", picture.size)
         pen = ImageDraw.Draw(mask)
         if len(points) > 1:
-            pen.line(points, fill=255, width=max(1, round(stroke["size"])), joint="curve")
+            pen.line(points, fill=255, width=max(1, round(size)), joint="curve")
         for x, y in (points[0], points[-1]):
-            pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=255)
+            pen.ellipse((x - size / 2, y - size / 2, x + size / 2, y + size / 2), fill=255)
         if stroke["blur"]:
-            mask = mask.filter(ImageFilter.GaussianBlur(stroke["blur"]))
+            mask = mask.filter(ImageFilter.GaussianBlur(stroke["blur"] * side))
         mask = mask.point(lambda value, opacity=stroke["opacity"]: value * opacity)
         picture.paste(Image.new("RGB", picture.size, stroke["colour"]), mask=mask)
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
@@ -111,9 +113,13 @@ class Painter(Panel):
             other=ipywidgets.Dropdown(options=[("", "")], description="right run"),
             image=ipywidgets.IntSlider(1, 1, 1, description="normal image (number)", continuous_update=False),
             kind=ipywidgets.ToggleButtons(options=list(KINDS), description="defect", tooltip="Sets brush and colour"),
-            size=ipywidgets.IntSlider(2, 1, 60, description="brush size (px)"),
+            size=ipywidgets.FloatSlider(
+                0.8, min=0.4, max=24, step=0.2, description="brush size (% of side)", readout_format=".1f"
+            ),
             colour=ipywidgets.ColorPicker(description="colour"),
-            blur=ipywidgets.FloatSlider(0, min=0, max=12, step=0.5, description="blur (px)"),
+            blur=ipywidgets.FloatSlider(
+                0, min=0, max=5, step=0.1, description="blur (% of side)", readout_format=".1f"
+            ),
             angle=ipywidgets.IntSlider(0, -180, 180, 5, description="turn (degrees)"),
             brightness=ipywidgets.FloatSlider(1, min=0.3, max=1.7, step=0.05, description="brightness (factor)"),
             strokes=Easel(
@@ -156,8 +162,8 @@ class Painter(Panel):
             easel.value = []
         self.place = int(normal[c["image"].value - 1])
         easel.size = opened.size
-        brush = {name: c[name].value for name in ("size", "colour", "blur")}
-        easel.brush = {**brush, "opacity": self.opacity}
+        size, blur = c["size"].value / 100, c["blur"].value / 100
+        easel.brush = {"size": size, "colour": c["colour"].value, "blur": blur, "opacity": self.opacity}
         self.painted = paint(opened.image(self.place), easel.value)
         easel.picture = encode(self.painted.permute(1, 2, 0).numpy())
 

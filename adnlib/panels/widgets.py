@@ -32,8 +32,9 @@ class Thumbnails(anywidget.AnyWidget):
 class Easel(anywidget.AnyWidget):
     """A picture to paint on with the mouse, or with the arrow keys and the space bar.
 
-    picture: PNG or JPEG, square; size: its side in px; brush: size in px, colour "#rrggbb", blur in px, opacity.
-    value: the strokes so far, each {"points": [[x, y], …] in px, **brush}; the browser adds one when it is finished.
+    picture: PNG or JPEG, square; size: its side in px; brush: size, colour "#rrggbb", blur, opacity.
+    value: the strokes so far, each {"points": [[x, y], …], **brush}; the browser adds one when it is finished.
+    Points, and the brush's size and blur, are shares of the side.
     """
 
     _esm = (HERE / "easel.js").read_text(encoding="utf-8")
