@@ -23,7 +23,7 @@ from adnlib.files import ROOT
 from adnlib.nodelay import NoDelay
 from adnlib.panels import Panel, Plate, Work, panel_of, playground, sheet
 from adnlib.panels.gates import GateExplorer, forced
-from adnlib.panels.opened import open_run, overlay
+from adnlib.panels.opened import by_category, category_names, open_run, overlay
 from adnlib.panels.paint import KINDS, Painter, moved, paint
 from adnlib.panels.playground import DENSITIES, FlowPlayground, points, train, untrained
 from adnlib.panels.runs import ANY, RunBrowser, filtered
@@ -201,6 +201,24 @@ def test_every_control_changes_what_is_shown(kind, names, runs):
         assert shown(panel) != before, f"{kind.__name__}: {name} changes nothing"
         assert panel.message.value == ""
     assert all(size_of(image.value) for image in panel.images if image.value)
+
+
+# --- runs by category ---
+
+
+def run_of(dataset: str, category: str | None) -> Mock:
+    return Mock(parameters={"dataset": dataset, "category": category})
+
+
+def test_data_sets_of_one_name_are_kept_apart():
+    a, b, c, d = (run_of(f"folder:/{folder}", "screw") for folder in ("a/parts", "b/parts", "b/parts/", "b/parts2"))
+    assert by_category([a, b, c, d]) == {
+        "parts (a) · screw": [a], "parts (b) · screw": [b, c], "parts2 · screw": [d]
+    }  # fmt: skip
+    assert category_names([a, run_of("folder:/b/parts", "nut")]) == ["parts · screw", "parts · nut"]
+    assert category_names([run_of("elpv", None), run_of("folder:/data/elpv", None)]) == ["elpv", "elpv (data)"]
+    deep = [run_of(f"folder:/{folder}/x/parts", None) for folder in "ab"]
+    assert category_names(deep) == ["parts (folder:/a/x/parts)", "parts (folder:/b/x/parts)"]
 
 
 # --- score explorer ---

@@ -14,7 +14,7 @@ from adnlib.differnet import DifferNet
 from adnlib.errors import AdnError, check_choice
 from adnlib.explain import LAYERS, gates
 from adnlib.panels import WIDTH, Panel, row, sheet
-from adnlib.panels.opened import category_of, heat_map, open_run, overlay, runs_in
+from adnlib.panels.opened import category_names, heat_map, open_run, overlay, runs_in
 from adnlib.plots import ANOMALOUS_COLOUR, NORMAL_COLOUR
 
 
@@ -137,7 +137,8 @@ class GateExplorer(Panel):
         if not runs:
             raise AdnError(f"There is no run with SE or CBAM in {root} yet: `make run` or `adn train --attention se` "
                            "trains one; then execute this cell again.")  # fmt: skip
-        options = [(f"{r.variant} · {category_of(r)} · seed {r.parameters['seed']}", str(r.folder)) for r in runs]
+        named = zip(runs, category_names(runs), strict=True)
+        options = [(f"{r.variant} · {name} · seed {r.parameters['seed']}", str(r.folder)) for r, name in named]
         tip = "Which gates are forced: from and to, 1 is the smallest"
         super().__init__(
             [bars_picture, effect_picture, places_picture],

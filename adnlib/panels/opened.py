@@ -1,6 +1,7 @@
 """Finished runs as the panels need them: model, data, scores and heat maps at hand, each read or computed once."""
 
 import io
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, lru_cache
@@ -129,17 +130,29 @@ def choices(runs: list[Run]) -> list[tuple[str, str]]:
     return [(f"{r.variant} · {r.parameters['preset']} · seed {r.parameters['seed']}", str(r.folder)) for r in runs]
 
 
-def category_of(run: Run) -> str:
-    """Data set and category as a person says them: no path."""
-    name = run.parameters["dataset"].rstrip("/").split("/")[-1].removeprefix("folder:")
-    return " · ".join(filter(None, [name, run.parameters["category"]]))
+def category_names(runs: list[Run]) -> list[str]:
+    """Each run's data set and category as a person says them: no path, unless two would be said alike."""
+    pairs = [(run.parameters["dataset"].rstrip("/"), run.parameters["category"] or "") for run in runs]
+    names = {}
+    for where in range(3):
+        said = {pair: _said(*pair, where) for pair in pairs if pair not in names}
+        counts = Counter(said.values())
+        names |= {pair: name for pair, name in said.items() if counts[name] == 1}
+    return [names[pair] for pair in pairs]
+
+
+def _said(dataset: str, category: str, where: int) -> str:
+    """where: 0 the data set's name alone, 1 with its parent folder's in brackets, 2 with all that was given."""
+    *above, name = dataset.removeprefix("folder:").split("/")
+    brackets = ["", above[-1] if above else "", dataset][where]
+    return " · ".join(filter(None, [f"{name} ({brackets})" if brackets else name, category]))
 
 
 def by_category(runs: list[Run]) -> dict[str, list[Run]]:
-    """Runs by `category_of`."""
+    """Runs of the same images, by `category_names`."""
     found: dict[str, list[Run]] = {}
-    for run in runs:
-        found.setdefault(category_of(run), []).append(run)
+    for run, name in zip(runs, category_names(runs), strict=True):
+        found.setdefault(name, []).append(run)
     return found
 
 

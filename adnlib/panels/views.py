@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageOps
 
 from adnlib.panels import WIDTH, Panel, Work, encode, row, sheet
-from adnlib.panels.opened import category_of, open_run, runs_in
+from adnlib.panels.opened import category_names, open_run, runs_in
 from adnlib.plots import ANOMALOUS_COLOUR, NORMAL_COLOUR
 from adnlib.views import View, quarter_turns, random_turns
 
@@ -95,7 +95,8 @@ class ViewExplorer(Panel):
 
     def __init__(self, root: Path | str):
         runs = runs_in(root)
-        options = [(f"{r.variant} · {category_of(r)} · seed {r.parameters['seed']}", str(r.folder)) for r in runs]
+        named = zip(runs, category_names(runs), strict=True)
+        options = [(f"{r.variant} · {name} · seed {r.parameters['seed']}", str(r.folder)) for r, name in named]
         self.work = Work()
         super().__init__(
             [mosaic_picture, mean_picture],
