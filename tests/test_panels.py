@@ -21,7 +21,7 @@ import adnlib
 from adnlib import AdnError, panels
 from adnlib.files import ROOT
 from adnlib.nodelay import NoDelay
-from adnlib.panels import Panel, Plate, Work, panel_of, playground, sheet
+from adnlib.panels import Panel, Plate, Work, panel_of, playground, scores, sheet
 from adnlib.panels.gates import GateExplorer, forced
 from adnlib.panels.opened import by_category, category_names, open_run, overlay
 from adnlib.panels.paint import KINDS, Painter, moved, paint
@@ -244,6 +244,21 @@ def test_another_run_keeps_the_image(runs):
     c["run"].value = c["run"].options[1][1]
     assert open_run(c["run"].value).order[c["rank"].value - 1] == image
     assert c["threshold"].value == pytest.approx(open_run(c["run"].value).threshold, rel=1e-3)
+
+
+def test_no_thumbnail_is_chosen_where_the_image_has_none(runs, monkeypatch):
+    monkeypatch.setattr(scores, "SHOWN", 3)
+    panel = ScoreExplorer(runs)
+    c, ranks = panel.controls, panel.ranks
+    for rank in range(1, c["rank"].max + 1):
+        c["rank"].value = rank
+        assert (c["thumb"].value == -1) == (rank not in ranks)
+        assert abs(ranks[c["thumb"].near] - rank) == min(abs(ranks - rank))
+    assert len(ranks) < c["rank"].max
+    c["thumb"].value = 0
+    assert c["rank"].value == 1 and c["thumb"].near == 0
+    c["thumb"].value = -1
+    assert c["rank"].value == 1 and c["thumb"].value == 0  # an image is always shown
 
 
 def test_an_infinite_score_has_a_place_in_the_picture(tiny_folder, tmp_path):

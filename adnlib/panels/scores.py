@@ -203,10 +203,11 @@ class ScoreExplorer(Panel):
         if name in (None, "category", "run"):
             place = place_of(self.shown, c["rank"].value) if name == "run" else None
             self.show_run(c["run"].value, place)
-        if name == "thumb":
+        if name == "thumb" and c["thumb"].value >= 0:
             c["rank"].value = int(self.ranks[c["thumb"].value])
-        elif name == "rank":
-            c["thumb"].value = int(np.abs(self.ranks - c["rank"].value).argmin())
+        near = int(np.abs(self.ranks - c["rank"].value).argmin())
+        c["thumb"].near = near
+        c["thumb"].value = near if self.ranks[near] == c["rank"].value else -1  # not every image has a thumbnail
 
     def show_run(self, run: str, place: int | None) -> None:
         """Sets all controls for a run; `place`: of the image that was shown and stays, None: one near the end."""
@@ -228,7 +229,6 @@ class ScoreExplorer(Panel):
         labels = [NAMES[sample.label] for sample in samples]
         said = zip(self.ranks, scores[self.ranks - 1], labels, strict=True)
         c["thumb"].names = [f"rank {rank}, score {score:.3g}, {label}" for rank, score, label in said]
-        c["thumb"].value = int(np.abs(self.ranks - c["rank"].value).argmin())
         _, edges = _bins(run)
         c["threshold"].max = max(edges[-1], np.log10(opened.threshold)) + 0.05
         c["threshold"].min = min(edges[0], np.log10(opened.threshold)) - 0.05

@@ -12,14 +12,16 @@ export default {
 
     function choose(place) {
       const last = model.get("names").length - 1;
-      model.set("value", Math.min(Math.max(place, 0), last));
+      const chosen = Math.min(Math.max(place, 0), last);
+      model.set("near", chosen);
+      model.set("value", chosen);
       model.save_changes();
     }
     function mark() {
       [...list.children].forEach((item, place) => {
         item.setAttribute("aria-selected", place === model.get("value"));
       });
-      const item = list.children[model.get("value")];
+      const item = list.children[model.get("near")];
       if (!item) return;
       list.setAttribute("aria-activedescendant", item.id);
       const left = item.offsetLeft - list.offsetLeft; // not scrollIntoView, which would move the page too
@@ -50,13 +52,13 @@ export default {
     list.onkeydown = (event) => {
       const steps = { ArrowLeft: -1, ArrowRight: 1, PageUp: -10, PageDown: 10, Home: -1e9, End: 1e9 };
       if (event.key in steps) {
-        choose(model.get("value") + steps[event.key]);
+        choose(model.get("near") + steps[event.key]);
         event.preventDefault();
         event.stopPropagation();
       }
     };
     model.on("change:sheet change:names", fill);
-    model.on("change:value", mark);
+    model.on("change:value change:near", mark);
     fill();
     requestAnimationFrame(() => requestAnimationFrame(mark)); // nothing has a place before the page is laid out
     return () => URL.revokeObjectURL(address);

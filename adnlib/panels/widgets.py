@@ -19,13 +19,15 @@ class Frame(anywidget.AnyWidget):
 class Thumbnails(anywidget.AnyWidget):
     """Small pictures in a strip; a click or the arrow keys choose one.
 
-    sheet: one JPEG or PNG of all, side by side; names: a text for each; value: the place of the chosen one.
+    sheet: one JPEG or PNG of all, side by side; names: a text for each; value: the place of the chosen one, -1: none;
+    near: the place that is in sight and that the arrow keys start from.
     """
 
     _esm = (HERE / "thumbnails.js").read_text(encoding="utf-8")
     sheet = traitlets.Bytes().tag(sync=True)
     names = traitlets.List(traitlets.Unicode()).tag(sync=True)
     value = traitlets.Int(0).tag(sync=True)
+    near = traitlets.Int(0).tag(sync=True)
     label = traitlets.Unicode().tag(sync=True)  # its accessible name and tooltip
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from adnlib.panels import encode
-from adnlib.panels.widgets import Easel
+from adnlib.panels.widgets import Easel, Frame, Thumbnails
 
 # A model as anywidget gives one: values by name, and those who listen to a change.
 MODEL = """
@@ -36,7 +36,7 @@ def put(page, widget, values: dict) -> None:
     """Shows a widget, whose model is then `model` on the page."""
     module = widget._esm.replace("export default", "const widget =")
     given = ", ".join(f"{name}: {in_script(value)}" for name, value in values.items())
-    page.set_content("<!doctype html><body></body>")
+    page.set_content(f"<!doctype html><style>{Frame._css}</style><body></body>")
     page.evaluate(f"() => {{ {MODEL} {module}\nglobalThis.model = new Model({{ {given} }});"
                   "const el = document.body.appendChild(document.createElement('div'));"
                   "widget.render({ model, el }); }")  # fmt: skip
@@ -63,3 +63,15 @@ def test_a_stroke_is_where_the_mouse_is_whatever_the_image_size(page):
             return [side, at(0.25, 0.75), at(0.29, 0.75), at(0.31, 0.75)]; }"""
         )
         assert red == [size, 255, 255, 0]
+
+
+def test_any_thumbnail_can_be_chosen_where_none_is(page):
+    strip = encode(np.zeros((56, 3 * 56, 3), np.uint8))
+    put(page, Thumbnails, {"sheet": strip, "names": ["a", "b", "c"], "value": -1, "near": 1, "label": "strip"})
+    chosen = page.locator("[aria-selected=true]")
+    assert chosen.count() == 0
+    page.locator("[role=option]").nth(1).click()
+    assert page.evaluate("[model.get('value'), model.get('near')]") == [1, 1] and chosen.count() == 1
+    page.evaluate("model.set('value', -1)")
+    page.locator("[role=listbox]").press("ArrowRight")  # from the nearest
+    assert page.evaluate("[model.get('value'), model.get('near')]") == [2, 2]
