@@ -261,6 +261,20 @@ def test_no_thumbnail_is_chosen_where_the_image_has_none(runs, monkeypatch):
     assert c["rank"].value == 1 and c["thumb"].value == 0  # an image is always shown
 
 
+@pytest.mark.parametrize("factor", [1e-9, 1e9])
+def test_the_threshold_follows_to_a_run_of_quite_other_scores(runs, tmp_path, factor):
+    shutil.copytree(runs, tmp_path, dirs_exist_ok=True)
+    last = adnlib.runs.read_runs(tmp_path)[-1]
+    last.scores.assign(score=last.scores["score"] * factor).to_csv(last.folder / "scores.csv", index=False)
+    threshold = last.facts["metrics"]["threshold"] * factor
+    change_facts(last, metrics={"threshold": threshold})
+    c = ScoreExplorer(tmp_path).controls
+    for _ in range(2):  # there and back
+        c["run"].value = c["run"].options[-1][1]
+        assert c["threshold"].value == pytest.approx(threshold, rel=1e-3)
+        c["run"].value = c["run"].options[0][1]
+
+
 def test_an_infinite_score_has_a_place_in_the_picture(tiny_folder, tmp_path):
     run = adnlib.train_run(tmp_path, f"folder:{tiny_folder}", "tiny", preset="smoke", device="cpu")
     table = pd.read_csv(run.folder / "scores.csv")

@@ -230,6 +230,8 @@ class ScoreExplorer(Panel):
         said = zip(self.ranks, scores[self.ranks - 1], labels, strict=True)
         c["thumb"].names = [f"rank {rank}, score {score:.3g}, {label}" for rank, score, label in said]
         _, edges = _bins(run)
+        low = min(edges[0], np.log10(opened.threshold)) - 0.05
+        c["threshold"].min = min(c["threshold"].min, low)  # a slider refuses a max below its min, even for a moment
         c["threshold"].max = max(edges[-1], np.log10(opened.threshold)) + 0.05
-        c["threshold"].min = min(edges[0], np.log10(opened.threshold)) - 0.05
+        c["threshold"].min = low
         c["threshold"].value = opened.threshold
