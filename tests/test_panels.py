@@ -381,6 +381,18 @@ def test_save_writes_what_is_judged(runs):
     assert saved.equal(moved(painter.painted, 90, 1)) and painter.write() != path
 
 
+def test_save_never_overwrites(runs, tmp_path):
+    shutil.copytree(runs, tmp_path, dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / "painted", ignore_errors=True)
+    painter = Painter(tmp_path)
+    first, *others = [painter.write() for _ in range(3)]
+    first.unlink()
+    kept = [path.stat().st_mtime_ns for path in others]
+    painter.write()
+    assert painter.write() not in others and [path.stat().st_mtime_ns for path in others] == kept
+    assert len(list((tmp_path / "painted").glob("*.png"))) == 4
+
+
 # --- gates ---
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from itertools import count
 from pathlib import Path
 
 import ipywidgets
@@ -181,7 +182,8 @@ class Painter(Panel):
         with self.in_words():
             folder = self.root / "painted"
             folder.mkdir(parents=True, exist_ok=True)
-            path = folder / f"painted{1 + len(list(folder.glob('painted*.png'))):03d}.png"
+            names = (folder / f"painted{number:03d}.png" for number in count(1))
+            path = next(name for name in names if not name.exists())
             image = moved(self.painted, self.controls["angle"].value, self.controls["brightness"].value)
             buffer = io.BytesIO()
             Image.fromarray(image.permute(1, 2, 0).numpy()).save(buffer, "png")
