@@ -187,8 +187,8 @@ def gather(chunks: Iterable[Maps]) -> Maps:
 
 def batches(count: int, size: int, epochs: int) -> Iterator[Tensor]:
     """Indices of minibatches, in a new order for each epoch; a last batch of one is left out (no BatchNorm of one)."""
-    if size < 2 or epochs < 1:
-        raise AdnError(f"batch={size} and epochs={epochs} train nothing: choose a batch of 2 or more, 1 epoch or more.")
+    if size < 2:
+        raise AdnError(f"batch={size} is too small: choose 2 or more.")
     for _ in range(epochs):
         yield from (rows for rows in torch.randperm(count).split(size) if len(rows) > 1 or count == 1)
 
@@ -198,6 +198,7 @@ def minimise(parameters: Iterable[Tensor], losses: Iterator[Tensor], steps: int,
     parameters = [p for p in parameters if p.requires_grad]
     optimizer = torch.optim.Adam(parameters, **adam)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(steps, 1))
+    loss = None
     for loss in losses:
         if not loss.isfinite():
             raise AdnError(f"Training diverged (loss {loss.item():.3g}): lower lr.")
@@ -207,3 +208,5 @@ def minimise(parameters: Iterable[Tensor], losses: Iterator[Tensor], steps: int,
             nn.utils.clip_grad_norm_(parameters, clip)
         optimizer.step()
         schedule.step()
+    if loss is None:
+        raise AdnError("The training took no step: choose epochs=1 or more.")

@@ -9,7 +9,6 @@ from FrEIA.framework import GraphINN, InputNode, Node, OutputNode
 from FrEIA.modules import InvertibleModule
 from torch import Tensor, nn
 
-from adnlib.backbones import BACKBONES, Backbone
 from adnlib.errors import AdnError
 from adnlib.peers.base import Maps, Peer, batches, gather, minimise
 from adnlib.seeds import seeded
@@ -59,10 +58,11 @@ class CSFlow(Peer):
     def maps(self, images: Tensor) -> Maps:
         """Images (B, 3, S, S) -> maps (B, C, h / 2^s, w / 2^s) for s = 0, 1, 2."""
         step = 2 ** (SCALES - 1)
-        least = step * (BACKBONES[self.backbone.name].step - 1) + 1 if isinstance(self.backbone, Backbone) else 1
-        if self.image_size < least:
-            raise AdnError(f"image_size={self.image_size} is too small for {SCALES} scales: choose {least} or more.")
-        y = [self.backbone(images[:, :, :: 2**s, :: 2**s])[-1] for s in range(SCALES)]  # every 2^s-th pixel
+        try:
+            y = [self.backbone(images[:, :, :: 2**s, :: 2**s])[-1] for s in range(SCALES)]  # every 2^s-th pixel
+        except AdnError as error:  # the backbone speaks of the size that it was given
+            raise AdnError(f"image_size={self.image_size} is too small for {SCALES} scales, of which the last has a "
+                           f"{step}th of it: choose a larger one.") from error  # fmt: skip
         height, width = (side // step * step for side in y[0].shape[-2:])
         if not height or not width:
             raise AdnError(
