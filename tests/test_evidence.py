@@ -115,6 +115,11 @@ def test_the_protocols_means_differ_by_their_difference():
     assert honest.to_dict() == pytest.approx(over.to_dict())
 
 
+def test_the_order_of_a_ledgers_rows_changes_nothing():
+    ledger = fake_ledger(0.01, np.random.default_rng(1))
+    assert sentences(ledger) == sentences(ledger.sample(frac=1, random_state=1))
+
+
 def test_runs_of_a_set_without_categories_count():
     ledger = fake_ledger(0.02, np.random.default_rng(1), categories=1, seeds=3).assign(category=None)
     row = over_categories(differences(ledger)).iloc[0]
