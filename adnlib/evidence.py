@@ -28,6 +28,26 @@ SHOWN = {  # in README's figure, by preset
     "fast": ["SE, frozen", "constant gate 0.5", "CBAM, frozen", "constant gate 0.25"],
     "lean": ["SE, trained", "CBAM, trained"],
 }
+QUESTIONS = {  # what one change does while the rest stays as it is: the runs beside each other, as (preset, variant)
+    "Features rescaled before the flow (fast), or as they come (unscaled)": [
+        (preset, variant) for variant in SHOWN["fast"] for preset in ("fast", "unscaled")
+    ],
+    "Where the gates stand": [
+        ("fast", f"{module}, frozen{place}")
+        for module in CONTROLS for place in ("", ", before-pool", ", after-pool5")
+    ],
+    "How narrow the gate's hidden layer is: 1/16 of the channels, or 1/2": [
+        ("fast", f"{module}, frozen{reduction}") for module in CONTROLS for reduction in ("", ", reduction 2")
+    ],
+    "Attention at its random start, trained by the likelihood, or a gate in its place": [
+        ("lean", name)
+        for module, gate in CONTROLS.items() for name in (f"{module}, frozen", f"{module}, trained", gate)
+    ],
+    "Other ways to train": [
+        ("lean", "SE, trained"), ("lean", "SE, guarded"), ("lean", "SE, trained, identity"),
+        ("fast", "SE, cutpaste"), ("fast", "SE, wild_parts"),
+    ],
+}  # fmt: skip
 UNDER = {  # of this project's folders of images, what the papers call them
     ("folder:data", "mvtec_bottle"): ("mvtec_ad", "bottle"),
     ("folder:data", "mtd"): ("mtd", "mtd"),
@@ -105,6 +125,24 @@ def against_gates(ledger: pd.DataFrame) -> list[str]:
     return said
 
 
+def ablations(ledger: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """For each of QUESTIONS a table for plots.forest: name, then the columns of `over_categories`.
+
+    All rows of a table rest on the same sets and seeds, those that each of them has; each run is compared with the
+    plain DifferNet of its own preset. A question is left out until all of its rows have such a run.
+    """
+    pairs, tables = differences(ledger), {}
+    pairs["set"] = list(zip(*(pairs[name] for name in ("dataset", "category", "weights", "seed")), strict=True))
+    for question, asked in QUESTIONS.items():
+        rows = {(p, v): pairs[(pairs["preset"] == p) & (pairs["variant"] == v)] for p, v in asked}
+        if common := set.intersection(*(set(runs["set"]) for runs in rows.values())):
+            each = [over_categories(runs[runs["set"].isin(common)]) for runs in rows.values()]
+            mixed = len({preset for preset, _ in rows}) > 1
+            names = [f"{variant} ({preset})" if mixed else variant for preset, variant in rows]
+            tables[question] = pd.concat(each, ignore_index=True).assign(name=names)
+    return tables
+
+
 def forest_tables(ledger: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """For plots.forests: of each variant with the papers' placement and reduction, name, difference, low, high."""
     tables = {}
@@ -120,16 +158,24 @@ def forest_tables(ledger: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def in_readme(text: str, ledger: pd.DataFrame) -> str:
-    """README's text with the ledger's sentences on what its figure shows, between two marks."""
+    """README's text with what the ledger says between two marks: sentences on the modules of its figure, against
+    DifferNet and against their gates, and a table of all that was tried."""
     done = _done(ledger, "auroc")
-    order = [BASELINE, *sum(SHOWN.values(), [])]
-    shown = done[done["variant"].isin(order)].sort_values("variant", key=lambda names: names.map(order.index))
-    said = [f"- {line}" for line in sentences(shown) + against_gates(shown)]
-    tried = summary(done)
-    tried = [f"{row['variant']}, {row['preset']}: {row['difference'] * 100:+.1f} ({row['verdict']})"
-             for _, row in tried[~tried["variant"].isin(order)].iterrows()]  # fmt: skip
-    if tried:
-        said.append(f"\nAlso tried, in points against {BASELINE}: {'; '.join(tried)}.")
+    said = []
+    for preset, names in SHOWN.items():
+        for name in (name for name in names if name not in CONTROLS.values()):
+            for baseline in (BASELINE, CONTROLS[name.split(",")[0]]):
+                said += [f"- {line}" for line in sentences(done[done["preset"] == preset], baseline, [name])]
+    if len(tried := summary(done)):
+        columns = ["preset", "variant", "points", "95 % interval", "sets", "pairs of runs", "verdict"]
+        said += [f"\n<details><summary>All that was tried, against {BASELINE}</summary>\n", _row(columns),
+                 _row(["---"] * len(columns))]  # fmt: skip
+        for _, row in tried.sort_values(["preset", "variant"]).iterrows():
+            interval = "" if np.isnan(row["low"]) else f"{100 * row['low']:+.1f} to {100 * row['high']:+.1f}"
+            sets = f"{row['categories']} ({row['independent']} independent)"
+            said.append(_row([row["preset"], row["variant"], f"{100 * row['difference']:+.1f}", interval, sets,
+                              str(row["pairs of runs"]), row["verdict"]]))  # fmt: skip
+        said.append("\n</details>")
     plain = done[done["variant"] == BASELINE].groupby("category")["auroc"].mean()
     if full := sorted(plain.index[plain > CEILING]):
         said.append(f"\nNo gain is possible on {', '.join(full)}, though the means hold it: the AUROC of the plain "
@@ -138,6 +184,11 @@ def in_readme(text: str, ledger: pd.DataFrame) -> str:
                 f"{done[['dataset', 'category']].drop_duplicates().shape[0]} sets of images.")  # fmt: skip
     before, rest = text.split(MARKS[0])
     return before + MARKS[0] + "\n" + "\n".join(said) + "\n" + MARKS[1] + rest.split(MARKS[1])[1]
+
+
+def _row(cells: list[str]) -> str:
+    """A line of a table in Markdown."""
+    return f"| {' | '.join(cells)} |"
 
 
 def over_seeds(ledger: pd.DataFrame, protocol: str = "auroc") -> pd.DataFrame:

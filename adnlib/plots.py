@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from IPython.display import display
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 from skimage.color import rgb2gray
@@ -200,7 +201,7 @@ def auroc_intervals(table: pd.DataFrame, heading: str) -> Figure:
 def forest(table: pd.DataFrame, names: Sequence[str], heading: str, baseline: str = "DifferNet") -> Figure:
     """Differences of AUROC in points with their intervals, a row each of adnlib.evidence: difference, low, high."""
     with plt.rc_context(STYLE):
-        figure, axis = plt.subplots(figsize=(7.5, 1.2 + 0.32 * len(table)))
+        figure, axis = plt.subplots(figsize=(8.5, 1.2 + 0.32 * len(table)))
         at = np.arange(len(table))[::-1]
         middle, low, high = (100 * table[name].to_numpy(float) for name in ("difference", "low", "high"))
         colours = [PALETTE[2] if a > 0 else PALETTE[3] if b < 0 else "grey" for a, b in zip(low, high, strict=True)]
@@ -209,6 +210,10 @@ def forest(table: pd.DataFrame, names: Sequence[str], heading: str, baseline: st
         axis.axvline(0, color="black", linewidth=0.8)
         axis.set_yticks(at, names)
         axis.set_ylim(-0.6, len(table) - 0.4)
+        _cut(axis, low, high, at)
+        for y, *row in zip(at, middle, low, high, strict=True):
+            said = "{:+.1f}" if np.isnan(row[1]) else "{:+.1f} ({:+.1f} to {:+.1f})"
+            axis.annotate(said.format(*row), (1.03, y), xycoords=("axes fraction", "data"), va="center", fontsize=9)
         axis.set(title=heading, xlabel=f"AUROC minus that of {baseline} with the same seed (points)")
         axis.grid(axis="x", alpha=0.3)
         figure.tight_layout()
@@ -236,17 +241,23 @@ def forests(tables: dict[str, pd.DataFrame], heading: str, baseline: str = "Diff
             axis.set_title(variant.replace(", ", ",\n", 1), fontsize=10)
             axis.grid(axis="x", alpha=0.3)
         axes[0, 0].set_yticks(range(len(names)), names)
-        left, right = np.clip(axes[0, 0].get_xlim(), -15, 15)  # an interval of few seeds may be endless
-        axes[0, 0].set_xlim(left, right)
-        for axis, rows in zip(axes[0], tables.values(), strict=True):  # an arrow where it goes on beyond the edge
-            for end, edge, arrow in ((100 * rows["low"] < left, left, "<"), (100 * rows["high"] > right, right, ">")):
-                at = [names.index(name) for name in rows["name"][end]]
-                axis.scatter([edge] * len(at), at, marker=arrow, color="black", s=22, clip_on=False, zorder=3)
+        for axis, rows in zip(axes[0], tables.values(), strict=True):
+            _cut(axis, 100 * rows["low"], 100 * rows["high"], [names.index(name) for name in rows["name"]])
         figure.suptitle(heading, fontsize=11)
         figure.supxlabel(f"AUROC minus that of {baseline} with the same seed (points); 95 % intervals over\n"
                          "seeds, of 'all' over categories; grey where they hold zero, an arrow where they go on",
                          fontsize=10)  # fmt: skip
     return figure
+
+
+def _cut(axis: Axes, low: np.ndarray, high: np.ndarray, at: Sequence[float], furthest: float = 15) -> None:
+    """End the axis at `furthest` points, with an arrow where an interval goes on: one of few seeds may be endless."""
+    left, right = np.clip(axis.get_xlim(), -furthest, furthest)
+    axis.set_xlim(left, right)
+    for beyond, edge, arrow in ((low < left, left, "<"), (high > right, right, ">")):
+        axis.scatter(
+            [edge] * sum(beyond), np.array(at)[beyond], marker=arrow, color="black", s=22, clip_on=False, zorder=3
+        )
 
 
 def matrix(each: pd.DataFrame, names: dict[str, str], heading: str, baseline: str = "none") -> Figure:

@@ -11,6 +11,8 @@ from adnlib.evidence import (
     LEDGER,
     MARKS,
     PROTOCOLS,
+    QUESTIONS,
+    ablations,
     against_gates,
     by_category,
     changes,
@@ -261,6 +263,34 @@ def test_the_figures_tables_have_a_row_for_each_set_and_one_for_all():
     assert tables["SE, frozen"]["difference"].iloc[-1] > 0 > tables["SE, trained"]["difference"].iloc[-1]
 
 
+def every_answer() -> pd.DataFrame:
+    """A ledger with two seeds of every row of QUESTIONS on two sets, and a third seed of some."""
+    rows = list(dict.fromkeys(row for asked in QUESTIONS.values() for row in asked))
+    rows += [(preset, "DifferNet") for preset in dict.fromkeys(preset for preset, _ in rows)]
+    runs = [
+        (preset, variant, category, seed, 0.8 + 0.01 * seed + 0.02 * (variant != "DifferNet") * (category == "b"))
+        for preset, variant in rows for category in "ab" for seed in range(2 + (variant in ("DifferNet", "SE, frozen")))
+    ]  # fmt: skip
+    columns = ["preset", "variant", "category", "seed", "auroc"]
+    return pd.DataFrame(runs, columns=columns).assign(dataset="d", weights="imagenet", status="done")
+
+
+def test_the_rows_of_an_ablation_rest_on_the_same_sets_and_seeds():
+    ledger = every_answer()
+    tables = ablations(ledger)
+    assert list(tables) == list(QUESTIONS)
+    for question, table in tables.items():
+        assert len(table) == len(QUESTIONS[question]) == table["name"].nunique()
+        assert (table["pairs of runs"] == 4).all() and (table["categories"] == 2).all()  # a third seed has no partner
+        assert table["difference"].to_numpy() == pytest.approx(0.01)  # 0 on a, 0.02 on b
+    unscaled = ledger["preset"] == "unscaled"
+    lost = (unscaled & (ledger["variant"] == "CBAM, frozen") & (ledger["category"] == "b")).to_numpy()
+    rescaled, *others = ablations(ledger[~lost]).values()
+    assert (rescaled["categories"] == 1).all() and rescaled["difference"].to_numpy() == pytest.approx(0)
+    assert all((table["categories"] == 2).all() for table in others)
+    assert list(ablations(ledger[~unscaled])) == list(QUESTIONS)[1:]
+
+
 def test_merged_ledgers_have_each_run_once_and_the_newer_one():
     ledger = two_presets()
     newer = ledger.iloc[:3].assign(auroc=0.5)
@@ -270,13 +300,16 @@ def test_merged_ledgers_have_each_run_once_and_the_newer_one():
     assert len(merged(failed, ledger)) == len(ledger)
 
 
-def test_readme_names_the_forms_that_its_figure_leaves_out():
+def test_readme_has_sentences_on_its_figures_modules_and_a_row_for_all_that_was_tried():
     ledger = two_presets()
     other = ledger.replace({"variant": {"SE, trained": "SE, guarded"}})
     text = "before" + "".join(MARKS) + "after"
-    assert "Also tried" not in in_readme(text, ledger)
-    assert "Also tried, in points against DifferNet: SE, guarded, lean: -" in in_readme(text, other)
-    assert "(worse)." in in_readme(text, other)
+    for runs, said in ((ledger, 2), (other, 1)):
+        lines = in_readme(text, runs).splitlines()
+        assert sum(line.startswith("- SE") for line in lines) == said
+    rows = [line.split(" | ") for line in lines if line.startswith("| lean")]
+    assert [row[1] for row in rows] == ["SE, guarded"] and rows[0][-1] == "worse |"
+    assert rows[0][2] == f"{100 * summary(other).set_index('preset').loc['lean', 'difference']:+.1f}"
 
 
 def test_readme_and_its_figure_are_those_of_the_ledger():

@@ -93,6 +93,16 @@ def test_a_forest_marks_what_is_better_worse_and_neither():
     plt.close(figure)
 
 
+def test_a_forest_says_its_numbers_and_where_an_interval_goes_on():
+    table = pd.DataFrame({"difference": [0.02, -0.05, 0.01], "low": [0.01, -0.4, None], "high": [0.03, 0.3, None]})
+    axis = plots.forest(table, ["a", "b", "c"], "Differences").axes[0]
+    assert [text.get_text() for text in axis.texts] == ["+2.0 (+1.0 to +3.0)", "-5.0 (-40.0 to +30.0)", "+1.0"]
+    assert axis.get_xlim() == (-15, 15)
+    left, right = (points.get_offsets().tolist() for points in axis.collections[2:])
+    assert (left, right) == ([[-15, 1]], [[15, 1]])
+    plt.close(axis.figure)
+
+
 def test_inflation_has_a_row_for_each_variant():
     table = pd.DataFrame({"variant": ["a", "b", "a"], "over_validation": [0.01, 0.02, 0.03], "over_last": [0, 0, 0.01]})
     figure = plots.inflation(table, "Inflation")
