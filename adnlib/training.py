@@ -26,7 +26,7 @@ from adnlib.pretext import learn_attention
 from adnlib.speed import autocast, resolve
 
 CHECKPOINT_S = 60.0
-DIVERGED = 1e6  # nats per dimension; a sound training starts near 1 and falls
+DIVERGED = 1e6  # nats per dimension; a sound training falls to single digits, wherever it starts
 
 
 def spread(y: Tensor) -> Tensor:
@@ -123,8 +123,8 @@ def fit(
                     bar.update()
                 kept.write_if_due(training)
         kept.write(training)
-        if not training.best_weights:
-            raise AdnError("No epoch gave a finite validation loss: lower lr in the preset.")
+        if not training.best < DIVERGED:
+            raise AdnError(f"No epoch gave a validation loss below {DIVERGED:.0e}: lower lr in the preset, or rescale.")
     model.load_state_dict(training.best_weights, strict=False)
     model.eval()
     return History(pd.DataFrame(training.rows), training.chosen, training.seconds)
@@ -268,7 +268,8 @@ class _Training:
             loss = nll(*self.model.transform(y.flatten(0, 1))).mean()  # (B * V, 768) -> ()
         if self.model.train_attention == "guarded" and y[..., 0].numel() > 1:  # a single row has no spread
             loss = loss - spread(y)
-        if not loss.item() < DIVERGED:
+        # on features as they come an untrained flow may start at 1e13 and fall: only what was lower can diverge
+        if not loss.item() < (DIVERGED if self.best < DIVERGED else math.inf):
             self._give_up(loss.item())
         for group in self.optimizer.param_groups:
             group["lr"] = self._lr()

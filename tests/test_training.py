@@ -350,6 +350,21 @@ def test_a_diverging_loss_stops_with_a_sentence_and_the_best_weights(tiny, monke
         fit(model, replace(tiny, train=tiny.train[:9]), progress=False)
 
 
+def test_a_loss_that_starts_high_and_falls_has_not_diverged(tiny, monkeypatch):
+    def trained():
+        model = model_of(preset=replace(SMOKE, epochs=4))
+        return fit(model, tiny, progress=False).epochs, list(model.flow.parameters())
+
+    losses, free = trained()
+    first = losses["validation_nll"].iloc[0]
+    assert losses["train_nll"].iloc[0] > first > losses["validation_nll"].min()
+    monkeypatch.setattr(training, "DIVERGED", first)  # the start and the first epoch are above it, the end is not
+    assert all(torch.equal(a, b) for a, b in zip(free, trained()[1], strict=True))
+    monkeypatch.setattr(training, "DIVERGED", losses["validation_nll"].min())
+    with pytest.raises(AdnError, match="No epoch gave a validation loss below .* lower lr"):
+        trained()
+
+
 def test_devices():
     assert pick_device("cpu").type == "cpu"
     with pytest.raises(AdnError, match="device='tpu' is not known"):
