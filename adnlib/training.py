@@ -268,8 +268,7 @@ class _Training:
             loss = nll(*self.model.transform(y.flatten(0, 1))).mean()  # (B * V, 768) -> ()
         if self.model.train_attention == "guarded" and y[..., 0].numel() > 1:  # a single row has no spread
             loss = loss - spread(y)
-        # on features as they come an untrained flow may start at 1e13 and fall: only what was lower can diverge
-        if not loss.item() < (DIVERGED if self.best < DIVERGED else math.inf):
+        if not math.isfinite(loss.item()):
             self._give_up(loss.item())
         for group in self.optimizer.param_groups:
             group["lr"] = self._lr()
@@ -297,6 +296,9 @@ class _Training:
         validation_nll = nll(z.flatten(0, 1), log_det.flatten()).view(log_det.shape).mean(dim=1).median().item()
         if self.model.train_attention == "guarded":
             validation_nll -= spread(y).item()
+        # on features as they come an untrained flow may start at 1e13 and fall: only what was lower can diverge
+        if self.best < DIVERGED and not validation_nll < DIVERGED:
+            self._give_up(validation_nll)
         self.epoch += 1
         row = {"epoch": self.epoch, "train_nll": self.total / self.images, "validation_nll": validation_nll,
                "seconds": self.seconds}  # fmt: skip

@@ -365,6 +365,17 @@ def test_a_loss_that_starts_high_and_falls_has_not_diverged(tiny, monkeypatch):
         trained()
 
 
+def test_the_validation_loss_decides_what_has_diverged_not_one_batch(tiny, monkeypatch):
+    model = model_of()
+    kept = _Training(model, tiny, _Frozen(model, tiny, progress=False), seed=0, epochs=1)
+    monkeypatch.setattr(training, "DIVERGED", -50)
+    kept.best = -100  # as if an epoch had been sound, and this batch and this epoch were not
+    while not kept.step():
+        pass
+    with pytest.raises(AdnError, match="diverged in epoch 1"):
+        kept.end_epoch()
+
+
 def test_devices():
     assert pick_device("cpu").type == "cpu"
     with pytest.raises(AdnError, match="device='tpu' is not known"):
