@@ -116,13 +116,15 @@ def sentences(ledger: pd.DataFrame, baseline: str = BASELINE, variants: Iterable
     return [f"{in_words(row, baseline)[:-1]} (preset {row['preset']})." for _, row in rows.iterrows()]
 
 
-def against_gates(ledger: pd.DataFrame) -> list[str]:
-    """`sentences` on each module against the gate that dims as much and attends to nothing."""
-    said = []
+def against_gates(ledger: pd.DataFrame) -> pd.DataFrame:
+    """`summary` of each module against the gate that dims as much and attends to nothing; column gate: which."""
+    parts = []
     for module, gate in CONTROLS.items():
-        own = [name for name in ledger["variant"].dropna().unique() if name.split(",")[0] == module]
-        said += sentences(ledger, gate, own) or [f"No run of the {gate} beside {module} is here."]
-    return said
+        rows = summary(ledger, gate)
+        if len(rows):
+            own = rows["variant"].str.split(",").str[0] == module
+            parts.append(rows[own].assign(gate=gate))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
 def ablations(ledger: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -141,6 +143,16 @@ def ablations(ledger: pd.DataFrame) -> dict[str, pd.DataFrame]:
             names = [f"{variant} ({preset})" if mixed else variant for preset, variant in rows]
             tables[question] = pd.concat(each, ignore_index=True).assign(name=names)
     return tables
+
+
+def between_presets(ledger: pd.DataFrame, baseline: str = "fast") -> list[str]:
+    """Sentences on the plain DifferNet of each preset against that of `baseline`, paired by set and seed."""
+    plain = _done(ledger, "auroc").query("variant == @BASELINE")
+    plain = plain.assign(variant=plain["preset"], preset="")
+    if baseline not in set(plain["variant"]):
+        return []
+    return [f"{BASELINE}, preset {in_words(row, baseline)}"
+            for _, row in over_categories(differences(plain, baseline=baseline)).iterrows()]  # fmt: skip
 
 
 def forest_tables(ledger: pd.DataFrame) -> dict[str, pd.DataFrame]:

@@ -210,7 +210,7 @@ def forest(table: pd.DataFrame, names: Sequence[str], heading: str, baseline: st
         axis.axvline(0, color="black", linewidth=0.8)
         axis.set_yticks(at, names)
         axis.set_ylim(-0.6, len(table) - 0.4)
-        _cut(axis, low, high, at)
+        _cut(axis, middle, low, high, at)
         for y, *row in zip(at, middle, low, high, strict=True):
             said = "{:+.1f}" if np.isnan(row[1]) else "{:+.1f} ({:+.1f} to {:+.1f})"
             axis.annotate(said.format(*row), (1.03, y), xycoords=("axes fraction", "data"), va="center", fontsize=9)
@@ -241,8 +241,10 @@ def forests(tables: dict[str, pd.DataFrame], heading: str, baseline: str = "Diff
             axis.set_title(variant.replace(", ", ",\n", 1), fontsize=10)
             axis.grid(axis="x", alpha=0.3)
         axes[0, 0].set_yticks(range(len(names)), names)
+        every = 100 * pd.concat(tables.values())["difference"]
         for axis, rows in zip(axes[0], tables.values(), strict=True):
-            _cut(axis, 100 * rows["low"], 100 * rows["high"], [names.index(name) for name in rows["name"]])
+            low, high = 100 * rows["low"], 100 * rows["high"]
+            _cut(axis, every, low, high, [names.index(name) for name in rows["name"]])
         figure.suptitle(heading, fontsize=11)
         figure.supxlabel(f"AUROC minus that of {baseline} with the same seed (points); 95 % intervals over\n"
                          "seeds, of 'all' over categories; grey where they hold zero, an arrow where they go on",
@@ -250,14 +252,15 @@ def forests(tables: dict[str, pd.DataFrame], heading: str, baseline: str = "Diff
     return figure
 
 
-def _cut(axis: Axes, low: np.ndarray, high: np.ndarray, at: Sequence[float], furthest: float = 15) -> None:
-    """End the axis at `furthest` points, with an arrow where an interval goes on: one of few seeds may be endless."""
+def _cut(axis: Axes, middle: np.ndarray, low: np.ndarray, high: np.ndarray, at: Sequence[float]) -> None:
+    """End the axis where all middles are seen, at 15 points at least, with an arrow where an interval goes on: one of
+    few seeds may be endless."""
+    furthest = max(15, 1.05 * np.abs(middle).max())
     left, right = np.clip(axis.get_xlim(), -furthest, furthest)
     axis.set_xlim(left, right)
     for beyond, edge, arrow in ((low < left, left, "<"), (high > right, right, ">")):
-        axis.scatter(
-            [edge] * sum(beyond), np.array(at)[beyond], marker=arrow, color="black", s=22, clip_on=False, zorder=3
-        )
+        where = np.array(at)[beyond]
+        axis.scatter([edge] * len(where), where, marker=arrow, color="black", s=22, clip_on=False, zorder=3)
 
 
 def matrix(each: pd.DataFrame, names: dict[str, str], heading: str, baseline: str = "none") -> Figure:

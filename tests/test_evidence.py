@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 from scipy import stats
 
+import adnlib.ledger
 from adnlib import AdnError
 from adnlib.evidence import (
     LEDGER,
@@ -14,6 +15,7 @@ from adnlib.evidence import (
     QUESTIONS,
     ablations,
     against_gates,
+    between_presets,
     by_category,
     changes,
     committed_ledger,
@@ -142,10 +144,11 @@ def test_images_of_a_folder_stand_under_the_papers_name():
 
 def test_a_module_stands_beside_the_gate_that_dims_as_much():
     ledger = two_presets()
-    assert against_gates(ledger)[0] == "No run of the constant gate 0.5 beside SE is here."
+    assert against_gates(ledger).empty
     gate = ledger[ledger["variant"] == "DifferNet"].assign(variant="constant gate 0.5")
-    said = against_gates(pd.concat([ledger, gate]))
-    assert said[0].startswith("SE, frozen against constant gate 0.5 over 10 categories")
+    table = against_gates(pd.concat([ledger, gate]))
+    assert list(table["variant"]) == ["SE, frozen", "SE, trained"] and set(table["gate"]) == {"constant gate 0.5"}
+    assert list(table["verdict"]) == ["better", "worse"] and (table["pairs of runs"] == 50).all()
 
 
 def test_a_change_is_paired_with_the_first_row():
@@ -275,6 +278,16 @@ def every_answer() -> pd.DataFrame:
     return pd.DataFrame(runs, columns=columns).assign(dataset="d", weights="imagenet", status="done")
 
 
+def test_the_plain_differnets_of_two_presets_are_compared_by_seed():
+    ledger = every_answer()
+    higher = ledger["auroc"] + 0.03 * (ledger["preset"] == "unscaled")
+    unscaled, lean = between_presets(ledger.assign(auroc=higher))
+    over = "against fast over 2 categories and 6 pairs of runs"
+    assert unscaled.startswith(f"DifferNet, preset unscaled {over}: AUROC +3.00 points")
+    assert lean.startswith(f"DifferNet, preset lean {over}: AUROC +0.00 points")
+    assert between_presets(ledger.query("preset != 'fast'")) == []
+
+
 def test_the_rows_of_an_ablation_rest_on_the_same_sets_and_seeds():
     ledger = every_answer()
     tables = ablations(ledger)
@@ -289,6 +302,13 @@ def test_the_rows_of_an_ablation_rest_on_the_same_sets_and_seeds():
     assert (rescaled["categories"] == 1).all() and rescaled["difference"].to_numpy() == pytest.approx(0)
     assert all((table["categories"] == 2).all() for table in others)
     assert list(ablations(ledger[~unscaled])) == list(QUESTIONS)[1:]
+
+
+def test_every_row_of_an_ablation_is_a_run_of_the_projects_grid():
+    """A name that no run bears would leave its question out for ever."""
+    grid = read_grid(ROOT / "grids" / "evidence.toml")
+    made = {(point["preset"], adnlib.ledger.variant(point)) for point in grid}
+    assert {row for asked in QUESTIONS.values() for row in asked} <= made
 
 
 def test_merged_ledgers_have_each_run_once_and_the_newer_one():
