@@ -11,6 +11,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from adnlib import AdnError
 from adnlib.book import NOTEBOOKS, Chapter, check_notebook, execute
+from adnlib.evidence import QUESTIONS
 
 SMOKE = tomllib.loads((Path(__file__).parent / "smoke.toml").read_text(encoding="utf-8"))
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
@@ -89,7 +90,8 @@ def test_random_weights_are_named_on_every_figure_of_features(name, tiny_folder,
 def test_results_without_a_run_shows_the_committed_ledger(tmp_path):
     (tmp_path / "runs" / "first.training").mkdir(parents=True)  # one is on its way, none is finished
     executed = execute(Chapter("08_results", {"runs": str(tmp_path / "runs")}), tmp_path)
-    assert errors_in(executed) == [] and len(pictures(executed)) == 3
+    # all variants, single categories, each question of the ablation, inflation
+    assert errors_in(executed) == [] and len(pictures(executed)) == 3 + len(QUESTIONS)
     text = executed.read_text(encoding="utf-8")
     assert "The project's own runs (data/ledger.csv), not yours" in text and "none yet" in text
 
