@@ -124,6 +124,10 @@ class Page:
         """Does something, and waits until what the panel shows is another."""
         before = self.settled(panel, 0.15)
         act()
+        self.moves_on(panel, before)
+
+    def moves_on(self, panel: str, before: str) -> None:
+        """Waits until what the panel shows is another."""
         self.wait_until(lambda: self.state(panel) != before, f"the picture of {panel} changes")
 
     def wait_until(self, condition, what: str) -> None:
