@@ -99,7 +99,7 @@ PRESETS = {
 }  # fmt: skip
 # "fast" with one view of each image in an epoch, not four: what trained attention can afford on a processor.
 PRESETS["lean"] = replace(PRESETS["fast"], name="lean", train_views=1, test_every=8)
-# "fast" on features as they are: the untrained flow starts far off on them, and any gate changes from where.
+# "fast" on features as they are: the untrained flow starts far off on them, and any gate moves that start.
 PRESETS["unscaled"] = replace(PRESETS["fast"], name="unscaled", rescale=False)
 
 

@@ -190,7 +190,7 @@ def in_readme(text: str, ledger: pd.DataFrame) -> str:
         said.append("\n</details>")
     plain = done[done["variant"] == BASELINE].groupby("category")["auroc"].mean()
     if full := sorted(plain.index[plain > CEILING]):
-        said.append(f"\nNo gain is possible on {', '.join(full)}, though the means hold it: the AUROC of the plain "
+        said.append(f"\nNo gain is possible on {', '.join(full)}, though the means include it: the AUROC of the plain "
                     f"{BASELINE} is above {CEILING} there.")  # fmt: skip
     said.append(f"\n{len(done)} runs, {done['seconds'].sum() / 3600:.1f} hours of training and scoring, on "
                 f"{done[['dataset', 'category']].drop_duplicates().shape[0]} sets of images.")  # fmt: skip

@@ -1,4 +1,4 @@
-"""Training: maximise the likelihood of the normal features; normal validation images say when to stop."""
+"""Training: maximise the likelihood of the normal features; normal validation images pick the epoch that is kept."""
 
 import math
 import shutil
