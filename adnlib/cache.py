@@ -17,10 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from adnlib.errors import AdnError
 from adnlib.fetch import home
 from adnlib.files import scratch_folder, write_whole
 
-LIMIT_GB = float(os.environ.get("ADN_CACHE_GB", 10))  # 0 switches the cache off
+try:
+    LIMIT_GB = float(os.environ.get("ADN_CACHE_GB", 10))  # 0 switches the cache off
+except ValueError as error:
+    raise AdnError(f"ADN_CACHE_GB={os.environ['ADN_CACHE_GB']} is no number: give gigabytes, as 10.") from error
 
 
 def digest(*parts: object) -> str:

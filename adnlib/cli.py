@@ -8,6 +8,8 @@ from pathlib import Path
 
 from adnlib.errors import AdnError
 
+WORDS = {"none": None, "true": True, "false": False}  # as a grid file writes them
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; 0 when it went well, 1 where a check found problems, 2 after bad input, 130 after Ctrl-C."""
@@ -123,6 +125,8 @@ def _train(options: argparse.Namespace) -> None:
     if options.dataset == "elpv" and options.category is None:
         options.category = "mono"
     arguments = {key: value for key, value in vars(options).items() if key not in ("command", "runs", "option")}
+    arguments["attention"] = WORDS.get(options.attention, options.attention)
+    arguments["train_attention"] = WORDS.get(options.train_attention, options.train_attention)
     for text in options.option:
         try:
             name, value = text.split("=")
@@ -175,7 +179,7 @@ def _runs(options: argparse.Namespace) -> None:
 
 def _share(ledger, path: Path) -> None:
     """Adds a ledger's finished runs to the file, without paths of this machine."""
-    from adnlib.evidence import merged, without_paths
+    from adnlib.evidence import PAIRED_BY, merged, without_paths
     from adnlib.files import write_whole
 
     finished = ledger[ledger["status"] == "done"]
@@ -183,7 +187,11 @@ def _share(ledger, path: Path) -> None:
         print(f"no run is finished yet: {path} stays as it is")
         return
     earlier = _shared_ledger(path) if path.exists() else finished[:0]
-    shared = merged(without_paths(finished), earlier)
+    named = without_paths(finished)
+    if same := list(finished["run"][named.duplicated([*PAIRED_BY, "variant"], keep=False)][:2]):
+        raise AdnError(f"{same[0]} and {same[1]} would be one row of {path}, where a folder of images keeps only the "
+                       "last part of its path: rename one of the two folders and train it again.")  # fmt: skip
+    shared = merged(named, earlier)
     write_whole(path.resolve(), shared.to_csv(index=False, float_format="%.6g").encode())
 
 
@@ -219,8 +227,11 @@ def _evidence(options: argparse.Namespace) -> None:
 
 
 def _explain(options: argparse.Namespace) -> None:
+    import io
+
     import matplotlib.pyplot as plt
 
+    from adnlib.files import write_whole
     from adnlib.images import ANOMALOUS, Sample
     from adnlib.localisation import explain_image
     from adnlib.runs import read_run
@@ -230,10 +241,11 @@ def _explain(options: argparse.Namespace) -> None:
         raise AdnError(f"--out {out} is no picture: give it the ending .png.")
     run = read_run(options.run)
     figure, table = explain_image(run, Sample(options.image, ANOMALOUS, options.image.parent.name, options.mask))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, dpi=120)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=120)
     plt.close(figure)
-    table.to_csv(out.with_suffix(".csv"), index=False, float_format="%.6g")
+    write_whole(out.resolve(), picture.getvalue())
+    write_whole(out.resolve().with_suffix(".csv"), table.to_csv(index=False, float_format="%.6g").encode())
     print(table.to_string(index=False, float_format="%.3f"))
     print(f"overlay  {out}\nnumbers  {out.with_suffix('.csv')}")
 

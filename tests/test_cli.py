@@ -29,6 +29,11 @@ def test_train_writes_a_run_and_prints_its_line(tiny_folder, tmp_path, capsys):
     assert "figure-frozen-reduction2-smoke-random-weights-seed3" in printed
 
 
+def test_words_of_a_grid_file_are_understood(tiny_folder, tmp_path):
+    assert train(tiny_folder, tmp_path, "--attention", "none", "--train-attention", "false") == 0
+    assert len(list(tmp_path.glob("*-none-*/parameters.json"))) == 1
+
+
 def test_train_all_categories(tmp_path, capsys):
     for category in ("one", "two"):
         make_category(tmp_path / "data" / category)

@@ -3,6 +3,7 @@ import re
 import shutil
 import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -362,6 +363,12 @@ def test_a_download_that_could_not_be_unpacked_is_not_fetched_again(served_mtd, 
     assert list((empty_home / "downloads").iterdir()) == []
 
 
+def test_two_that_want_it_at_once_download_it_once(served_mtd, empty_home):
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(fetch_dataset, ["mtd", "mtd"])
+    assert first == second and served_mtd == ["/mtd.zip"]
+
+
 def test_a_download_with_another_sha256_is_fetched_again(served_mtd, empty_home, tmp_path, monkeypatch):
     monkeypatch.setitem(registry()["mtd"], "sha256", sha256(tmp_path / "served" / "mtd.zip"))
     (empty_home / "downloads").mkdir(parents=True)
@@ -378,6 +385,14 @@ def test_a_damaged_download_is_not_kept(served_mtd, empty_home, tmp_path):
     (tmp_path / "served" / "mtd.zip").write_bytes(whole)
     fetch_dataset("mtd")
     assert served_mtd == ["/mtd.zip"] * 2
+
+
+@pytest.mark.parametrize("command", ["info", "fetch"])
+def test_a_folder_of_ones_own_is_not_to_be_fetched(command, tmp_path, capsys):
+    assert main(["data", command, f"folder:{tmp_path}"]) == 2
+    assert capsys.readouterr().err == (
+        f"adn: error: folder:{tmp_path} is yours, nothing is to be fetched: `adn data check PATH` looks at it.\n"
+    )
 
 
 def test_list_and_info(wafers, empty_home, capsys):

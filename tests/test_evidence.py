@@ -232,12 +232,12 @@ def test_the_committed_ledger_is_what_its_grid_makes():
 
 def test_a_ledger_to_share_has_no_path():
     ledger = pd.DataFrame({
-        "run": ["data_b2da9a-bottle-none-fast-seed0", "elpv-mono-none-fast-seed0"],
-        "dataset": ["folder:/home/somebody/data", "elpv"],
+        "run": ["data_b2da9a-bottle-none-fast-seed0", "data_b2da9b-none-fast-seed0", "elpv-mono-none-fast-seed0"],
+        "dataset": ["folder:/home/somebody/data", "folder:data/", "elpv"],
     })  # fmt: skip
     shared = without_paths(ledger)
-    assert list(shared["run"]) == ["data-bottle-none-fast-seed0", "elpv-mono-none-fast-seed0"]
-    assert list(shared["dataset"]) == ["folder:data", "elpv"]
+    assert list(shared["run"]) == ["data-bottle-none-fast-seed0", "data-none-fast-seed0", "elpv-mono-none-fast-seed0"]
+    assert list(shared["dataset"]) == ["folder:data", "folder:data", "elpv"]
 
 
 def two_presets():

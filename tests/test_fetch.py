@@ -33,7 +33,7 @@ class Handler(BaseHTTPRequestHandler):
             case "404" | "500" as status:
                 return self.send_error(int(status))
             case "500-once" if first_time:
-                return self.send_error(503)
+                return self.send_error(503, "")  # without a reason, as some servers do
             case "moved":
                 return self.redirect("good")
             case "moved-to-a-file":
@@ -105,12 +105,6 @@ def test_home_is_adn_home(monkeypatch, tmp_path):
     assert home() == tmp_path
     monkeypatch.delenv("ADN_HOME")
     assert home().name == "attentdiffernet"
-
-
-def test_every_registered_download_has_a_licence_and_a_source():
-    for entry in registry().values():
-        assert entry["licence"] and entry["citation"]
-        assert "sha256" in entry or "url" in entry or "steps" in entry or entry["made"]
 
 
 @pytest.mark.parametrize("what, requests", [

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import REAL_DATA, make_category, save_image
+from conftest import REAL_CATEGORIES, REAL_DATA, make_category, save_image
 
 from adnlib import AdnError, load_dataset
 from adnlib.cli import main
@@ -197,7 +197,8 @@ def test_a_category_that_is_not_there(wanted):
 
 
 @pytest.mark.skipif(
-    not (REAL_DATA / "SOURCES.md").exists(), reason="no real images here: set ADN_REAL_DATA, see data/README.md"
+    not all((REAL_DATA / name).is_dir() for name in REAL_CATEGORIES),
+    reason="the four folders of images that data/README.md names are not here: set ADN_REAL_DATA",
 )
 @pytest.mark.parametrize("category, counts", [
     ("mvtec_bottle", (209, 20, 63)), ("mtd", (761, 191, 392)), ("cplid_insulator", (390, 165, 248)),

@@ -13,9 +13,9 @@ from adnlib.runs import read_run, read_runs
 COLUMNS = {"run", "status", "variant", "dataset", "category", "seed", "auroc", "auroc_last", "seconds", "chosen_epoch"}
 
 
-def finished(root, seed=0, attention=None, auroc=0.9):
+def finished(root, seed=0, attention=None, auroc=0.9, folder="/home/somebody/data"):
     """A finished run's folder, as far as the ledger reads it."""
-    parameters = dict(dataset="folder:/home/somebody/data", category="tiny", attention=attention, placement="figure",
+    parameters = dict(dataset=f"folder:{folder}", category="tiny", attention=attention, placement="figure",
                       train_attention=False, preset="fast", weights="imagenet", seed=seed, options={})  # fmt: skip
     metrics = {"auroc": auroc, "auroc_last": auroc, "auroc_best_on_test": auroc}
     facts = {"parameters": parameters, "metrics": metrics, "seconds": {"fit": 1, "evaluate": 1}, "chosen_epoch": 3}
@@ -63,6 +63,14 @@ def test_a_shared_ledger_grows_and_loses_what_was_never_finished(tmp_path):
     finished(tmp_path / "second", seed=2, attention="se", auroc=0.9)
     assert main(["runs", "--runs", str(tmp_path / "second"), "--csv", str(file)]) == 0
     assert pd.read_csv(file)[["seed", "auroc"]].to_numpy().tolist() == [[0, 0.8], [1, 0.9], [2, 0.9]]
+
+
+def test_two_folders_of_one_name_are_not_made_one_row(tmp_path, capsys):
+    file = tmp_path / "ledger.csv"
+    runs = [finished(tmp_path / "runs", folder=folder).name for folder in ("/home/one/data/", "/home/two/data")]
+    assert main(["runs", "--runs", str(tmp_path / "runs"), "--csv", str(file)]) == 2
+    said = capsys.readouterr().err
+    assert all(run in said for run in runs) and "rename one of the two folders" in said and not file.exists()
 
 
 @pytest.mark.parametrize("there", [False, True])

@@ -11,12 +11,13 @@ import time
 import filelock
 import psutil
 import pytest
+from conftest import make_category
 
 from adnlib import AdnError
 from adnlib.cli import main
 from adnlib.files import ROOT
 from adnlib.ledger import read_ledger
-from adnlib.sweeps import Dask, Processes, grid_points, point_name, read_grid, run_point, sweep
+from adnlib.sweeps import Dask, Processes, grid_points, is_done, point_name, read_grid, run_point, sweep
 
 SAME = ["run", "status", "auroc", "auroc_last", "auroc_best_on_test", "threshold", "chosen_epoch"]
 
@@ -79,18 +80,18 @@ def test_the_command_says_that_there_is_nothing_to_do_without_torch(swept, table
     assert process.returncode == 0 and "nothing to do: all 2 runs are in" in process.stdout
 
 
-def killed(command: list, when) -> None:
-    """Starts a sweep in a process group of its own and kills with -9 what `when` returns."""
+def killed(command: list, when, kill=os.kill, how=9) -> int:
+    """Starts a sweep in a process group of its own and kills, with -9, what `when` returns; the sweep's exit status."""
     process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
         if victim := when(psutil.Process(process.pid)):
-            os.kill(victim, signal.SIGKILL)
+            kill(victim, how)
             break
         time.sleep(0.05)
     else:
         pytest.fail("the sweep ended before anything could be killed")
-    process.wait(timeout=240)
+    return process.wait(timeout=240)
 
 
 def child(parent: psutil.Process, word: str) -> int | None:
@@ -123,6 +124,45 @@ def test_whatever_is_killed_the_sweep_run_again_ends_with_the_same_table(swept, 
     assert {p.name for p in root.iterdir()} == set(again["run"])
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Ctrl-C is sent to a process group, which Windows has in another form")
+def test_ctrl_c_ends_the_sweep_and_begins_nothing(swept, tables, tmp_path):
+    root = tmp_path / "runs"
+    long = tables[0] | {"preset": "paper"}  # hours
+    command = [sys.executable, "-m", "adnlib.cli", "sweep", str(write_grid(tmp_path / "long.toml", [long])), "--runs"]
+    seen = []
+
+    def at_work(process):
+        seen[:] = process.children(recursive=True)
+        return list(root.glob("*.training/lock")) and process.pid
+
+    assert killed([*command, str(root)], at_work, os.killpg, signal.SIGINT) == 130
+    assert not psutil.wait_procs(seen, timeout=20)[1]
+    assert sweep(grid_points(tables), root) == {}
+    assert read_ledger(root).query("status == 'done'")[SAME].to_dict("list") == read_ledger(swept)[SAME].to_dict("list")
+
+
+def test_a_run_that_no_sweep_trained_is_not_trained_again(swept, tables, tmp_path):
+    point = grid_points(tables)[0]
+    shutil.copytree(swept / point_name(point), tmp_path / point_name(point))
+    (tmp_path / point_name(point) / "notebook.ipynb").unlink()
+    assert is_done(tmp_path, point)
+    (tmp_path / f".{point_name(point)}.sweep").mkdir()  # of a sweep that was killed before its notebook was there
+    assert not is_done(tmp_path, point)
+
+
+def test_what_the_system_refuses_is_said_as_it_is(tables, tmp_path):
+    (tmp_path / "runs").touch()
+    [said] = sweep(grid_points([tables[0] | {"attention": "none"}]), tmp_path / "runs").values()
+    assert str(tmp_path / "runs") in said and "killed" not in said
+
+
+def test_all_stands_for_each_category(tmp_path):
+    for category in ("one", "two"):
+        make_category(tmp_path / category)
+    points = grid_points([{"dataset": f"folder:{tmp_path}", "category": "all"}])
+    assert [point["category"] for point in points] == ["one", "two"]
+
+
 def test_a_point_that_fails_is_listed_and_tried_again(tables, tmp_path, capsys):
     bad = tables[0] | {"attention": "sse"}
     grid = write_grid(tmp_path / "grid.toml", [bad])
@@ -144,13 +184,14 @@ def test_dask_gives_the_same_table_also_when_a_worker_is_killed(swept, tables, t
 
     def killing(process):
         """Kills, once, a dask worker in whose process a run is under way."""
-        while not list(tmp_path.glob("*.training")):
+        deadline = time.monotonic() + 120
+        while not list(tmp_path.glob("*.training")) and time.monotonic() < deadline:
             time.sleep(0.05)
         worker = next(p for p in process.children() if "spawn_main" in " ".join(p.cmdline()))
         worker.kill()
         seen.append(worker.pid)
 
-    thread = threading.Thread(target=killing, args=(psutil.Process(),))
+    thread = threading.Thread(target=killing, args=(psutil.Process(),), daemon=True)
     thread.start()
     assert sweep(grid_points(tables), tmp_path, Dask("local", workers=1)) == {}
     thread.join()

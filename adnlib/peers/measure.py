@@ -24,6 +24,7 @@ from adnlib.cache import digest, module_digest
 from adnlib.datasets import Dataset, Split, load_dataset
 from adnlib.errors import AdnError
 from adnlib.evaluation import auroc, auroc_interval
+from adnlib.files import write_whole
 from adnlib.localisation import pixel_auroc
 from adnlib.peers import build_peer
 from adnlib.peers.base import Maps, Peer
@@ -155,7 +156,7 @@ def run_grid(grid: Path, table: Path) -> None:
         row |= {key: _rounded(value) for key, value in measure(peer, dataset).items()} | {"point": name}
         row["options"] = json.dumps(options)
         known = pd.concat([known, pd.DataFrame([row])], ignore_index=True)
-        known.to_csv(table, index=False)
+        write_whole(Path(table).resolve(), known.to_csv(index=False).encode())
         print({key: row[key] for key in ("peer", "backbone", "category", "seed", "auroc", "pixel_auroc", "fit_s")})
 
 
