@@ -61,13 +61,8 @@ def read_ledger(root: Path | str):
         if (path / "parameters.json").exists():
             rows.append({"run": path.name, "status": "done", **flat(read_facts(path))})
         elif path.suffix == ".failed":
-            rows.append(
-                {
-                    "run": path.stem,
-                    "status": "failed",
-                    "error": (path / "error.txt").read_text(encoding="utf-8").strip(),
-                }
-            )
+            error = (path / "error.txt").read_text(encoding="utf-8").strip()
+            rows.append({"run": path.stem, "status": "failed", "error": error})
         elif path.suffix == ".training":
             rows.append({"run": path.stem, "status": "training"})
     table = pd.DataFrame(rows, columns=None if rows else ["run", "status"])

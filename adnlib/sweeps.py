@@ -156,7 +156,7 @@ class Processes:
             finally:  # Ctrl-C: what has not begun does not begin, what is under way ends and keeps its checkpoint
                 self.stopped.set()
                 for process in tuple(self.running):
-                    process.terminate()
+                    process.kill()  # nbclient takes a milder signal for itself, and two of them may keep it waiting
                 pool.shutdown(wait=False, cancel_futures=True)
 
     def _run(self, root: Path, point: dict, show: Show) -> str | None:
