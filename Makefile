@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 MADE := $(VENV)/made
-CHANNEL := adnlib.nodelay.NoDelay
+CHANNEL := adnlib.panels.server.NoDelay
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run book app test test-browser lab stubs clean

@@ -5,8 +5,9 @@
     adnlib.fit(model, dataset)
     adnlib.evaluate(model, dataset).auroc
 
-The road from an image to a score, one module each: datasets, views, features (+ attention), flow, differnet,
-training, evaluation. Names below are loaded when they are first used, so that a command that needs no torch is quick.
+The road from an image to a score, one module each: datasets, views, features (+ attention), flow, differnet (presets),
+training, evaluation. Everything else is in packages. The names below are imported when they are first used, so that a
+command that needs no torch starts quickly.
 """
 
 from importlib import import_module
@@ -15,12 +16,13 @@ _HOME = {
     "AdnError": "errors",
     "CBAM": "attention",
     "DifferNet": "differnet",
-    "PRESETS": "differnet",
+    "PRESETS": "presets",
+    "RunConfig": "experiments.config",
     "SqueezeExcitation": "attention",
     "evaluate": "evaluation",
     "fit": "training",
     "load_dataset": "datasets",
-    "train_run": "runs",
+    "train_run": "experiments.runs",
 }
 __all__ = list(_HOME)
 

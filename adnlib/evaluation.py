@@ -9,10 +9,11 @@ import pandas as pd
 import torch
 from scipy.stats import rankdata
 
-from adnlib.datasets import ANOMALOUS, NORMAL, Dataset, Split
-from adnlib.differnet import DifferNet
+from adnlib.datasets import Dataset, Split
+from adnlib.differnet import DifferNet, latent_score
+from adnlib.engine.extraction import features_of, transform_views
 from adnlib.errors import AdnError
-from adnlib.extraction import features_of, transform_views
+from adnlib.imagesets.reading import ANOMALOUS, NORMAL
 
 RESAMPLES = 2000  # of the bootstrap
 LEVEL = 0.95  # of every interval
@@ -91,7 +92,7 @@ def score(model: DifferNet, split: Split) -> np.ndarray:
 def _score(model: DifferNet, y: torch.Tensor) -> np.ndarray:
     """Features (N, V, 768) -> scores (N,)."""
     z, _ = transform_views(model, y)  # (N, V, 768)
-    return z.square().mean(dim=(1, 2)).double().cpu().numpy()
+    return latent_score(z).double().cpu().numpy()
 
 
 def watch_test(dataset: Dataset, every: int = 1) -> Callable[[DifferNet, int], dict]:
@@ -144,11 +145,17 @@ def evaluate(model: DifferNet, dataset: Dataset, *, false_positive_rate: float =
     )
 
 
+def verdict(low: float, high: float, words: tuple[str, str, str] = ("better", "worse", "no difference shown")) -> str:
+    """An interval of a difference as one of three words: above zero, below zero, or neither."""
+    if np.isnan(low):
+        return "not known: one seed has no interval"
+    return words[0] if low > 0 else words[1] if high < 0 else words[2]
+
+
 def difference_in_words(name: str, test: pd.DataFrame, baseline: str, baseline_test: pd.DataFrame) -> str:
     """One sentence on two models' scores of the same test images, from `paired_difference`."""
     difference, low, high = paired_difference(test, baseline_test)
-    verdict = "better" if low > 0 else "worse" if high < 0 else "no difference shown"
     return (
         f"{name} against {baseline}: AUROC {difference:+.3f}, 95 % interval over test images {low:+.3f} to "
-        f"{high:+.3f}: {verdict}, with one seed."
+        f"{high:+.3f}: {verdict(low, high)}, with one seed."
     )

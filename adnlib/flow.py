@@ -5,7 +5,7 @@ from FrEIA.framework import SequenceINN
 from FrEIA.modules import GLOWCouplingBlock, PermuteRandom
 from torch import Tensor, nn
 
-from adnlib.seeds import seeded
+from adnlib.system.seeds import seeded
 
 
 class Float32(nn.Module):

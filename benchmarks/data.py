@@ -22,7 +22,7 @@ from adnlib.datasets import load_dataset
 
 CHECK = """
 import resource, sys, time
-from adnlib.data_check import check_data
+from adnlib.inspection.data_check import check_data
 start = time.perf_counter()
 (report,) = check_data(sys.argv[1])
 assert not report.problems, report

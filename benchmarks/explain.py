@@ -14,7 +14,7 @@ from functools import partial
 import torch
 
 import adnlib
-from adnlib.explain import VIEWS, grad_cam, gradient_map
+from adnlib.explain.maps import VIEWS, grad_cam, gradient_map
 
 VARIANTS = {"DifferNet": None, "SE, frozen": "se", "CBAM, frozen": "cbam"}
 SECONDS = 3  # for one image and three variants
@@ -34,8 +34,10 @@ def shortest(work: Callable[[], object], clock: Callable[[], float], threads: in
 
 def main() -> None:
     image = torch.randint(0, 256, (1, 3, 256, 256), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    print(f"{torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}; "
-          "one image of 256 x 256 px, preset fast, float32\n")  # fmt: skip
+    print(
+        f"{torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}; "
+        "one image of 256 x 256 px, preset fast, float32\n"
+    )
     kinds = {"wall, 2 threads": (time.perf_counter, 2), "processor, 1 thread": (time.process_time, 1)}
     print("| seconds | variant | score | Grad-CAM | gradient map | maps / score |")
     print("| --- | --- | --- | --- | --- | --- |")

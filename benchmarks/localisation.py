@@ -22,10 +22,11 @@ from PIL import Image
 import adnlib
 from adnlib.datasets import Split
 from adnlib.errors import AdnError
-from adnlib.files import ROOT
-from adnlib.images import read_mask
-from adnlib.localisation import all_maps, blind_maps, compare, measure
-from adnlib.runs import read_runs
+from adnlib.experiments.runs import read_runs
+from adnlib.explain.comparison import all_maps, blind_maps, compare
+from adnlib.explain.measures import measure
+from adnlib.imagesets.reading import read_mask
+from adnlib.system.folders import ROOT
 from adnlib.views import quarter_turns
 
 VARIANTS = {"DifferNet": None, "SE, frozen": "se", "CBAM, frozen": "cbam", "constant gate 0.5": "constant"}

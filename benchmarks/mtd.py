@@ -23,11 +23,11 @@ from sklearn.covariance import LedoitWolf
 
 import adnlib
 from adnlib.datasets import Dataset
-from adnlib.differnet import Preset
+from adnlib.detectors import build_detector
+from adnlib.engine.extraction import features_of
 from adnlib.evaluation import auroc, watch_test
-from adnlib.extraction import features_of
-from adnlib.files import write_whole
-from adnlib.peers import build_peer
+from adnlib.presets import Preset
+from adnlib.system.files import write_whole
 
 FAST = adnlib.PRESETS["fast"]
 FLOW = "published flow (3 x 2048)"
@@ -42,10 +42,19 @@ CHANGES = {
     "448 px, no turns": {"image_size": 448, "view_pool": 1, "train_views": 1, "test_views": 1},
     "four times as many epochs": {"epochs": 96, "test_every": 8},
     FLOW: {"hidden": 2048, "layers": 3, "lr": 2e-4, "max_norm": None},
-    ALL: {"image_size": 448, "rescale": False, "hidden": 2048, "layers": 3, "lr": 2e-4, "lr_decay": False,
-          "max_norm": None, "epochs": 48, "test_every": 8},
-}  # fmt: skip
-PEERS = {"PaDiM": "padim", "nearest patches": "nearest_patches"}
+    ALL: {
+        "image_size": 448,
+        "rescale": False,
+        "hidden": 2048,
+        "layers": 3,
+        "lr": 2e-4,
+        "lr_decay": False,
+        "max_norm": None,
+        "epochs": 48,
+        "test_every": 8,
+    },
+}
+DETECTORS = {"PaDiM": "padim", "nearest patches": "nearest_patches"}
 
 
 def by_defect(data: Dataset, scores: np.ndarray) -> dict[str, float]:
@@ -74,9 +83,9 @@ def gaussian(data: Dataset, preset: Preset) -> dict:
     return {"auroc": float(auroc(normal, anomalous))} | by_defect(data, distance)
 
 
-def peer(data: Dataset, name: str, backbone: str) -> dict:
+def detector(data: Dataset, name: str, backbone: str) -> dict:
     """A detector of 11_peers, without turned views."""
-    scores = build_peer(name, backbone).fit(data.train).score(data.test).cpu().numpy()
+    scores = build_detector(name, backbone).fit(data.train).score(data.test).cpu().numpy()
     normal, anomalous = scores[data.test.labels == 0], scores[data.test.labels == 1]
     return {"auroc": float(auroc(normal, anomalous))} | by_defect(data, scores)
 
@@ -108,8 +117,8 @@ def main() -> None:
         if not {"layers", "epochs"} & set(change):
             add(f"Gaussian, {name}", 0, partial(gaussian, data, preset))
     for backbone in ("alexnet", "efficientnet_lite0"):
-        for title, name in PEERS.items():
-            add(f"{title}, {backbone}", 0, partial(peer, data, name, backbone))
+        for title, name in DETECTORS.items():
+            add(f"{title}, {backbone}", 0, partial(detector, data, name, backbone))
     table = pd.DataFrame(rows)
     print(table.groupby("change", sort=False).mean(numeric_only=True).drop(columns="seed").round(3).to_string())
 

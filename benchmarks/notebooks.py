@@ -13,8 +13,8 @@ import time
 import psutil
 import torch
 
-from adnlib.book import RUNS, execute, whole_book
-from adnlib.speed import best_precision
+from adnlib.book.chapters import RUNS, execute, whole_book
+from adnlib.system.precision import best_precision
 
 
 def seconds_of_a_product(size: int = 4096, repeats: int = 5) -> float:

@@ -5,10 +5,10 @@
 Prints the seconds of a training step and, extrapolated from a few steps, of an epoch and of a whole training; the
 images scored per second at 64 views; and how far the scores of both codes agree with identical weights.
 
-The published code runs as it is, with its own configuration, but for what is put in its place in memory:
-`torch.cuda.set_device` does nothing while its configuration is read, and the device is the processor; `alexnet`, asked
-for by an argument that torchvision has dropped, comes with the same tensors from `adnlib.weights`; the fixed rotations
-of its test images have the angles of this code's preset. Its training loop is repeated here to take the times.
+The published code runs as it is, with its own configuration, except for what is replaced in memory:
+`torch.cuda.set_device` does nothing while its configuration is read, and the device is the processor; `alexnet`, which it
+requests by an argument that torchvision has dropped, has the same tensors from `adnlib.models.weights`; the fixed
+rotations of its test images have the angles of this code's preset. Its training loop is repeated here to take the times.
 
 Of training, only the training is compared: no evaluation, and here neither the decoding of the images, which is done
 once (the published code does it in each epoch), nor the first epoch, which may do what later ones need not.
@@ -32,12 +32,12 @@ import torchvision
 from scipy.stats import spearmanr
 
 import adnlib
-from adnlib import cache
-from adnlib.compat import from_official
 from adnlib.datasets import Dataset, Split
+from adnlib.detectors.official import from_official
 from adnlib.evaluation import score
-from adnlib.speed import best_precision
-from adnlib.weights import alexnet_weights
+from adnlib.models.weights import alexnet_weights
+from adnlib.system import cache
+from adnlib.system.precision import best_precision
 
 PAPER = adnlib.PRESETS["paper"]
 PARTS = ["loading", "features", "flow: forward, Jacobian, backward", "AlexNet: backward (unused)", "optimiser"]

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from playwright.sync_api import sync_playwright
 
-from adnlib.files import ROOT
+from adnlib.system.folders import ROOT
 
 sys.path.insert(0, str(ROOT / "tests" / "browser"))  # the same servers and the same page as in the tests
 from driving import FLAGS, Page, find_chromium, serve
@@ -70,8 +70,10 @@ def main() -> None:
                 rows.append((panel, control, kind, statistics.median(times), high, limit))
             page.page.close()
         browser.close()
-    print(f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, Python "
-          f"{platform.python_version()}, torch {torch.__version__}, Chromium {browser.version}\n")  # fmt: skip
+    print(
+        f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, Python "
+        f"{platform.python_version()}, torch {torch.__version__}, Chromium {browser.version}\n"
+    )
     print("| panel | control | what | median (ms) | 95 % within (ms) | wanted (ms) |")
     print("| --- | --- | --- | --- | --- | --- |")
     for panel, control, kind, median, high, limit in rows:

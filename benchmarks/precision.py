@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 import adnlib
-from adnlib import extraction, training
+from adnlib import training
 from adnlib.datasets import Dataset
-from adnlib.speed import best_precision
+from adnlib.engine import extraction
+from adnlib.system.precision import best_precision
 
 FAST = adnlib.PRESETS["fast"]
 

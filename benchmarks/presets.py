@@ -21,10 +21,10 @@ import pandas as pd
 import torch
 
 import adnlib
-from adnlib import cache
 from adnlib.datasets import Dataset
 from adnlib.evaluation import watch_test
-from adnlib.files import write_whole
+from adnlib.system import cache
+from adnlib.system.files import write_whole
 
 
 @mock.patch.object(cache, "LIMIT_GB", 0)
@@ -37,9 +37,12 @@ def measured(dataset: Dataset, preset: str, seed: int, checkpoint: Path | None) 
     auroc = adnlib.evaluate(model, dataset).auroc
     looks = history.epochs["test_auroc"].dropna()
     return {
-        "chosen_epoch": history.chosen_epoch, "auroc": auroc, "auroc_last": float(looks.iloc[-1]),
-        "auroc_best_on_test": float(max(looks.max(), auroc)), "processor_seconds": round(time.process_time() - start),
-    }  # fmt: skip
+        "chosen_epoch": history.chosen_epoch,
+        "auroc": auroc,
+        "auroc_last": float(looks.iloc[-1]),
+        "auroc_best_on_test": float(max(looks.max(), auroc)),
+        "processor_seconds": round(time.process_time() - start),
+    }
 
 
 def main() -> None:
@@ -64,8 +67,10 @@ def main() -> None:
     print("| preset | seed | chosen epoch | AUROC | AUROC, last epoch | AUROC, best on test | processor seconds |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for row in rows:
-        print("| {preset} | {seed} | {chosen_epoch} | {auroc:.4f} | {auroc_last:.4f} | {auroc_best_on_test:.4f} | "
-              "{processor_seconds} |".format(**row))  # fmt: skip
+        print(
+            "| {preset} | {seed} | {chosen_epoch} | {auroc:.4f} | {auroc_last:.4f} | {auroc_best_on_test:.4f} | "
+            "{processor_seconds} |".format(**row)
+        )
 
 
 if __name__ == "__main__":

@@ -25,11 +25,12 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
 import adnlib
-from adnlib import cache
-from adnlib.datasets import Sample, Split
-from adnlib.extraction import chunk_size, extract, features_of
+from adnlib.datasets import Split
+from adnlib.engine.extraction import chunk_size, extract, features_of
 from adnlib.flow import nll
-from adnlib.speed import autocast, resolve
+from adnlib.imagesets.reading import Sample
+from adnlib.system import cache
+from adnlib.system.precision import autocast, resolve
 
 SIZE = 448  # px, DifferNet's
 BASE = {"images": 125, "views": 1, "pixels": SIZE**2}
@@ -135,8 +136,11 @@ def growth(folder: Path, picture: Path) -> None:
         axis.xaxis.set_major_formatter("{x:.0f}")
         axis.yaxis.set_major_formatter("{x:.0f}")
         axis.minorticks_off()
-        print(f"| {name} | {values[0]} | {values[-1]} | {seconds[0]:.1f} to {seconds[-1]:.1f} | {exponent:.2f} "
-              f"| {points[0]['MiB']:.0f} to {points[-1]['MiB']:.0f} |", flush=True)  # fmt: skip
+        print(
+            f"| {name} | {values[0]} | {values[-1]} | {seconds[0]:.1f} to {seconds[-1]:.1f} | {exponent:.2f} "
+            f"| {points[0]['MiB']:.0f} to {points[-1]['MiB']:.0f} |",
+            flush=True,
+        )
     axes[0].set_ylabel("seconds")
     figure.savefig(picture, dpi=110)
 

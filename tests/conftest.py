@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import adnlib
-from adnlib.files import ROOT
+from adnlib.system.folders import ROOT
 
 REAL_CATEGORIES = ("mvtec_bottle", "mtd", "cplid_insulator", "wafer_sem_carinthia")
 REAL_DATA = Path(os.environ.get("ADN_REAL_DATA", ROOT.parent / "shared" / "data"))

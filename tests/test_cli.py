@@ -42,38 +42,44 @@ def test_train_all_categories(tmp_path, capsys):
     assert capsys.readouterr().out.count("run      ") == 2
 
 
-@pytest.mark.parametrize("arguments, message", [
-    (["--attention", "sse"], "attention='sse' is not known: choose one of None, 'se', 'cbam'"),
-    (["--attention", "se", "--placement", "top"], "placement='top' is not known"),
-    (["--preset", "slow"], "preset='slow' is not known"),
-    (["--weights", "other"], "weights='other' is not known"),
-    (["--device", "tpu"], "device='tpu' is not known"),
-    (["--attention", "se", "--option", "reduction"], "--option reduction cannot be read: write NAME=VALUE"),
-    (["--attention", "se", "--option", "width=2"], "attention='se' does not take the options ['width']"),
-    (["--attention", "se", "--option", "root=1"], "--option root=1 is no option of an attention: see `adn "),
-    (["--attention", "se", "--option", "dataset=1"], "--option dataset=1 is no option of an attention"),
-    (["--attention", "se", "--option", "seed=3"], "--option seed=3 is no option of an attention"),
-    (["--attention", "se", "--option", "channels=3"], "attention='se' does not take the options ['channels']"),
-    (["--attention", "se", "--option", "name=3"], "attention='se' does not take the options ['name']"),
-    (["--attention", "constant", "--option", "value='a'"], "value='a' is no number: choose one such as 0.5"),
-    (["--seed", "-1"], "seed=-1 is out of range: choose 0 to 4294967295"),
-    (["--seed", "4294967296"], "seed=4294967296 is out of range"),
-    (["--train-attention"], "train_attention=True has nothing to train"),
-    (["--dataset", "folder:/nowhere"], "There is no data folder /nowhere"),
-    (["--dataset", "elvp"], "dataset='elvp' is not known"),
-    (["--category", "huge"], "category='huge' is not in "),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--attention", "sse"], "attention='sse' is not known: choose one of None, 'se', 'cbam'"),
+        (["--attention", "se", "--placement", "top"], "placement='top' is not known"),
+        (["--preset", "slow"], "preset='slow' is not known"),
+        (["--weights", "other"], "weights='other' is not known"),
+        (["--device", "tpu"], "device='tpu' is not known"),
+        (["--attention", "se", "--option", "reduction"], "--option reduction cannot be read: write NAME=VALUE"),
+        (["--attention", "se", "--option", "width=2"], "attention='se' does not take the options ['width']"),
+        (["--attention", "se", "--option", "root=1"], "attention='se' does not take the options ['root']"),
+        (["--attention", "se", "--option", "dataset=1"], "--option dataset=1 is not an option of an attention module"),
+        (["--attention", "se", "--option", "seed=3"], "--option seed=3 is not an option of an attention module"),
+        (["--attention", "se", "--option", "channels=3"], "attention='se' does not take the options ['channels']"),
+        (["--attention", "se", "--option", "name=3"], "attention='se' does not take the options ['name']"),
+        (["--attention", "constant", "--option", "value='a'"], "value='a' is not a number: choose one such as 0.5"),
+        (["--seed", "-1"], "seed=-1 is out of range: choose 0 to 4294967295"),
+        (["--seed", "4294967296"], "seed=4294967296 is out of range"),
+        (["--train-attention"], "train_attention=True has nothing to train"),
+        (["--dataset", "folder:/nowhere"], "There is no data folder /nowhere"),
+        (["--dataset", "elvp"], "dataset='elvp' is not known"),
+        (["--category", "huge"], "category='huge' is not in "),
+    ],
+)
 def test_bad_arguments_end_in_one_line_and_leave_nothing(tiny_folder, tmp_path, capsys, arguments, message):
     assert train(tiny_folder, tmp_path / "runs", *arguments) == 2
     assert message in one_line_error(capsys)
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("spoil, message", [
-    ("train/good", "is empty"),
-    ("test/spot", "no anomalous test images"),
-    ("test/good", "no normal test images"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        ("train/good", "is empty"),
+        ("test/spot", "no anomalous test images"),
+        ("test/good", "no normal test images"),
+    ],
+)
 def test_missing_images(tmp_path, capsys, spoil, message):
     for path in (make_category(tmp_path / "tiny") / spoil).iterdir():
         path.unlink()
@@ -107,7 +113,7 @@ def test_a_file_that_may_not_be_read(monkeypatch, capsys):
     def refuse(*arguments, **options):
         raise PermissionError(13, "Permission denied", "/data/archive.zip")
 
-    monkeypatch.setattr("adnlib.datasets.fetch_dataset", refuse)
+    monkeypatch.setattr("adnlib.imagesets.sources.fetch_dataset", refuse)
     assert main(["data", "fetch", "mvtec_ad", "--from", "/data/archive.zip"]) == 2
     assert one_line_error(capsys).startswith("adn: error: Permission denied (/data/archive.zip): check the path")
 
@@ -116,7 +122,7 @@ def test_ctrl_c(monkeypatch, capsys):
     def stop(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("adnlib.datasets.fetch_dataset", stop)
+    monkeypatch.setattr("adnlib.imagesets.sources.fetch_dataset", stop)
     assert main(["fetch"]) == 130
     assert capsys.readouterr().err == "adn: stopped; nothing half-written is in place.\n"
 
@@ -151,12 +157,15 @@ def test_explain_writes_overlay_and_numbers(tiny_folder, tmp_path, capsys, monke
     assert "auroc_within" not in pd.read_csv("001_explained.csv") and Path("001_explained.png").exists()
 
 
-@pytest.mark.parametrize("arguments, message", [
-    (["none.png"], "holds no finished run: train one"),
-    (["none.png", "--run", "RUN"], "none.png"),
-    (["none.png", "--out", "x.csv"], "--out x.csv is no picture: give it the ending .png"),
-    (["none.png", "--out", "x"], "--out x is no picture: give it the ending .png"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["none.png"], "holds no finished run: train one"),
+        (["none.png", "--run", "RUN"], "none.png"),
+        (["none.png", "--out", "x.csv"], "--out x.csv is no picture: give it the ending .png"),
+        (["none.png", "--out", "x"], "--out x is no picture: give it the ending .png"),
+    ],
+)
 def test_explain_refuses_in_one_line(tiny_folder, tmp_path, capsys, arguments, message):
     assert train(tiny_folder, tmp_path / "runs") == 0
     capsys.readouterr()

@@ -17,9 +17,9 @@ from PIL import Image
 import adnlib
 from adnlib import AdnError, load_dataset
 from adnlib.cli import main
-from adnlib.datasets import fetch_dataset
-from adnlib.fetch import registry
-from adnlib.files import sha256
+from adnlib.imagesets.registry import registry
+from adnlib.imagesets.sources import fetch_dataset
+from adnlib.system.files import sha256
 
 
 def test_splits_of_a_folder(tiny):
@@ -60,7 +60,7 @@ def test_resizing_is_torchvisions(tmp_path):
 
     pixels = np.random.default_rng(0).integers(0, 256, (90, 50, 3), dtype=np.uint8)
     path = save_image(tmp_path / "a.png", pixels)
-    sample = adnlib.datasets.Sample(path, 0, "good")
+    sample = adnlib.imagesets.reading.Sample(path, 0, "good")
     assert torch.equal(sample.read(32), pil_to_tensor(resize(Image.fromarray(pixels), [32, 32])))
 
 
@@ -81,11 +81,14 @@ def broken(folder, what):
         (folder / "train" / "good" / "003.png").write_text("hello")
 
 
-@pytest.mark.parametrize("what, message", [
-    ("empty", "The category .*tiny is empty: .*train/good needs two normal images"),
-    ("no anomalous", "no anomalous test images in .*tiny.*put some in test/NAME_OF_DEFECT"),
-    ("no test normal", "no normal test images in .*tiny.*put some in test/good"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "what, message",
+    [
+        ("empty", "The category .*tiny is empty: .*train/good needs two normal images"),
+        ("no anomalous", "no anomalous test images in .*tiny.*put some in test/NAME_OF_DEFECT"),
+        ("no test normal", "no normal test images in .*tiny.*put some in test/good"),
+    ],
+)
 def test_broken_layouts(tmp_path, what, message):
     broken(make_category(tmp_path / "tiny"), what)
     with pytest.raises(AdnError, match=message):
@@ -100,12 +103,15 @@ def test_unreadable_images_are_named(tmp_path, what):
         dataset.train.images(64), dataset.validation.images(64)
 
 
-@pytest.mark.parametrize("name, category, message", [
-    ("folder:/nowhere/at/all", "tiny", "There is no data folder /nowhere/at/all"),
-    ("elvp", "mono", "dataset='elvp' is not known: choose one of 'elpv', .*'folder:PATH'"),
-    ("elpv", "amorphous", "category='amorphous' is not in elpv: choose one of 'mono', 'poly'"),
-    ("elpv", None, "category=None is not in elpv: choose"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, category, message",
+    [
+        ("folder:/nowhere/at/all", "tiny", "There is no data folder /nowhere/at/all"),
+        ("elvp", "mono", "dataset='elvp' is not known: choose one of 'elpv', .*'folder:PATH'"),
+        ("elpv", "amorphous", "category='amorphous' is not in elpv: choose one of 'mono', 'poly'"),
+        ("elpv", None, "category=None is not in elpv: choose"),
+    ],
+)
 def test_unknown_names(name, category, message):
     with pytest.raises(AdnError, match=message):
         load_dataset(name, category)
@@ -267,19 +273,22 @@ def unknown_name(tmp_path, monkeypatch):
     return "mvtec", None
 
 
-@pytest.mark.parametrize("offer, message", [
-    (no_such_path, "There is no file or folder .*nowhere.zip: check the path"),
-    (damaged_archive, "Cannot unpack .*wafers.zip"),
-    (no_images_inside, "There is no category in"),
-    (folder_without_images, "There is no category in .*mine"),
-    (another_archive, "is not the published mvtec_anomaly_detection.tar.xz .its sha256 is another"),
-    (another_set, "This holds chips and no category of insplad_fault: it is another data set"),
-    (licence_not_accepted, "accept the licence.*adn data fetch mvtec_ad --from .*--accept-licence"),
-    (only_by_hand, "shared drive.*unsupervised_anomaly_detection.zip.*adn data fetch insplad_fault --from"),
-    (nobody_has_it, "No public copy is known: ask the authors"),
-    (dead_address, "Cannot download http://127.0.0.1:9/mtd.zip"),
-    (unknown_name, "dataset='mvtec' is not known: choose one of 'elpv'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "offer, message",
+    [
+        (no_such_path, "There is no file or folder .*nowhere.zip: check the path"),
+        (damaged_archive, "Cannot unpack .*wafers.zip"),
+        (no_images_inside, "There is no category in"),
+        (folder_without_images, "There is no category in .*mine"),
+        (another_archive, "is not the published mvtec_anomaly_detection.tar.xz .its sha256 is another"),
+        (another_set, "This holds chips and no category of insplad_fault: it is another data set"),
+        (licence_not_accepted, "accept the licence.*adn data fetch mvtec_ad --from .*--accept-licence"),
+        (only_by_hand, "shared drive.*unsupervised_anomaly_detection.zip.*adn data fetch insplad_fault --from"),
+        (nobody_has_it, "No public copy is known: ask the authors"),
+        (dead_address, "Cannot download http://127.0.0.1:9/mtd.zip"),
+        (unknown_name, "dataset='mvtec' is not known: choose one of 'elpv'"),
+    ],
+)
 def test_what_cannot_be_fetched_ends_in_one_line_and_leaves_nothing(
     tmp_path, empty_home, capsys, monkeypatch, offer, message
 ):
@@ -304,7 +313,7 @@ def test_ctrl_c_while_unpacking(wafers, empty_home, monkeypatch, capsys):
         (folder / "half").write_text("half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("adnlib.datasets.unpack", stop)
+    monkeypatch.setattr("adnlib.imagesets.sources.unpack", stop)
     assert main(["data", "fetch", "semiconductor_wafer", "--from", str(wafers[1])]) == 130
     assert [path for path in empty_home.rglob("*") if path.is_file()] == []
 
@@ -356,7 +365,7 @@ def test_a_download_that_could_not_be_unpacked_is_not_fetched_again(served_mtd, 
         raise error
 
     with monkeypatch.context() as patch, pytest.raises((KeyboardInterrupt, AdnError)):
-        patch.setattr("adnlib.datasets.unpack", stop)
+        patch.setattr("adnlib.imagesets.sources.unpack", stop)
         fetch_dataset("mtd")
     fetch_dataset("mtd")
     assert served_mtd == ["/mtd.zip"]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from adnlib import PRESETS, AdnError, DifferNet
-from adnlib.differnet import Preset
+from adnlib.presets import Preset
 from adnlib.views import View, quarter_turns
 
 
@@ -46,8 +46,9 @@ def test_log_det_of_the_whole_model_is_autograds():
 
 
 def test_one_seed_one_flow_whatever_the_attention():
-    plain, se, other = (DifferNet(a, preset="smoke", weights="random", seed=s) for a, s in
-                        ((None, 4), ("se", 4), (None, 5)))  # fmt: skip
+    plain, se, other = (
+        DifferNet(a, preset="smoke", weights="random", seed=s) for a, s in ((None, 4), ("se", 4), (None, 5))
+    )
     weights = [model.flow.state_dict() for model in (plain, se, other)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
     assert not all(torch.equal(weights[0][name], weights[2][name]) for name in weights[0])
@@ -92,15 +93,18 @@ def test_only_joint_training_follows_the_gradient_of_the_flow(how, jointly):
     assert all(p.requires_grad == jointly for p in model.features.attention.parameters())
 
 
-@pytest.mark.parametrize("arguments, message", [
-    ({"attention": "se", "train_attention": "sometimes"}, "train_attention='sometimes' is not known"),
-    ({"attention": "sse"}, "attention='sse' is not known"),
-    ({"attention": "se", "placement": "nowhere"}, "placement='nowhere' is not known"),
-    ({"preset": "slow"}, "preset='slow' is not known"),
-    ({"train_attention": True}, "train_attention=True has nothing to train with attention=None"),
-    ({"train_attention": True, "attention": "constant"}, "nothing to train with attention='constant'"),
-    ({"attention": "se", "kernel_size": 3}, "does not take the options"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"attention": "se", "train_attention": "sometimes"}, "train_attention='sometimes' is not known"),
+        ({"attention": "sse"}, "attention='sse' is not known"),
+        ({"attention": "se", "placement": "nowhere"}, "placement='nowhere' is not known"),
+        ({"preset": "slow"}, "preset='slow' is not known"),
+        ({"train_attention": True}, "train_attention=True has nothing to train with attention=None"),
+        ({"train_attention": True, "attention": "constant"}, "nothing to train with attention='constant'"),
+        ({"attention": "se", "kernel_size": 3}, "does not take the options"),
+    ],
+)
 def test_bad_arguments(arguments, message):
     with pytest.raises(AdnError, match=message):
         DifferNet(**{"preset": "smoke", "weights": "random", **arguments})

@@ -4,7 +4,8 @@ import torch.nn.functional as F
 import torchvision
 
 from adnlib import AdnError
-from adnlib.features import IMAGENET_MEAN, IMAGENET_STD, PLACEMENTS, MultiScaleAlexNet
+from adnlib.features import PLACEMENTS, MultiScaleAlexNet
+from adnlib.models.imagenet import IMAGENET_MEAN, IMAGENET_STD
 
 
 def images(size=256, dtype=torch.uint8):
@@ -28,11 +29,14 @@ def test_features_are_the_published_ones():
         torch.testing.assert_close(features(images()), features(images(dtype=torch.float32)), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("placement, names", [
-    ("figure", ["MaxPool2d", "MaxPool2d", "ReLU"]),
-    ("before-pool", ["ReLU", "ReLU", "ReLU"]),
-    ("after-pool5", ["MaxPool2d", "MaxPool2d", "MaxPool2d"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "placement, names",
+    [
+        ("figure", ["MaxPool2d", "MaxPool2d", "ReLU"]),
+        ("before-pool", ["ReLU", "ReLU", "ReLU"]),
+        ("after-pool5", ["MaxPool2d", "MaxPool2d", "MaxPool2d"]),
+    ],
+)
 def test_attention_stands_where_the_placement_says(placement, names):
     features = MultiScaleAlexNet("se", placement, weights="random")
     assert [type(features.alexnet[int(layer)]).__name__ for layer in features.attention] == names
@@ -60,11 +64,14 @@ def test_alexnet_is_frozen():
     assert not any(p.requires_grad for p in MultiScaleAlexNet("cbam", weights="random").alexnet.parameters())
 
 
-@pytest.mark.parametrize("x, message", [
-    (torch.zeros(2, 1, 256, 256), r"the shape \(2, 1, 256, 256\): make it \(B, 3, H, W\)"),
-    (torch.zeros(3, 256, 256), "make it"),
-    (torch.zeros(1, 3, 251, 300), "251 x 300 px are too small for 3 scales: resize them to 252"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "x, message",
+    [
+        (torch.zeros(2, 1, 256, 256), r"the shape \(2, 1, 256, 256\): make it \(B, 3, H, W\)"),
+        (torch.zeros(3, 256, 256), "make it"),
+        (torch.zeros(1, 3, 251, 300), "251 x 300 px are too small for 3 scales: resize them to 252"),
+    ],
+)
 def test_bad_images(x, message):
     with pytest.raises(AdnError, match=message):
         MultiScaleAlexNet(weights="random")(x)
@@ -74,11 +81,14 @@ def test_the_smallest_image_that_is_allowed_works():
     assert MultiScaleAlexNet(weights="random")(torch.zeros(1, 3, 252, 252)).shape == (1, 768)
 
 
-@pytest.mark.parametrize("arguments, message", [
-    ({"placement": "top"}, "placement='top' is not known"),
-    ({"weights": "places365"}, "weights='places365' is not known"),
-    ({"reduction": 4}, r"options \['reduction'\] belong to an attention module"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"placement": "top"}, "placement='top' is not known"),
+        ({"weights": "places365"}, "weights='places365' is not known"),
+        ({"reduction": 4}, r"options \['reduction'\] belong to an attention module"),
+    ],
+)
 def test_bad_arguments(arguments, message):
     with pytest.raises(AdnError, match=message):
         MultiScaleAlexNet(**arguments)

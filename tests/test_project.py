@@ -1,4 +1,4 @@
-"""The project's own promises: one set of dependencies, one direction of imports, clean code, commands that exist."""
+"""The structure of the project: one set of dependencies, one direction of imports, clean code, commands that exist."""
 
 import ast
 import re
@@ -9,15 +9,28 @@ import tomllib
 import pytest
 import yaml
 
-from adnlib.files import ROOT
+from adnlib.system.folders import ROOT
 
-# An import goes from right to left only: adnlib's road from an image to a score, as in the README's picture.
-ROAD = [
-    "errors", "nodelay", "files", "fetch", "speed", "seeds", "weights", "archives", "elpv", "wild_parts", "images",
-    "layouts", "datasets", "data_check", "views", "attention", "features", "backbones", "flow", "differnet",
-    "compat", "cache", "extraction", "pretext", "training", "evaluation", "explain", "ledger", "evidence",
-    "everywhere", "runs", "plots", "localisation", "panels", "peers", "checks", "book", "sweeps", "cli",
-]  # fmt: skip
+# The rooms of adnlib, top-level modules and packages: an import goes to an earlier line or stays within its room.
+ORDER = [
+    "errors",
+    "system",
+    "imagesets",
+    "attention",
+    "models",
+    *("datasets", "views", "features", "flow", "presets", "differnet"),  # the road from an image to a score
+    "engine",
+    *("training", "evaluation"),  # its end
+    "plots",
+    "book",
+    "experiments",
+    "explain",
+    "detectors",
+    "inspection",
+    "lessons",
+    "panels",
+    "cli",
+]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
@@ -45,25 +58,61 @@ def test_constraints_pin_every_dependency_and_name_no_host():
     assert not re.search(r"https?://|--", text)
 
 
-def files_of(name):
-    """A module's file, or all files of a package."""
-    path = ROOT / "adnlib" / name
-    return sorted(path.glob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+def imports(source: str) -> set[str]:
+    """The rooms of adnlib that a module imports, at any depth of its code; "" for adnlib's own names."""
+    rooms = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = (
+                [f"{node.module}.{alias.name}" for alias in node.names] if node.module == "adnlib" else [node.module]
+            )
+        else:
+            continue
+        rooms |= {name.split(".")[1] for name in names if name and name.startswith("adnlib.")}
+    return rooms
 
 
-@pytest.mark.parametrize("name", ROAD)
-def test_imports_go_one_way(name):
-    for node in (node for file in files_of(name) for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("adnlib."):
-            imported = node.module.split(".")[1]
-            assert ROAD.index(imported) <= ROAD.index(name), f"{name} imports {imported}, which stands behind it"
+def wrong_imports(room: str, source: str) -> set[str]:
+    """The imports of a module of `room` that go to a later room, or to a name of adnlib itself."""
+    return {name for name in imports(source) if name not in ORDER or ORDER.index(name) > ORDER.index(room)}
 
 
-def test_every_module_is_on_the_road():
+@pytest.mark.parametrize("room", ORDER)
+def test_imports_go_one_way(room):
+    path = ROOT / "adnlib" / room
+    for file in path.glob("*.py") if path.is_dir() else [path.with_suffix(".py")]:
+        assert not wrong_imports(room, file.read_text(encoding="utf-8")), file
+
+
+@pytest.mark.parametrize(
+    "room, source, wrong",
+    [
+        ("views", "from adnlib.experiments.findings import published", "experiments"),
+        ("views", "from adnlib import plots", "plots"),
+        ("differnet", "def late():\n    import adnlib.training\n", "training"),
+        ("attention", "from adnlib import DifferNet", "DifferNet"),
+    ],
+)
+def test_a_planted_import_is_found(room, source, wrong):
+    assert wrong_imports(room, source) == {wrong}
+
+
+def test_every_room_has_its_place():
     found = {
         path.stem for path in (ROOT / "adnlib").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
     }
-    assert found - {"__init__"} == set(ROAD)
+    assert found - {"__init__"} == set(ORDER)
+
+
+def test_adnlib_can_be_seen_at_a_glance():
+    assert len(list((ROOT / "adnlib").glob("*.py"))) <= 14
+    lengths = {
+        path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in (ROOT / "adnlib").rglob("*.py")
+    }
+    lengths.pop("wild_parts.py")  # a renderer, best read from top to bottom
+    assert max(lengths.values()) <= 320, max(lengths, key=lengths.get)
 
 
 def test_importing_has_no_side_effect():

@@ -11,10 +11,14 @@ import torch
 from conftest import REAL_DATA, full_disk
 
 import adnlib
-from adnlib import PRESETS, AdnError, DifferNet, evaluate, extraction, fit, load_dataset, training
+from adnlib import PRESETS, AdnError, DifferNet, evaluate, fit, load_dataset, training
+from adnlib.engine import checkpoint, extraction
+from adnlib.engine.checkpoint import Checkpoint, drop_checkpoint
+from adnlib.engine.extraction import extract
+from adnlib.engine.feature_sources import FrozenFeatures, StemStore
 from adnlib.evaluation import score
-from adnlib.extraction import Stems, extract
-from adnlib.training import _Checkpoint, _Frozen, _Training, drop_checkpoint, pick_device, spread
+from adnlib.system.device import pick_device
+from adnlib.training import TrainingLoop, spread
 
 SMOKE = PRESETS["smoke"]
 
@@ -117,11 +121,11 @@ def test_features_of_fixed_views_are_computed_once_and_fresh_ones_in_each_epoch(
 def test_each_image_is_shown_its_own_views_of_the_pool(tiny):
     preset = replace(SMOKE, turns="quarter", train_views=2, view_pool=8)
     model = model_of(preset=preset)
-    training = _Training(model, tiny, _Frozen(model, tiny, False), seed=0, epochs=1)
-    training._begin_epoch()
-    (rows, views), *_ = training.batches
+    loop = TrainingLoop(model, FrozenFeatures(model, tiny, False), len(tiny.train), seed=0, epochs=1)
+    loop._begin_epoch()
+    (rows, views), *_ = loop.batches
     assert views.shape == (len(rows), 2) and (views[:, 0] != views[:, 1]).all() and len(views.unique()) > 2
-    y = training.source.batch(rows, views)
+    y = loop.source.batch(rows, views)
     one = extract(model, tiny.train[int(rows[3])].read(256)[None], (preset.views("train")[views[3, 1]],))
     assert torch.allclose(y[3, 1], one[0, 0], atol=1e-5)
 
@@ -130,8 +134,8 @@ def test_each_image_is_shown_its_own_views_of_the_pool(tiny):
 def test_trained_attention_sees_the_features_of_the_whole_network(tiny, keep):
     model = model_of("se", train_attention=True)
     images = tiny.train.images(256)
-    stems = Stems(model, images, SMOKE.views("train"), keep)
-    assert (stems.kept is not None) == keep
+    stems = StemStore(model, images, SMOKE.views("train"), keep)
+    assert (stems.stored is not None) == keep
     rows = torch.tensor([5, 2])
     y = stems.features(rows, 0)
     assert torch.allclose(y, extract(model, images[rows], SMOKE.views("train"))[:, 0], atol=1e-6)
@@ -149,13 +153,16 @@ def history_of(history):
     return history.epochs.drop(columns="seconds").to_numpy().tolist(), history.chosen_epoch
 
 
-@pytest.mark.parametrize("attention, trained, preset", [
-    (None, False, replace(SMOKE, epochs=4, batch_images=3, lr_decay=True)),
-    ("cbam", True, replace(SMOKE, epochs=2, batch_images=5)),
-    ("se", "guarded", replace(SMOKE, epochs=2, batch_images=5)),
-    ("se", "cutpaste", replace(SMOKE, epochs=2, batch_images=5)),
-    (None, False, replace(SMOKE, epochs=3, turns="random", view_pool=0, batch_images=4, rescale=False)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "attention, trained, preset",
+    [
+        (None, False, replace(SMOKE, epochs=4, batch_images=3, lr_decay=True)),
+        ("cbam", True, replace(SMOKE, epochs=2, batch_images=5)),
+        ("se", "guarded", replace(SMOKE, epochs=2, batch_images=5)),
+        ("se", "cutpaste", replace(SMOKE, epochs=2, batch_images=5)),
+        (None, False, replace(SMOKE, epochs=3, turns="random", view_pool=0, batch_images=4, rescale=False)),
+    ],
+)
 def test_a_training_stopped_at_any_step_ends_as_one_that_was_not(
     tiny, tmp_path, monkeypatch, one_epoch_before, attention, trained, preset
 ):
@@ -170,7 +177,7 @@ def test_a_training_stopped_at_any_step_ends_as_one_that_was_not(
         return model, fit(model, tiny, progress=False, checkpoint=checkpoint, checkpoint_s=0)
 
     model, history = run()
-    steps, real = [0], _Training.step
+    steps, real = [0], TrainingLoop.step
 
     def stopping_step(self):
         if steps[0] == 0:
@@ -178,7 +185,7 @@ def test_a_training_stopped_at_any_step_ends_as_one_that_was_not(
         steps[0] -= 1
         return real(self)
 
-    monkeypatch.setattr(_Training, "step", stopping_step)
+    monkeypatch.setattr(TrainingLoop, "step", stopping_step)
     for stop_after in (1, 2, 3, 10**6):  # 1 step, 2 more, 3 more, to the end
         steps[0] = stop_after
         try:
@@ -273,7 +280,7 @@ def test_a_state_that_another_process_goes_on_with_stays(tmp_path):
 
 def test_a_second_process_in_the_same_folder_is_refused(tiny, tmp_path):
     lock = filelock.FileLock(tmp_path / "lock")
-    with lock, pytest.raises(AdnError, match=f"Another process trains in {tmp_path}: wait for its end"):
+    with lock, pytest.raises(AdnError, match=f"Another process is training in {tmp_path}: wait for it to finish"):
         fit(model_of(), tiny, progress=False, checkpoint=tmp_path)
     fit(model_of(), tiny, progress=False, checkpoint=tmp_path)  # and the lock is free afterwards
     assert not lock.is_locked
@@ -289,7 +296,7 @@ def test_a_state_of_another_training_is_left_aside(tiny, tmp_path):
 
 def test_a_damaged_state_is_named(tiny, tmp_path):
     (tmp_path / "state.pt").write_bytes(b"half")
-    with pytest.raises(AdnError, match="state.pt is damaged: delete the file"):
+    with pytest.raises(AdnError, match="state.pt is damaged: delete the file to start again"):
         fit(model_of(), tiny, progress=False, checkpoint=tmp_path)
 
 
@@ -303,12 +310,12 @@ def test_a_full_disk_leaves_the_last_state(tiny, tmp_path):
 
 
 def test_a_large_state_is_written_less_often(monkeypatch):
-    kept = _Checkpoint(None, every_s=60.0)
-    clock, written, kept.written = [0.0], [], 0.0
-    monkeypatch.setattr(training.time, "perf_counter", lambda: clock[0])
-    kept.write = lambda training: written.append(clock[0])
-    for kept.took, clock[0] in ((1.0, 59.0), (1.0, 61.0), (20.0, 62.0), (20.0, 181.0)):
-        kept.write_if_due(None)
+    saved = Checkpoint(None, every_s=60.0)
+    clock, written, saved.written_at = [0.0], [], 0.0
+    monkeypatch.setattr(checkpoint.time, "perf_counter", lambda: clock[0])
+    saved.write = lambda state: written.append(clock[0])
+    for saved.write_seconds, clock[0] in ((1.0, 59.0), (1.0, 61.0), (20.0, 62.0), (20.0, 181.0)):
+        saved.write_if_due(dict)
     assert written == [61.0, 181.0]
 
 
@@ -344,9 +351,9 @@ def test_a_diverging_loss_stops_with_a_sentence_and_the_best_weights(tiny, monke
     best = model_of(preset=replace(SMOKE, epochs=2))
     fit(best, tiny, progress=False)
     model = model_of(preset=replace(SMOKE, epochs=4))
-    monkeypatch.setattr(_Training, "_lr", lambda self: 1e-3 if self.epoch < 2 else 1e30)
+    monkeypatch.setattr(TrainingLoop, "_lr", lambda self: 1e-3 if self.epoch < 2 else 1e30)
     monkeypatch.setattr(training, "DIVERGED", 1e3)
-    with pytest.raises(AdnError, match="the model holds epoch 2, the best until then"):
+    with pytest.raises(AdnError, match="the model holds epoch 2, the best so far"):
         fit(model, replace(tiny, train=tiny.train[:9]), progress=False)
 
 
@@ -367,7 +374,7 @@ def test_a_loss_that_starts_high_and_falls_has_not_diverged(tiny, monkeypatch):
 
 def test_the_validation_loss_decides_what_has_diverged_not_one_batch(tiny, monkeypatch):
     model = model_of()
-    kept = _Training(model, tiny, _Frozen(model, tiny, progress=False), seed=0, epochs=1)
+    kept = TrainingLoop(model, FrozenFeatures(model, tiny, progress=False), len(tiny.train), seed=0, epochs=1)
     monkeypatch.setattr(training, "DIVERGED", -50)
     kept.best = -100  # as if an epoch had been sound, and this batch and this epoch were not
     while not kept.step():

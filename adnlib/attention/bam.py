@@ -9,15 +9,15 @@ DILATION = 4
 
 
 class BAM(nn.Module):
-    """Bottleneck attention module: a gate over channels and one over places, added before the sigmoid.
+    """Bottleneck attention module: a channel branch and a spatial branch, added before the sigmoid.
 
     Park, Woo, Lee, Kweon, "BAM: Bottleneck Attention Module", BMVC 2018, https://arxiv.org/abs/1807.06514
         M_c(F) = BatchNorm(MLP(mean of F over space))
-        M_s(F) = BatchNorm(conv1x1(conv3x3(conv3x3(conv1x1(F)))))       the 3 x 3 ones dilated by 4
+        M_s(F) = BatchNorm(conv1x1(conv3x3(conv3x3(conv1x1(F)))))       the 3 x 3 convolutions dilated by 4
         F + F * sigmoid(M_c(F) + M_s(F))
-    so a value is multiplied by 1 to 2. Deviations: a ReLU stands between the convolutions, as in the authors' code,
-    which else leaves these equations (it multiplies M_c and M_s, and normalises the hidden layers instead); the
-    BatchNorms keep their statistics (`FixedBatchNorm`).
+    Each value is multiplied by a factor between 1 and 2. Deviations: a ReLU follows each convolution but the last, as
+    in the authors' code, which otherwise departs from these equations (it multiplies M_c and M_s, and normalises the
+    hidden layers instead); the BatchNorms have fixed statistics (`FixedBatchNorm`).
     """
 
     def __init__(self, channels: int, reduction: int = 16):

@@ -14,9 +14,9 @@ class CoordinateAttention(nn.Module):
         z_h = mean of x over the columns, z_w = mean over the rows
         f = hardswish(BatchNorm(F1([z_h, z_w]))), split into f_h and f_w again
         x * sigmoid(F_h(f_h)) * sigmoid(F_w(f_w))
-    Deviations: the 1 x 1 convolutions F have no biases, as in timm (the authors' code has them); the BatchNorm keeps
-    its statistics (`FixedBatchNorm`); reduction is 16 as for its neighbours here (the authors' code: 32, at least 8
-    channels).
+    Deviations: the 1 x 1 convolutions F have no biases, as in timm (the authors' code has them); the BatchNorm has
+    fixed statistics (`FixedBatchNorm`); the default reduction is 16, as in SE, CBAM and BAM here (the authors' code:
+    32, with at least 8 hidden channels).
     """
 
     def __init__(self, channels: int, reduction: int = 16):

@@ -9,13 +9,13 @@ from adnlib.attention.parts import check_odd
 
 
 class ECA(nn.Module):
-    """Efficient channel attention: each channel's gate from the means of its k neighbours, with k weights in all.
+    """Efficient channel attention: a channel's gate from the means of k neighbouring channels, with k weights in total.
 
     Wang, Wu, Zhu, Li, Zuo, Hu, "ECA-Net: Efficient Channel Attention for Deep Convolutional Neural Networks",
     CVPR 2020, https://arxiv.org/abs/1910.03151
         z = mean of x over space,  s = sigmoid(conv1d_k(z)) along the channels,  s_c * x_c
-        k = the odd number at |log2(C) / 2 + 1 / 2|, 3 or more
-    kernel_size: k; None for the paper's rule. Deviation: none known; its rounding of k is read as timm reads it.
+        k = the odd number nearest to |log2(C) / 2 + 1 / 2|, at least 3
+    kernel_size: k; None for the paper's rule. Deviations: none known; k is rounded as in timm.
     """
 
     def __init__(self, channels: int, kernel_size: int | None = None):

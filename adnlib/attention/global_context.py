@@ -8,23 +8,25 @@ from adnlib.errors import AdnError
 
 
 class GlobalContext(nn.Module):
-    """Global context block: squeeze-and-excitation whose squeeze looks where it learned to look.
+    """Global context block: squeeze-and-excitation with a learned attention pooling as its squeeze.
 
     Cao, Xu, Lin, Wei, Hu, "GCNet: Non-local Networks Meet Squeeze-Excitation Networks and Beyond", ICCV workshops
     2019, https://arxiv.org/abs/1904.11492
-        z = sum over places of softmax(w_k x) x        context
+        z = sum over positions of softmax(w_k x) x     context
         s = w_2 relu(LayerNorm(w_1 z))                 transform
         x * sigmoid(s)                                 fusion
-    Deviation: the paper's block adds s to x; here it is a gate, as all modules' here and as timm's default; so is
-    reduction.
+    Deviation: the paper's block adds s to x; here s is a gate, as in all modules here and by default in timm. The
+    default reduction is also timm's.
     """
 
     def __init__(self, channels: int, reduction: int = 8):
         super().__init__()
         hidden = reduced(channels, reduction)
         if hidden < 2:
-            raise AdnError(f"reduction={reduction} leaves one hidden channel of {channels}, which LayerNorm makes a "
-                           f"constant: choose 1 to {channels // 2}.")  # fmt: skip
+            raise AdnError(
+                f"reduction={reduction} leaves one hidden channel for {channels} channels, which LayerNorm turns "
+                f"into a constant: choose 1 to {channels // 2}."
+            )
         self.w_k = nn.Conv2d(channels, 1, 1)
         self.w1 = nn.Linear(channels, hidden)
         self.norm = nn.LayerNorm(hidden, eps=1e-6)

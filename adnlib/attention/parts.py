@@ -1,4 +1,4 @@
-"""What several attention modules share."""
+"""Parts that several attention modules share."""
 
 from torch import nn
 
@@ -6,23 +6,23 @@ from adnlib.errors import AdnError
 
 
 def reduced(channels: int, reduction: int) -> int:
-    """The hidden width channels / reduction; AdnError where nothing would be left."""
+    """The number of hidden channels, channels // reduction; AdnError if reduction is out of range."""
     if not 1 <= reduction <= channels:
-        raise AdnError(f"reduction={reduction} leaves no hidden channel of {channels}: choose 1 to {channels}.")
+        raise AdnError(f"reduction={reduction} is out of range for {channels} channels: choose 1 to {channels}.")
     return channels // reduction
 
 
 def check_odd(kernel_size: int) -> int:
-    """`kernel_size`; AdnError where it has no middle."""
+    """`kernel_size` itself; AdnError unless it is a positive odd number."""
     if kernel_size < 1 or kernel_size % 2 == 0:
-        raise AdnError(f"kernel_size={kernel_size} has no middle: choose an odd number.")
+        raise AdnError(f"kernel_size={kernel_size} is not a positive odd number: choose one such as 3 or 7.")
     return kernel_size
 
 
 class FixedBatchNorm(nn.BatchNorm2d):
-    """A BatchNorm whose statistics stay what they are (at the start mean 0, variance 1), also in training mode.
+    """A BatchNorm with fixed statistics (mean 0 and variance 1 at initialisation), in training mode too.
 
-    A detector judges an image by itself: its gates must not depend on the other images of a batch.
+    A detector scores each image independently: its gates must not depend on the other images in a batch.
     """
 
     def __init__(self, channels: int):
@@ -30,15 +30,15 @@ class FixedBatchNorm(nn.BatchNorm2d):
         self.train()
 
     def train(self, mode: bool = True) -> "FixedBatchNorm":
-        """Leaves it in evaluation mode, whatever `mode`."""
+        """Stays in evaluation mode, whatever `mode` is."""
         return super().train(False)
 
 
 def begin_as_identity(last: nn.Module) -> float:
-    """Sets the layer before a gate's sigmoid to zero, so that it says one half everywhere, and returns 2.
+    """Sets the layer before a gate's sigmoid to zero, which makes the gate one half everywhere, and returns 2.
 
-    Twice such a gate is the identity: attention that begins there changes nothing before it has learned something,
-    where one at its usual random start dims by about one half.
+    Twice this gate is 1, so the module is the identity until it has learned something. With the usual random initial
+    weights, a gate scales its input by about one half.
     """
     for parameter in last.parameters():
         nn.init.zeros_(parameter)

@@ -5,14 +5,14 @@ from torch import Tensor, nn
 
 
 class SimAM(nn.Module):
-    """SimAM: a value is worth more the farther it lies from its channel's mean; there is nothing to learn.
+    """SimAM: the gate grows with a value's distance from its channel's mean; there are no parameters.
 
     Yang, Zhang, Li, Xie, "SimAM: A Simple, Parameter-Free Attention Module for Convolutional Neural Networks",
     ICML 2021, https://proceedings.mlr.press/v139/yang21o.html
         e = 4 (v + lam) / ((x - m)^2 + 2 v + 2 lam)    energy; m, v: mean and variance of a channel over space
         x * sigmoid(1 / e)
-    Deviation: v divides by the number of places as the paper writes, where the authors' code takes one less.
-    `channels`, there for the same call as its neighbours, is not used.
+    Deviation from the authors' code: v divides by the number of positions, as in the paper, not by one less.
+    `channels` is unused and only keeps the signature the same as for the other modules.
     """
 
     def __init__(self, channels: int, lam: float = 1e-4):
@@ -20,7 +20,7 @@ class SimAM(nn.Module):
         self.lam = lam
 
     def extra_repr(self) -> str:
-        """What tensors do not show: the cache of features knows a module by its repr and its tensors."""
+        """Options that are not tensors: the feature cache identifies a module by its repr and its tensors."""
         return f"lam={self.lam}"
 
     def gate(self, x: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from driving import FLAGS, STARTING, Page, find_chromium, serve
 from PIL import Image
 
 import adnlib
-from adnlib.files import ROOT
+from adnlib.system.folders import ROOT
 
 playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright here: pip install playwright")
 
@@ -33,7 +33,8 @@ def project(tmp_path_factory, tiny_folder) -> Path:
     for path in (root / "data" / "twin").glob("t*/*/*.png"):  # the same but darker
         Image.open(path).point(lambda value: value // 2).save(path)
     for category, attention in (("tiny", None), ("tiny", "se"), ("tiny", "cbam"), ("twin", None)):
-        adnlib.train_run(root / "runs", f"folder:{root / 'data'}", category, attention, preset="smoke")
+        config = adnlib.RunConfig(f"folder:{root / 'data'}", category, attention, preset="smoke")
+        adnlib.train_run(root / "runs", config)
     (root / "runs" / "broken.failed").mkdir()
     (root / "runs" / "broken.failed" / "error.txt").write_text("It was stopped.")
     (root / "notebooks").mkdir()
@@ -51,9 +52,16 @@ def project(tmp_path_factory, tiny_folder) -> Path:
 @pytest.fixture(scope="session")
 def lab(browser, project):
     """JupyterLab with all cells of 10_explore executed."""
-    options = ["--no-browser", "--ip=127.0.0.1", "--expose-app-in-browser", "--IdentityProvider.token=", "--allow-root",
-               "--notebook-dir=.", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-               "--LabApp.news_url="]  # fmt: skip
+    options = [
+        "--no-browser",
+        "--ip=127.0.0.1",
+        "--expose-app-in-browser",
+        "--IdentityProvider.token=",
+        "--allow-root",
+        "--notebook-dir=.",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        "--LabApp.news_url=",
+    ]
     for address in serve("jupyterlab", options, project):
         page = Page(browser, "lab")
         page.page.goto(f"{address}lab/tree/10_explore.ipynb", timeout=1000 * STARTING)

@@ -12,12 +12,18 @@ from urllib.parse import urlparse
 
 import pytest
 
-from adnlib.files import ROOT
+from adnlib.system.folders import ROOT
 
 FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
-]  # fmt: skip
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+]
 PANELS = ["scoreexplorer", "painter", "gateexplorer", "viewexplorer", "flowplayground", "runbrowser"]
 STARTING = 120  # seconds for a server, and for all cells of the notebook, on a busy machine
 SCREENSHOTS = ROOT / "runs" / "screenshots"
@@ -34,12 +40,16 @@ def serve(module: str, options: list[str], root: Path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    own = {"JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "jupyter", "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
-           "JUPYTERLAB_SETTINGS_DIR": "settings"}  # fmt: skip
+    own = {
+        "JUPYTER_CONFIG_DIR": "config",
+        "JUPYTER_DATA_DIR": "jupyter",
+        "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+        "JUPYTERLAB_SETTINGS_DIR": "settings",
+    }
     environment = {**os.environ, **{name: str(root / folder) for name, folder in own.items()}}  # nothing of the user's
     environment |= {"PYTHONPATH": str(ROOT), "JUPYTER_PATH": str(ROOT / "adnlib" / "panels"), "ADN_CACHE_GB": "0"}
     app = {"voila": "Voila", "jupyterlab": "ServerApp"}[module]
-    options = [*options, f"--{app}.kernel_websocket_connection_class=adnlib.nodelay.NoDelay", f"--port={port}"]
+    options = [*options, f"--{app}.kernel_websocket_connection_class=adnlib.panels.server.NoDelay", f"--port={port}"]
     command = [sys.executable, "-m", module, *options]
     with open(root / f"{module}.log", "w+") as log:
         server = subprocess.Popen(

@@ -9,23 +9,43 @@ from driving import PANELS
 # Each control, and what it must change: "pictures" or words of its panel, or only its "own" value (a brush).
 CONTROLS = {
     "scoreexplorer": {
-        "category": "pictures", "run": "pictures", "compare": "pictures", "rank": "pictures", "thumb": "pictures",
+        "category": "pictures",
+        "run": "pictures",
+        "compare": "pictures",
+        "rank": "pictures",
+        "thumb": "pictures",
         "threshold": "pictures",
     },
     "painter": {
-        "category": "pictures", "run": "pictures", "other": "pictures", "image": "pictures", "kind": "own",
-        "size": "own", "colour": "own", "blur": "own", "angle": "pictures", "brightness": "pictures",
+        "category": "pictures",
+        "run": "pictures",
+        "other": "pictures",
+        "image": "pictures",
+        "kind": "own",
+        "size": "own",
+        "colour": "own",
+        "blur": "own",
+        "angle": "pictures",
+        "brightness": "pictures",
     },
     "gateexplorer": {
-        "run": "pictures", "image": "pictures", "place": "pictures", "force": "pictures", "ranks": "pictures",
+        "run": "pictures",
+        "image": "pictures",
+        "place": "pictures",
+        "force": "pictures",
+        "ranks": "pictures",
         "value": "pictures",
     },
     "viewexplorer": {"run": "pictures", "image": "pictures", "turns": "pictures", "views": "pictures"},
     "flowplayground": {"density": "pictures", "blocks": "pictures", "clamp": "pictures"},
     "runbrowser": {
-        "sort": "pictures", "status": "pictures", "run": "pictures", "notebook": "pictures", "filter": "pictures",
+        "sort": "pictures",
+        "status": "pictures",
+        "run": "pictures",
+        "notebook": "pictures",
+        "filter": "pictures",
     },
-}  # fmt: skip
+}
 EVERYTHING = [(panel, name, effect) for panel, all_of in CONTROLS.items() for name, effect in all_of.items()]
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from adnlib.panels import encode
+from adnlib.panels.pictures import encode
 from adnlib.panels.widgets import Easel, Frame, Thumbnails
 
 # A model as anywidget gives one: values by name, and those who listen to a change.
@@ -37,9 +37,11 @@ def put(page, widget, values: dict) -> None:
     module = widget._esm.replace("export default", "const widget =")
     given = ", ".join(f"{name}: {in_script(value)}" for name, value in values.items())
     page.set_content(f"<!doctype html><style>{Frame._css}</style><body></body>")
-    page.evaluate(f"() => {{ {MODEL} {module}\nglobalThis.model = new Model({{ {given} }});"
-                  "const el = document.body.appendChild(document.createElement('div'));"
-                  "widget.render({ model, el }); }")  # fmt: skip
+    page.evaluate(
+        f"() => {{ {MODEL} {module}\nglobalThis.model = new Model({{ {given} }});"
+        "const el = document.body.appendChild(document.createElement('div'));"
+        "widget.render({ model, el }); }"
+    )
 
 
 def test_a_stroke_is_where_the_mouse_is_whatever_the_image_size(page):

@@ -1,0 +1,107 @@
+"""Executed notebooks as one HTML page that opens offline."""
+
+import html
+import re
+from pathlib import Path
+
+import nbformat
+from latex2mathml.converter import convert as mathml
+from nbconvert import HTMLExporter
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
+from nbformat import NotebookNode
+from pygments.formatters import HtmlFormatter
+
+from adnlib.errors import AdnError
+from adnlib.system.files import write_whole
+
+
+def write_report(executed: list[Path], summary: str, page: Path) -> Path:
+    """One self-contained HTML page of executed notebooks, in order, under a summary (HTML). No script, no network."""
+    exporter = HTMLExporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True)
+    exporter.register_preprocessor(CoalesceStreamsPreprocessor, enabled=True)  # a progress bar shows its last state
+    entries, sections = [], []
+    for path in executed:
+        notebook = nbformat.read(path, as_version=4)
+        notebook.metadata.pop("widgets", None)
+        for cell in notebook.cells:
+            for output in cell.get("outputs", []):  # without a kernel a panel is its picture
+                output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+            if cell.cell_type == "markdown":
+                cell.source = _formulas_to_mathml(cell.source, path.name)
+        body, _ = exporter.from_notebook_node(notebook)
+        title = notebook_title(notebook)
+        entries.append(f'<li><a href="#{path.stem}">{html.escape(title)}</a><br>{path.stem}</li>')
+        sections.append(f'<section id="{path.stem}"><p class="file">{path.stem}</p>{_local_links(body)}</section>')
+    text = _PAGE.format(
+        code_style=HtmlFormatter(style="default").get_style_defs(".highlight"),
+        summary=summary,
+        entries="".join(entries),
+        sections="".join(sections),
+    )
+    write_whole(page, text.encode())
+    return page
+
+
+def notebook_title(notebook: NotebookNode) -> str:
+    """The text of the first heading."""
+    heading = re.search(r"^# (.+)$", notebook.cells[0].source, re.MULTILINE)
+    return heading[1] if heading else "untitled"
+
+
+def _formulas_to_mathml(source: str, name: str) -> str:
+    """$…$ and $$…$$ as MathML, which browsers draw without a script; code is left alone."""
+
+    def convert(match: re.Match) -> str:
+        if match["code"]:
+            return match["code"]
+        if match["dollar"]:
+            return "&#36;"  # a lone one is money
+        try:
+            return mathml(match["block"] or match["inline"], display="block" if match["block"] else "inline")
+        except Exception as error:
+            raise AdnError(f"{name}: the formula {match[0]} cannot be read ({error}): mend it.") from error
+
+    code, block = r"(?P<code>```.*?```|`[^`\n]*`)", r"\$\$(?P<block>.+?)\$\$"
+    pattern = rf"{code}|{block}|(?<![\\$\w])\$(?P<inline>[^$`\n]+?)\$(?!\d)|(?P<dollar>\$)"
+    return re.sub(pattern, convert, source, flags=re.DOTALL)
+
+
+def _local_links(body: str) -> str:
+    """Links between notebooks become links inside the page (to the first training, for 07_train)."""
+    return re.sub(r'href="(07_train|\w+)\.ipynb"', lambda m: f'href="#{m[1]}{"_none" * (m[1] == "07_train")}"', body)
+
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>AttentDifferNet: report</title>
+<style>
+:root {{ --ink: #1b1f24; --soft: #59636e; --line: #d1d9e0; --code: #f6f8fa; --link: #0b57a4; }}
+body {{ margin: 0; color: var(--ink); background: #fff; font: 16px/1.55 system-ui, sans-serif; }}
+nav {{ position: fixed; top: 0; bottom: 0; width: 15rem; padding: 1.2rem; overflow: auto; font-size: 0.85rem;
+  border-right: 1px solid var(--line); box-sizing: border-box; color: var(--soft); }}
+nav ol {{ padding-left: 1.2rem; }} nav li {{ margin: 0.5rem 0; }}
+main {{ margin-left: 15rem; padding: 1rem 2rem; max-width: 64rem; box-sizing: border-box; }}
+@media (max-width: 75rem) {{
+  nav {{ position: static; width: auto; border: 0; border-bottom: 1px solid var(--line); }}
+  main {{ margin-left: 0; padding: 1rem; }}
+}}
+section {{ border-top: 1px solid var(--line); margin-top: 3rem; padding-top: 1rem; }}
+.file {{ color: var(--soft); font: 0.8rem ui-monospace, monospace; margin: 0; }}
+a {{ color: var(--link); }} a.anchor-link {{ display: none; }} img {{ max-width: 100%; height: auto; }}
+p, li {{ max-width: 46rem; }}
+pre {{ overflow-x: auto; font: 0.85rem/1.45 ui-monospace, monospace; margin: 0; }}
+:not(pre) > code {{ background: var(--code); padding: 0.1em 0.3em; border-radius: 3px; font-size: 0.9em; }}
+.input_area, .text_cell pre {{ background: var(--code); border: 1px solid var(--line); border-radius: 6px;
+  padding: 0.6rem 0.8rem; margin: 0.8rem 0 0.4rem; }}
+.input_area .highlight {{ background: none; }}
+.output_area {{ margin: 0.4rem 0 0.8rem; overflow-x: auto; }} .output_area pre {{ white-space: pre-wrap; }}
+.output_stderr {{ background: #fff4e5; padding: 0.4rem; }}
+table {{ border-collapse: collapse; font-size: 0.9rem; margin: 0.8rem 0; display: block; overflow-x: auto; }}
+th, td {{ padding: 0.3rem 0.6rem; border-bottom: 1px solid var(--line); }}
+th, td {{ text-align: right; }}
+.text_cell th, .text_cell td, th:first-child, td:first-child {{ text-align: left; }}
+math[display="block"] {{ margin: 0.8rem 0; }}
+</style><style>{code_style}</style></head>
+<body><nav><strong>AttentDifferNet</strong><ol>{entries}</ol></nav>
+<main><h1>AttentDifferNet: report</h1>{summary}{sections}</main></body></html>
+"""

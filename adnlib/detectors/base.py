@@ -1,0 +1,212 @@
+"""What all detectors share: from images to the maps of a frozen backbone, to scores, and to a file and back.
+
+A method writes two functions: `learn`, from the maps of normal images, and `judge`, from the maps of any images to a
+score for each and, where it has one, a map of where the anomaly is.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+import torch.nn.functional as F
+import torchvision.transforms.v2.functional as TF
+from torch import Tensor, nn
+
+from adnlib.datasets import Split
+from adnlib.engine.extraction import read_images
+from adnlib.errors import AdnError
+from adnlib.models.backbones import Backbone
+from adnlib.system.files import write_whole
+from adnlib.system.seeds import seeded
+
+CHUNK = 16  # images in the backbone at once
+ROWS = 2048  # vectors whose distances to a memory bank are in work at once
+
+Maps = list[Tensor]  # one (B, C_i, h_i, w_i) for each stage of the backbone, the finest first
+
+
+class Detector(nn.Module):
+    """A detector that learns from normal images alone, on the maps of a frozen backbone.
+
+    backbone: a module from images uint8 (B, 3, S, S) to `Maps`, with `channels`, as adnlib.models.backbones has them.
+    image_size: S in px. seed: of every draw and of every start.
+    """
+
+    title: str  # for readers
+
+    def __init__(self, backbone: nn.Module, image_size: int = 256, seed: int = 0):
+        super().__init__()
+        self.backbone, self.image_size, self.seed = backbone, image_size, seed
+        self.built_by: dict | None = None  # the arguments of `build_detector`, for `save`
+        self.register_buffer("fitted", torch.tensor(False))
+
+    @classmethod
+    def build(
+        cls, backbone: str, attention: str | None, image_size: int, seed: int, backbone_options: dict, **options
+    ) -> "Detector":
+        """The detector on a backbone given by its name."""
+        return cls(Backbone(backbone, attention, seed=seed, **backbone_options), image_size, seed, **options)
+
+    def learn(self, chunks: Iterator[Maps]) -> None:
+        """Learns from the maps of all training images, a chunk of images at a time."""
+        raise NotImplementedError
+
+    def judge(self, maps: Maps) -> tuple[Tensor, Tensor | None]:
+        """Maps of B images -> scores (B,), larger for more anomalous, and maps (B, S, S) or None."""
+        raise NotImplementedError
+
+    def fit(self, train: Split | Tensor) -> "Detector":
+        """Learns from normal images, once: a split, or uint8 (N, 3, S, S). The same seed gives the same detector."""
+        self._check_untrained()
+        images = self._images(train)
+        if len(images) < 2:
+            raise AdnError(f"There are {len(images)} training images: name two or more.")
+        with seeded(self.seed):
+            self.train()
+            self.learn(self._chunks(images))
+        self.fitted.fill_(True)
+        self.eval()
+        return self
+
+    def _check_untrained(self) -> None:
+        if self.fitted and any(p.requires_grad for p in self.parameters()):
+            raise AdnError(f"This {type(self).__name__} is trained already: build a new one to train again.")
+
+    @torch.inference_mode()
+    def predict(self, images: Split | Tensor) -> tuple[Tensor, Tensor | None]:
+        """Scores (N,) and maps (N, S, S) or None, both float32, of one pass."""
+        if not self.fitted:
+            raise AdnError(f"This {type(self).__name__} has learned nothing yet: call fit with normal images first.")
+        scores, maps = zip(*(self.judge(chunk) for chunk in self._chunks(self._images(images))), strict=True)
+        return torch.cat(scores).cpu(), None if maps[0] is None else torch.cat(maps).cpu()
+
+    def score(self, images: Split | Tensor) -> Tensor:
+        """Anomaly scores (N,), larger for more anomalous."""
+        return self.predict(images)[0]
+
+    def map(self, images: Split | Tensor) -> Tensor | None:
+        """Where the anomaly is: (N, S, S), larger for more anomalous; None for a method that has no map."""
+        return self.predict(images)[1]
+
+    def maps(self, images: Tensor) -> Maps:
+        """What the method sees of images (B, 3, S, S)."""
+        return self.backbone(images)
+
+    def map_shapes(self) -> list[torch.Size]:
+        """(C_i, h_i, w_i) of what the method sees."""
+        with torch.inference_mode():
+            return [y.shape[1:] for y in self.maps(torch.zeros(1, 3, self.image_size, self.image_size))]
+
+    def _images(self, images: Split | Tensor) -> Tensor:
+        if not len(images):
+            raise AdnError("There are no images: name at least one.")
+        images = read_images(images, self.image_size) if isinstance(images, Split) else images
+        wanted = (3, self.image_size, self.image_size)
+        if tuple(images.shape[1:]) != wanted:
+            raise AdnError(
+                f"Images have the shape {tuple(images.shape)}: this detector takes (N, {', '.join(map(str, wanted))}); "
+                "resize them, or build it with another image_size."
+            )
+        return images
+
+    def _chunks(self, images: Tensor) -> Iterator[Maps]:
+        for chunk in images.split(CHUNK):
+            with torch.no_grad():
+                yield self.maps(chunk.to(self.fitted.device))
+
+    def learned(self) -> dict[str, Tensor]:
+        """All tensors but the backbone's: what `save` writes."""
+        return {name: tensor for name, tensor in self.state_dict().items() if not name.startswith("backbone.")}
+
+    def save(self, path: Path | str) -> None:
+        """Writes the fitted detector as one safetensors file; the backbone is not in it but named there."""
+        if self.built_by is None:
+            raise AdnError("Only a detector made by build_detector can be saved: its file names the backbone.")
+        tensors = {name: tensor.cpu().contiguous() for name, tensor in self.learned().items()}
+        write_whole(Path(path).resolve(), safetensors.torch.save(tensors, {"built_by": json.dumps(self.built_by)}))
+
+    def load_learned(self, tensors: dict[str, Tensor]) -> None:
+        """Puts back what `learned` gave, also where its shape depends on the training images."""
+        for name, tensor in tensors.items():
+            place, _, leaf = name.rpartition(".")
+            owner = self.get_submodule(place)
+            if leaf in owner._buffers:
+                owner._buffers[leaf] = tensor
+            else:
+                owner._parameters[leaf].data.copy_(tensor)
+        self.eval()
+
+
+def read_saved(path: Path | str) -> tuple[dict, dict[str, Tensor]]:
+    """The arguments of `build_detector` and the tensors in a file that `save` wrote."""
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            arguments = json.loads(file.metadata()["built_by"])
+            return arguments, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError as error:
+        raise AdnError(f"There is no file {path}: save a fitted detector there first.") from error
+    except (safetensors.SafetensorError, KeyError, TypeError) as error:
+        raise AdnError(f"{path} holds no saved detector ({error}): save it again.") from error
+
+
+def stack(maps: Maps, mode: str = "nearest") -> Tensor:
+    """Maps of all stages, brought to the size of the first, as one: (B, sum of C_i, h_0, w_0)."""
+    size = maps[0].shape[-2:]
+    return torch.cat([maps[0], *(F.interpolate(y, size=size, mode=mode) for y in maps[1:])], dim=1)
+
+
+def vectors(y: Tensor) -> Tensor:
+    """(B, C, h, w) -> a row for each place, (B * h * w, C)."""
+    return y.movedim(1, -1).flatten(0, -2)
+
+
+def to_image(y: Tensor, size: int, sigma: float = 4.0, mode: str = "bilinear") -> Tensor:
+    """A map (B, h, w) at the size of the image, (B, size, size), smoothed by a Gaussian of `sigma` px.
+
+    The map is stretched over the whole image, as packages do; adnlib.explain.maps puts each place of AlexNet where its
+    layer looks, which differs by a few px.
+    """
+    y = F.interpolate(y[:, None], size=(size, size), mode=mode)
+    reach = min(int(4 * sigma + 0.5), size - 1)  # px to each side; the border is a mirror
+    return TF.gaussian_blur(y, [2 * reach + 1] * 2, [sigma, sigma])[:, 0]
+
+
+def nearest(x: Tensor, bank: Tensor, count: int = 1) -> tuple[Tensor, Tensor]:
+    """The `count` rows of bank (M, D) nearest to each row of x (Q, D): distances and indices, (Q, count)."""
+    pairs = [torch.cdist(rows, bank).topk(count, dim=1, largest=False) for rows in x.split(ROWS)]
+    return torch.cat([d for d, _ in pairs]), torch.cat([i for _, i in pairs])
+
+
+def gather(chunks: Iterable[Maps]) -> Maps:
+    """The maps of all images in memory at once: a tensor (N, C_i, h_i, w_i) for each stage."""
+    return [torch.cat(stage) for stage in zip(*chunks, strict=True)]
+
+
+def batches(count: int, size: int, epochs: int) -> Iterator[Tensor]:
+    """Indices of minibatches, in a new order for each epoch; a last batch of one is left out (no BatchNorm of one)."""
+    if size < 2:
+        raise AdnError(f"batch={size} is too small: choose 2 or more.")
+    for _ in range(epochs):
+        yield from (rows for rows in torch.randperm(count).split(size) if len(rows) > 1 or count == 1)
+
+
+def minimise(parameters: Iterable[Tensor], losses: Iterator[Tensor], steps: int, *, clip: float = 0.0, **adam) -> None:
+    """Adam on a stream of `steps` losses; the learning rate falls to zero along half a cosine."""
+    parameters = [p for p in parameters if p.requires_grad]
+    optimizer = torch.optim.Adam(parameters, **adam)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(steps, 1))
+    loss = None
+    for loss in losses:
+        if not loss.isfinite():
+            raise AdnError(f"Training diverged (loss {loss.item():.3g}): lower lr.")
+        optimizer.zero_grad()
+        loss.backward()
+        if clip:
+            nn.utils.clip_grad_norm_(parameters, clip)
+        optimizer.step()
+        schedule.step()
+    if loss is None:
+        raise AdnError("The training took no step: choose epochs=1 or more.")

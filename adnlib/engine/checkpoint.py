@@ -1,0 +1,114 @@
+"""Checkpoints: the state of a training in a folder, so that interrupted training resumes where it stopped."""
+
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+
+import filelock
+import torch
+
+from adnlib.datasets import Dataset
+from adnlib.differnet import DifferNet
+from adnlib.errors import AdnError
+from adnlib.system import cache
+from adnlib.system.files import scratch_folder
+from adnlib.system.precision import resolve
+
+CHECKPOINT_S = 60.0  # between two checkpoints
+
+
+def training_digest(model: DifferNet, dataset: Dataset, seed: int, epochs: int) -> str:
+    """A digest of everything that the course of a training depends on."""
+    device = model.feature_mean.device
+    images = [cache.file_digest(sample.path) for split in (dataset.train, dataset.validation) for sample in split]
+    precisions = [resolve(p, device) for p in (model.preset.precision, model.preset.flow_precision)]
+    return cache.digest(
+        "training, version 3",
+        images,
+        asdict(model.preset),
+        cache.module_digest(model),
+        model.train_attention,
+        seed,
+        epochs,
+        precisions,
+        device.type,
+        torch.__version__,
+    )
+
+
+class Checkpoint:
+    """The state of one training in a folder, which is locked while the context is open; without a folder a no-op.
+
+    every_s: seconds between two writes; 0 writes after every batch.
+    AdnError: another process has the folder, it cannot be written, or the state in it is damaged.
+    """
+
+    def __init__(self, folder: Path | str | None, every_s: float = CHECKPOINT_S):
+        self.path = Path(folder).resolve() / "state.pt" if folder else None
+        self.digest, self.every_s = "", every_s
+        self.written_at, self.write_seconds = time.perf_counter(), 0.0
+
+    def __enter__(self):
+        if self.path:
+            folder = self.path.parent
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                self.lock = filelock.FileLock(folder / "lock")
+                self.lock.acquire(timeout=0)
+            except filelock.Timeout as error:
+                raise AdnError(
+                    f"Another process is training in {folder}: wait for it to finish or choose another run."
+                ) from error
+            except OSError as error:
+                raise AdnError(f"Cannot write to {folder} ({error.strerror}): name another folder.") from error
+        return self
+
+    def __exit__(self, *error) -> None:
+        if self.path:
+            if not self.path.exists():  # nothing was written: leave no empty folder
+                with suppress(OSError):
+                    self.path.with_name("lock").unlink()  # before the release, so that no process waits for this file
+            self.lock.release()
+            with suppress(OSError):
+                self.path.parent.rmdir()
+
+    def read(self, digest: str) -> dict | None:
+        """The state in the folder if it belongs to the training with this digest, else None."""
+        self.digest = digest
+        if not self.path.exists():
+            return None
+        try:
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
+        except Exception as error:  # unpickling damaged bytes can raise anything
+            raise AdnError(f"The checkpoint {self.path} is damaged: delete the file to start again.") from error
+        return state if state.get("digest") == digest else None
+
+    def write(self, state: dict) -> None:
+        """Replaces the state in the folder, atomically."""
+        if not self.path:
+            return
+        start = time.perf_counter()
+        with scratch_folder(self.path.parent) as scratch:
+            try:
+                with open(scratch / self.path.name, "wb") as file:
+                    torch.save({"digest": self.digest, **state}, file)
+            except RuntimeError as error:  # torch hides the system's own error, such as a full disk
+                raise error.__context__ if isinstance(error.__context__, OSError) else error from None
+            (scratch / self.path.name).replace(self.path)
+        self.written_at = time.perf_counter()
+        self.write_seconds = self.written_at - start
+
+    def write_if_due(self, state: Callable[[], dict]) -> None:
+        """`write`, where the last one was long enough ago."""
+        due = max(self.every_s, 9 * self.write_seconds)
+        if not self.every_s or time.perf_counter() - self.written_at >= due:
+            self.write(state())
+
+
+def drop_checkpoint(folder: Path) -> None:
+    """Removes a checkpoint that is no longer needed, unless another process is training there."""
+    with suppress(filelock.Timeout, FileNotFoundError), filelock.FileLock(folder / "lock", timeout=0):
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,120 @@
+"""From images to features, and of many views through the flow: in chunks, with bounded memory.
+
+Images are decoded in threads; views are made and convolved in batches on the device. The features of a frozen network
+never change, so those of each view are computed once and cached on disk (adnlib.system.cache) under a digest of what
+they depend on: bytes and size of the images, the view, AlexNet and attention, precision, device, version of torch.
+"""
+
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from adnlib.datasets import Split
+from adnlib.differnet import DifferNet
+from adnlib.system import cache
+from adnlib.system.precision import autocast, resolve
+from adnlib.views import View
+
+IMAGE_BYTES = 2**30  # of decoded images in memory; more lie in a file
+CHUNK_BYTES = 2**29  # of activations at once; bounds memory
+FLOW_ROWS = 8192  # features in the flow at once
+BYTES_PER_PIXEL = 96  # of an image in work: uint8 and float copies, conv1's output at four bytes
+
+
+def chunk_size(size: int) -> int:
+    """How many images of `size` x `size` px are in work at once."""
+    return max(1, CHUNK_BYTES // (BYTES_PER_PIXEL * size * size))
+
+
+@torch.inference_mode()
+def extract(model: DifferNet, images: Tensor, views: tuple[View, ...]) -> Tensor:
+    """Features of every view: uint8 (N, 3, S, S) -> (N, V, 768) float32, on the model's device, computed with the
+    preset's precision."""
+    device = model.feature_mean.device
+    y = []
+    with autocast(model.preset.precision, device):
+        for chunk in images.split(chunk_size(images.shape[-1])):
+            x = chunk.to(device)
+            y.append(torch.stack([model.features(view(x)) for view in views], dim=1))
+    return torch.cat(y)
+
+
+def read_images(split: Split, size: int) -> Tensor:
+    """All images of a split as uint8 (N, 3, size, size), decoded in threads; memory-mapped where they are large."""
+    shape = (len(split), 3, size, size)
+    if int(np.prod(shape)) <= IMAGE_BYTES:
+        images = np.empty(shape, np.uint8)
+        _decode(split, images)
+    else:
+        images = cache.mapped(cache.digest("images, version 1", _contents(split), size), shape, partial(_decode, split))
+    return torch.from_numpy(images)
+
+
+def _decode(split: Split, images: np.ndarray) -> None:
+    def read(index: int) -> None:
+        images[index] = split[index].read(images.shape[-1])
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(read, range(len(split))))
+
+
+def features_of(
+    model: DifferNet, split: Split, views: tuple[View, ...], *, progress: bool = False, keep: bool = True
+) -> Tensor:
+    """Features (N, V, 768) of a split's images, on the model's device: `extract`, from the cache where they lie there.
+
+    progress: a bar on standard output with views of images per second and the time left; keep: on disk, for views
+    that will be asked for again.
+    """
+    if not keep:
+        return _compute(model, split, views, progress)
+    device, size = model.feature_mean.device, model.preset.image_size
+    precision = resolve(model.preset.precision, device)
+    made_from = cache.digest(
+        "features, version 2",
+        _contents(split),
+        size,
+        cache.module_digest(model.features),
+        precision,
+        device.type,
+        torch.__version__,
+    )
+    names = {view: cache.digest(made_from, view) for view in views}
+    known = {view: cache.load(name) for view, name in names.items()}
+    missing = tuple(view for view in names if known[view] is None)
+    if missing:
+        y = _compute(model, split, missing, progress)  # (N, missing, 768)
+        for view, values in zip(missing, y.unbind(1), strict=True):
+            known[view] = values.cpu().numpy()
+            cache.keep(names[view], known[view])
+    return torch.from_numpy(np.stack([known[view] for view in views], axis=1)).to(device)
+
+
+def _contents(split: Split) -> list[str]:
+    return [cache.file_digest(sample.path) for sample in split]
+
+
+def _compute(model: DifferNet, split: Split, views: tuple[View, ...], progress: bool) -> Tensor:
+    parts, step = [], chunk_size(model.preset.image_size)
+    total = len(split) * len(views)
+    with tqdm(total=total, desc="features", unit=" views", file=sys.stdout, leave=False, disable=not progress) as bar:
+        for start in range(0, len(split), step):
+            images = read_images(split[start : start + step], model.preset.image_size)
+            parts.append(extract(model, images, views))
+            bar.update(len(images) * len(views))
+    return torch.cat(parts)
+
+
+@torch.inference_mode()
+def transform_views(model: DifferNet, y: Tensor) -> tuple[Tensor, Tensor]:
+    """`DifferNet.transform` of many views: features (N, V, 768) -> z (N, V, 768), log_det (N, V)."""
+    with autocast(model.preset.flow_precision, y.device):
+        parts = [model.transform(rows) for rows in y.flatten(0, 1).split(FLOW_ROWS)]
+    z, log_det = map(torch.cat, zip(*parts, strict=True))
+    return z.view(y.shape), log_det.view(y.shape[:2])

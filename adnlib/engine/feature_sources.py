@@ -1,0 +1,139 @@
+"""Where the features of a training come from: computed once for a frozen network, anew where attention is trained."""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from adnlib.datasets import Dataset
+from adnlib.differnet import DifferNet
+from adnlib.engine.extraction import chunk_size, extract, features_of, read_images
+from adnlib.features import SCALES, MultiScaleAlexNet, downscale, pool
+from adnlib.system.precision import autocast
+from adnlib.views import View
+
+STEM_BYTES = 2**30  # of stored stem outputs
+
+
+class FeatureSource(Protocol):
+    """What a training loop reads."""
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Prepares an epoch, numbered from 1."""
+
+    def batch(self, rows: Tensor, views: Tensor) -> Tensor:
+        """Features (B, V, 768) of the training images `rows` (B,), each in its views (B, V)."""
+        ...
+
+    def validation(self) -> Tensor:
+        """Features (N, V, 768) of the validation images in the test views."""
+        ...
+
+
+class FrozenFeatures:
+    """Features of a network in which nothing is trained: computed once for each view; once an epoch for fresh views."""
+
+    def __init__(self, model: DifferNet, dataset: Dataset, progress: bool):
+        self.model, self.split, self.preset = model, dataset.train, model.preset
+        if self.preset.rescale or not self.preset.fresh_views:
+            self.y = features_of(model, self.split, self.preset.views("train"), progress=progress)  # (N, P, 768)
+        if self.preset.rescale:
+            set_rescaling(model, self.y)
+        self.y_validation = features_of(model, dataset.validation, self.preset.views("test"), progress=progress)
+
+    def begin_epoch(self, epoch: int) -> None:
+        if self.preset.fresh_views:
+            self.y = features_of(self.model, self.split, self.preset.views("train", epoch), keep=False)
+
+    def batch(self, rows: Tensor, views: Tensor) -> Tensor:
+        return self.y[rows[:, None].to(self.y.device), views.to(self.y.device)]
+
+    def validation(self) -> Tensor:
+        return self.y_validation
+
+
+class JointFeatures:
+    """Features through attention that is being trained; what precedes the attention, the stem, is computed once."""
+
+    def __init__(self, model: DifferNet, dataset: Dataset, progress: bool):
+        self.model, self.preset = model, model.preset
+        if self.preset.rescale:
+            set_rescaling(model, features_of(model, dataset.train, self.preset.views("train"), progress=progress))
+        self.images = read_images(dataset.train, self.preset.image_size)  # (N, 3, S, S)
+        self.images_validation = read_images(dataset.validation, self.preset.image_size)
+        self.stems = StemStore(model, self.images, self.preset.views("train"), keep=not self.preset.fresh_views)
+
+    def begin_epoch(self, epoch: int) -> None:
+        self.stems.views = self.preset.views("train", epoch)
+
+    def batch(self, rows: Tensor, views: Tensor) -> Tensor:
+        """As `FeatureSource.batch`, but with the views of the first row for all rows."""
+        return torch.stack([self.stems.features(rows, view) for view in views[0].tolist()], dim=1)
+
+    def validation(self) -> Tensor:
+        return extract(self.model, self.images_validation, self.preset.views("test"))
+
+
+def set_rescaling(model: DifferNet, y: Tensor) -> None:
+    """Sets `feature_mean` and `feature_std` of the model from training features y (N, V, 768)."""
+    model.feature_mean.copy_(y.mean())
+    model.feature_std.copy_(y.std())
+
+
+class StemStore:
+    """The stem outputs of images in views, and the features behind them: `features` has a gradient.
+
+    With `keep` the stem is computed once for each of `views` and stored, where that takes no more than STEM_BYTES.
+    """
+
+    def __init__(self, model: DifferNet, images: Tensor, views: tuple[View, ...], keep: bool):
+        self.model, self.images, self.views, self.stored = model, images, views, None
+        one = self._stem(torch.zeros(1, dtype=torch.long), views[0])
+        if not keep or sum(x.nbytes for x in one) * len(images) * len(views) > STEM_BYTES:
+            return
+        self.stored = [[torch.empty(len(images), *x.shape[1:], dtype=x.dtype) for x in one] for _ in views]
+        for outputs, view in zip(self.stored, views, strict=True):
+            for rows in torch.arange(len(images)).split(chunk_size(images.shape[-1])):
+                for output, x in zip(outputs, self._stem(rows, view), strict=True):
+                    output[rows] = x.cpu()
+
+    def features(self, rows: Tensor, view: int) -> Tensor:
+        """Features (B, 768) of the images `rows` (B,) in the view with this number."""
+        device = self.model.feature_mean.device
+        if self.stored is not None:
+            maps = [x[rows].to(device) for x in self.stored[view]]
+        else:
+            maps = self._stem(rows, self.views[view])
+        with autocast(self.model.preset.precision, device):
+            return after_stem(self.model.features, maps)
+
+    @torch.no_grad()
+    def _stem(self, rows: Tensor, view: View) -> list[Tensor]:
+        device = self.model.feature_mean.device
+        with autocast(self.model.preset.precision, device):
+            return stem(self.model.features, view(self.images[rows].to(device)))
+
+
+def stem(features: MultiScaleAlexNet, images: Tensor) -> list[Tensor]:
+    """Images (B, 3, H, W) -> for each scale (B, C, h, w) before the first attention module: no training changes it."""
+    x = features.normalize(images).contiguous(memory_format=torch.channels_last)
+    before = features.path()[: _stem_length(features)]
+    return [_run(before, downscale(x, scale)) for scale in range(SCALES)]
+
+
+def after_stem(features: MultiScaleAlexNet, maps: list[Tensor]) -> Tensor:
+    """The remaining layers: what `stem` gave -> features (B, 768)."""
+    after = features.path()[_stem_length(features) :]
+    return pool([_run(after, x) for x in maps])
+
+
+def _stem_length(features: MultiScaleAlexNet) -> int:
+    """How many modules of the path precede the first attention module; without attention all."""
+    first = min((int(index) for index in features.attention), default=len(features.alexnet) - 1)
+    return first + 1
+
+
+def _run(modules: list, x: Tensor) -> Tensor:
+    for module in modules:
+        x = module(x)
+    return x

@@ -1,0 +1,173 @@
+"""The one description of a run. It needs no torch.
+
+Each parameter of RunConfig is an option of `adn train`, a key of a grid file, a parameter of notebooks/07_train, a part
+of the run's folder name, a column of the ledger, and an entry of parameters.json; its default, types and help are here.
+"""
+
+import argparse
+import ast
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+
+from adnlib.errors import AdnError
+
+TRAINED = {False: "frozen", True: "trained"}  # the other values of train_attention are words already
+LABELS = {  # of attention modules; the others are acronyms
+    "constant": "constant gate",
+    "coordinate": "coordinate attention",
+    "simam": "SimAM",
+    "gather_excite": "gather-excite",
+    "global_context": "global context",
+}
+TYPE_NAMES = {str: "a string", int: "a whole number", bool: "true or false", dict: "a table"}
+CONSTANTS = {"none": None, "true": True, "false": False}  # on the command line and in a grid file
+
+
+def _parameter(default, help: str, *types: type):
+    """A field with its help and its allowed types, by default that of its default."""
+    metadata = {"help": help, "types": types or (type(default),)}
+    if isinstance(default, dict):
+        return field(default_factory=lambda: dict(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that makes a run; AdnError where a value has the wrong type."""
+
+    dataset: str = _parameter("elpv", "a known data set, or folder:PATH for images of your own")
+    category: str | None = _parameter("mono", "a category of the data set, or all for each of them", str, type(None))
+    attention: str | None = _parameter(
+        None,
+        "se, cbam, eca, coordinate, simam, bam, gather_excite, global_context or constant",
+        str,
+        type(None),
+    )
+    placement: str = _parameter("figure", "of the attention: figure, before-pool or after-pool5")
+    train_attention: bool | str = _parameter(
+        False, "True to train the attention by the likelihood; or guarded, cutpaste, wild_parts", bool, str
+    )
+    preset: str = _parameter("fast", "paper, fast, lean, unscaled or smoke")
+    weights: str = _parameter("imagenet", "of AlexNet: imagenet, or random")
+    seed: int = _parameter(0, "of the initial values, the order of the images and their views")
+    options: dict = _parameter({}, "of the attention, such as reduction, kernel_size, residual, value")
+    device: str = _parameter("auto", "auto, cpu or cuda; not a part of the run's name")
+
+    def __post_init__(self):
+        for parameter in fields(self):
+            value, types = getattr(self, parameter.name), parameter.metadata["types"]
+            if type(value) not in types:  # exactly: true is not a seed
+                wanted = " or ".join(TYPE_NAMES[kind] for kind in types if kind in TYPE_NAMES)
+                raise AdnError(f"{parameter.name} = {value!r} has the wrong type: write {wanted}.")
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "RunConfig":
+        """A config from the parameters that differ from their defaults; AdnError names an unknown one."""
+        known = [parameter.name for parameter in fields(cls)]
+        for name in values:
+            if name not in known:
+                raise AdnError(f"{name!r} is not a parameter of a run: choose from {', '.join(known)}.")
+        return cls(**values)
+
+    @property
+    def parameters(self) -> dict:
+        """All parameters but the device, in the order of parameters.json."""
+        return {name: value for name, value in asdict(self).items() if name != "device"}
+
+    @property
+    def name(self) -> str:
+        """The run's folder name, such as "elpv-mono-se-figure-frozen-fast-seed0".
+
+        A folder of images is named by the last part of its path and six digits of the path's sha256, since two folders
+        may have the same name.
+        """
+        dataset = self.dataset
+        if dataset.startswith("folder:"):
+            path = Path(dataset.removeprefix("folder:")).expanduser().resolve()
+            dataset = f"{path.name}_{hashlib.sha256(str(path).encode()).hexdigest()[:6]}"
+        parts = [dataset, self.category, self.attention or "none"]
+        if self.attention:
+            parts += [self.placement, TRAINED.get(self.train_attention, self.train_attention)]
+        parts += [f"{name}{value}" for name, value in sorted(self.options.items())]
+        parts += [self.preset, "random-weights" if self.weights == "random" else None, f"seed{self.seed}"]
+        return "-".join(filter(None, parts))
+
+    @property
+    def variant(self) -> str:
+        """The run's name in tables: "DifferNet", "SE, frozen", "CBAM, trained, reduction 2, after-pool5", …"""
+        if self.attention is None:
+            return "DifferNet"
+        if self.attention == "constant":
+            parts = [f"constant gate {self.options.get('value', 0.5)}"]
+        else:
+            parts = [attention_label(self.attention), TRAINED.get(self.train_attention, self.train_attention)]
+            for name, value in sorted(self.options.items()):
+                parts.append(name if value is True else f"{name} {value}")
+        if self.placement != "figure":
+            parts.append(self.placement)
+        return ", ".join(parts)
+
+    @property
+    def row(self) -> dict:
+        """The run's columns in the ledger: its variant and its parameters, options as JSON."""
+        parameters = self.parameters
+        options = json.dumps(parameters.pop("options"), sort_keys=True)
+        return {"variant": self.variant, **parameters, "options": options}
+
+    def without_attention(self) -> "RunConfig":
+        """The plain DifferNet of this config."""
+        return replace(self, attention=None, placement="figure", options={}, train_attention=False)
+
+
+def attention_label(attention: str) -> str:
+    """The name of an attention module in tables: "SE", "coordinate attention", …"""
+    return LABELS.get(attention, attention.upper())
+
+
+def notebook_parameters() -> str:
+    """The source of 07_train's parameters cell."""
+    lines = []
+    for parameter, value in zip(fields(RunConfig), asdict(RunConfig()).values(), strict=True):
+        text = json.dumps(value) if isinstance(value, str) else repr(value)
+        lines.append(f"{parameter.name} = {text}  # {parameter.metadata['help']}")
+    return "\n".join([*lines, 'runs = "../runs"  # the folder of runs'])
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds an option for each parameter of a run."""
+    for parameter in fields(RunConfig):
+        flag, help = "--" + parameter.name.replace("_", "-"), parameter.metadata["help"]
+        if parameter.name == "options":
+            parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help=help)
+        elif parameter.name == "train_attention":
+            parser.add_argument(flag, nargs="?", const=True, default=False, metavar="HOW", help=help)
+        elif parameter.name == "category":
+            parser.add_argument(flag, help=f"{help} (default: {parameter.default} for {RunConfig.dataset})")
+        else:
+            default = "none" if parameter.default is None else parameter.default
+            kind = int if parameter.metadata["types"] == (int,) else str
+            parser.add_argument(flag, type=kind, default=parameter.default, help=f"{help} (default: {default})")
+
+
+def from_arguments(arguments: argparse.Namespace) -> RunConfig:
+    """The config that the options of `add_arguments` describe."""
+    values = {parameter.name: getattr(arguments, parameter.name, None) for parameter in fields(RunConfig)}
+    for name in ("attention", "train_attention"):
+        values[name] = CONSTANTS.get(values[name], values[name])
+    if values["dataset"] == RunConfig.dataset and values["category"] is None:
+        values["category"] = RunConfig.category
+    values["options"] = dict(map(_read_option, arguments.option))
+    return RunConfig(**values)
+
+
+def _read_option(text: str) -> tuple[str, object]:
+    try:
+        name, value = text.split("=")
+        value = ast.literal_eval(value)
+    except (ValueError, SyntaxError) as error:
+        raise AdnError(f"--option {text} cannot be read: write NAME=VALUE, as in --option reduction=2.") from error
+    if name in {parameter.name for parameter in fields(RunConfig)}:
+        raise AdnError(f"--option {text} is not an option of an attention module: see `adn train --help`.")
+    return name, value

@@ -1,0 +1,85 @@
+"""Grid files: many runs in a few lines of TOML.
+
+A grid is a list of tables [[grid]]. A key is a parameter, its value one value or a list; the points of a table are all
+combinations.
+
+    [[grid]]
+    dataset = "elpv"
+    category = ["mono", "poly"]
+    attention = ["none", "se", "cbam"]
+    seed = [0, 1, 2]
+
+`attention = "none"` is the plain DifferNet; `category = "all"` stands for each category of the data set. A relative
+"folder:PATH" starts from the grid file's folder.
+"""
+
+import itertools
+import json
+import tomllib
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from adnlib.errors import AdnError
+from adnlib.experiments.config import RunConfig
+
+
+def read_tables(path: Path | str) -> list[dict]:
+    """The tables of a grid file; AdnError where it cannot be read or holds anything else."""
+    try:
+        content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise AdnError(f"There is no grid file {path}: grids/ has examples.") from error
+    except ValueError as error:
+        raise AdnError(f"The grid file {path} cannot be read ({error}): fix that line.") from error
+    tables = content.get("grid")
+    if set(content) != {"grid"} or not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
+        raise AdnError(f"The grid file {path} may hold only tables [[grid]]: see grids/quick.toml.")
+    return tables
+
+
+def expand(tables: Iterable[dict], base: Path | None = None) -> Iterator[dict]:
+    """All combinations of each table's values, in order; `base` is where a relative "folder:PATH" starts."""
+    for table in tables:
+        values = [value if isinstance(value, list) else [value] for value in table.values()]
+        for combination in itertools.product(*values):
+            point = dict(zip(table, combination, strict=True))
+            dataset = point.get("dataset")
+            if base and isinstance(dataset, str) and dataset.startswith("folder:"):
+                folder = Path(dataset.removeprefix("folder:")).expanduser()
+                point["dataset"] = f"folder:{(base / folder).resolve()}"
+            yield point
+
+
+def point_name(point: dict) -> str:
+    """A point of a grid as a key of a table: its values, except for the path of a folder."""
+    return json.dumps({**point, "dataset": point["dataset"].split(":")[0]}, sort_keys=True)
+
+
+def read_grid(path: Path | str) -> list[RunConfig]:
+    """The runs of a grid file; AdnError names what is wrong in it."""
+    return grid_runs(read_tables(path), str(path), Path(path).resolve().parent)
+
+
+def grid_runs(tables: Iterable[dict], source: str = "the grid", base: Path | None = None) -> list[RunConfig]:
+    """The runs of grid tables, in order, each once; a parameter that a table leaves out has its default."""
+    runs = {}
+    for point in expand(tables, base):
+        try:
+            config = RunConfig.from_dict(point)
+        except AdnError as error:
+            raise AdnError(f"{source}: {error}") from error
+        if config.attention in (None, "none"):
+            config = config.without_attention()
+        for category in _category_names(config.dataset) if config.category == "all" else [config.category]:
+            run = replace(config, category=category)
+            runs[run.name] = run
+    if not runs:
+        raise AdnError(f"{source} has no points: write at least one table [[grid]].")
+    return list(runs.values())
+
+
+def _category_names(dataset: str) -> list[str]:
+    from adnlib.datasets import category_names  # imports torch, which other grids need not wait for
+
+    return category_names(dataset)

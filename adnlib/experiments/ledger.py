@@ -1,0 +1,121 @@
+"""The ledger: the runs of a folder as one table. It needs no torch and is quick."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adnlib.errors import AdnError, check_choice
+from adnlib.experiments.config import RunConfig
+from adnlib.system.files import write_whole
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PAIRED_BY = ["dataset", "category", "preset", "weights", "seed"]  # what two runs share that may be compared
+KEY = [*PAIRED_BY, "variant"]  # what makes a row of a shared ledger
+PROTOCOLS = {  # columns of the ledger; all three are shown side by side, always
+    "auroc": "epoch by normal validation images",
+    "auroc_last": "last epoch",
+    "auroc_best_on_test": "best on test (optimistic, as published)",
+}
+FORMAT = 2  # of parameters.json; format 1 does not state its number
+
+
+def read_ledger(root: Path | str) -> "pd.DataFrame":
+    """A table with a row for each run in `root`: finished, in training (or stopped) and failed ones.
+
+    status: done, failed, or training; then the parameters, the AUROC under three protocols (see `adnlib.experiments.
+    runs`), seconds, and for a failed run its error.
+    """
+    import pandas as pd
+
+    rows = []
+    for path in sorted(Path(root).glob("*")):
+        if (path / "parameters.json").exists():
+            rows.append({"run": path.name, "status": "done", **ledger_row(read_facts(path))})
+        elif path.suffix == ".failed":
+            error = (path / "error.txt").read_text(encoding="utf-8").strip()
+            rows.append({"run": path.stem, "status": "failed", "error": error})
+        elif path.suffix == ".training":
+            rows.append({"run": path.stem, "status": "training"})
+    table = pd.DataFrame(rows, columns=None if rows else ["run", "status"])
+    return table.drop_duplicates("run", ignore_index=True)
+
+
+def read_facts(folder: Path) -> dict:
+    """A finished run's parameters.json; AdnError where it lacks what names the run or what the ledger shows."""
+    try:
+        facts = json.loads((folder / "parameters.json").read_text(encoding="utf-8"))
+        ledger_row(facts)
+        readable = facts.get("format", 1) <= FORMAT
+    except (ValueError, KeyError, TypeError, AttributeError):
+        readable = False
+    if not readable:
+        raise AdnError(
+            f"{folder} has a parameters.json that is cut short or of another version of this library: "
+            "remove the folder and train the run again."
+        )
+    return facts
+
+
+def ledger_row(facts: dict) -> dict:
+    """A run's parameters.json as one row of the ledger."""
+    metrics, seconds = facts["metrics"], facts["seconds"]
+    row = RunConfig.from_dict(facts["parameters"]).row | metrics
+    return row | {"seconds": seconds["fit"] + seconds["evaluate"], "chosen_epoch": facts["chosen_epoch"]}
+
+
+def read_shared(path: Path) -> "pd.DataFrame":
+    """A ledger that `share` wrote; AdnError where the file holds anything else."""
+    import pandas as pd
+
+    try:
+        ledger = pd.read_csv(path)
+    except ValueError:  # pandas' own errors, and bytes that are not text
+        ledger = pd.DataFrame()
+    if not {"run", "status", "auroc", *KEY} <= set(ledger):
+        raise AdnError(f"{path} exists and is not a ledger of runs: name another file.")
+    return ledger
+
+
+def share(ledger: "pd.DataFrame", path: Path) -> None:
+    """Adds a ledger's finished runs to a CSV file that names no path of this machine."""
+    finished = ledger[ledger["status"] == "done"]
+    if finished.empty:
+        print(f"no run is finished yet: {path} is unchanged")
+        return
+    earlier = read_shared(path) if path.exists() else finished[:0]
+    named = without_paths(finished)
+    if same := list(finished["run"][named.duplicated(KEY, keep=False)][:2]):
+        raise AdnError(
+            f"{same[0]} and {same[1]} would become one row of {path}, where a folder of images keeps only the last "
+            "part of its path: rename one of the two folders and train it again."
+        )
+    shared = merged(named, earlier)
+    write_whole(path.resolve(), shared.to_csv(index=False, float_format="%.6g").encode())
+
+
+def without_paths(ledger: "pd.DataFrame") -> "pd.DataFrame":
+    """A ledger in which a folder of images has only the last part of its path, and no digest of the path."""
+    folders = ledger["dataset"].fillna("").str.startswith("folder:")
+    run = ledger["run"].where(~folders, ledger["run"].str.replace(r"_[0-9a-f]{6}-", "-", n=1, regex=True))
+    dataset = ledger["dataset"].str.replace(r"^folder:(?:.*/)?([^/]+)/*$", r"folder:\1", regex=True)
+    return ledger.assign(run=run, dataset=dataset)
+
+
+def merged(ledger: "pd.DataFrame", earlier: "pd.DataFrame") -> "pd.DataFrame":
+    """The finished runs of two ledgers as one table; of a run that both have, the first one's row."""
+    import pandas as pd
+
+    both = pd.concat([finished_runs(ledger), finished_runs(earlier)], ignore_index=True)
+    both = both.drop_duplicates(KEY, ignore_index=True).drop(columns="error", errors="ignore")
+    return both.sort_values("run", ignore_index=True)
+
+
+def finished_runs(ledger: "pd.DataFrame", protocol: str = "auroc") -> "pd.DataFrame":
+    """The finished runs that have an AUROC under a protocol (a column of the ledger)."""
+    check_choice("protocol", protocol, PROTOCOLS)
+    if protocol not in ledger:
+        raise AdnError(f"The ledger has no column {protocol!r}: its runs are of another version, train them again.")
+    done = ledger[(ledger["status"] == "done") & ledger[protocol].notna()]
+    return done.fillna({"category": "the only one"})  # pandas would leave such runs out of every group

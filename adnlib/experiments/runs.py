@@ -1,0 +1,209 @@
+"""Runs: a folder per trained model, with everything needed to repeat it, compare it and use it.
+
+    parameters.json   parameters, versions, image counts, times, metrics
+    history.csv       a row per epoch
+    scores.csv        a row per validation and test image
+    model.safetensors flow, attention and feature scale; AlexNet's own weights are named by their sha256
+
+A folder is written whole or not at all.
+"""
+
+import json
+import platform
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+import safetensors.torch
+
+from adnlib.datasets import Dataset, load_dataset
+from adnlib.differnet import DifferNet
+from adnlib.engine.checkpoint import drop_checkpoint
+from adnlib.errors import AdnError
+from adnlib.evaluation import Evaluation, evaluate, watch_test
+from adnlib.experiments.config import RunConfig
+from adnlib.experiments.ledger import FORMAT, read_facts
+from adnlib.imagesets.registry import registry
+from adnlib.presets import Preset
+from adnlib.system.files import whole_folder
+from adnlib.system.precision import resolve
+from adnlib.training import History, fit
+
+RESOLVED = ("precision", "flow_precision")  # of a preset: a run records what "auto" became
+PACKAGES = ("torch", "torchvision", "FrEIA", "numpy", "scikit-learn", "attentdiffernet")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run, read from its folder."""
+
+    folder: Path
+    facts: dict  # parameters.json
+
+    @cached_property
+    def config(self) -> RunConfig:
+        """The parameters that made the run."""
+        return RunConfig.from_dict(self.facts["parameters"])
+
+    @property
+    def parameters(self) -> dict:
+        """`config` as a dict."""
+        return self.config.parameters
+
+    @property
+    def variant(self) -> str:
+        """The run's name in tables, see `RunConfig.variant`."""
+        return self.config.variant
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        return pd.read_csv(self.folder / "history.csv")
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        return pd.read_csv(self.folder / "scores.csv")
+
+    @property
+    def test(self) -> pd.DataFrame:
+        return self.scores[self.scores["part"] == "test"]
+
+    def dataset(self) -> Dataset:
+        """The data set that the run used, with the same split."""
+        return load_dataset(self.config.dataset, self.config.category)
+
+    def model(self) -> DifferNet:
+        """The trained model."""
+        preset = self.facts["preset"]
+        if not set(preset) <= {field.name for field in fields(Preset)}:
+            raise AdnError(f"{self.folder} was made by a newer version of this library: train it again.")
+        precisions = {name: self.facts[name] for name in RESOLVED if name in self.facts}
+        model = build_model(self.config, replace(Preset(**preset), **precisions))
+        state = safetensors.torch.load_file(self.folder / "model.safetensors")
+        model.load_state_dict(state, strict=False)
+        return model.eval()
+
+
+def build_model(config: RunConfig, preset: Preset | None = None) -> DifferNet:
+    """The untrained model of a run; preset: in place of the one that the config names."""
+    return DifferNet(
+        config.attention,
+        config.placement,
+        config.train_attention,
+        preset=preset or config.preset,
+        weights=config.weights,
+        seed=config.seed,
+        **config.options,
+    )
+
+
+def train_run(root: Path | str, config: RunConfig, *, progress: bool = True) -> Run:
+    """Trains, evaluates and saves one run under `root`; progress: bars on standard output."""
+    dataset, model = load_dataset(config.dataset, config.category), build_model(config)
+    history = fit(
+        model,
+        dataset,
+        seed=config.seed,
+        device=config.device,
+        progress=progress,
+        checkpoint=checkpoint_folder(root, config),
+        watch=watch_test(dataset, model.preset.test_every),
+    )
+    return save_run(root, config, model, dataset, history, evaluate(model, dataset))
+
+
+def checkpoint_folder(root: Path | str, config: RunConfig) -> Path:
+    """Where a run has its checkpoint until `save_run`: beside the run's folder."""
+    return Path(root).resolve() / f"{config.name}.training"
+
+
+def save_run(
+    root: Path | str, config: RunConfig, model: DifferNet, dataset: Dataset, history: History, evaluation: Evaluation
+) -> Run:
+    """Writes a run's folder under `root`, replacing an older run of the same name; removes the checkpoint."""
+    folder = Path(root).resolve() / config.name
+    facts = {
+        "format": FORMAT,
+        "parameters": config.parameters,
+        "preset": asdict(model.preset),
+        "metrics": {
+            "auroc": evaluation.auroc,
+            "auroc_low": evaluation.interval[0],
+            "auroc_high": evaluation.interval[1],
+            "threshold": evaluation.threshold,
+            "false_positive_rate": evaluation.false_positive_rate,
+            **_protocols(history.epochs, evaluation.auroc),
+        },
+        "chosen_epoch": history.chosen_epoch,
+        "seconds": {"fit": round(history.seconds, 2), "evaluate": round(evaluation.seconds, 2)},
+        "parameter_counts": model.parameter_counts(),
+        "images": dataset.counts,
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "device": str(model.feature_mean.device),
+        **{name: resolve(getattr(model.preset, name), model.feature_mean.device) for name in RESOLVED},
+        "alexnet_sha256": registry()["alexnet"]["tensors_sha256"] if model.weights == "imagenet" else None,
+    }
+    own = {
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in model.state_dict().items()
+        if not name.startswith("features.alexnet.")
+    }
+    with whole_folder(folder) as new:
+        history.epochs.to_csv(new / "history.csv", index=False)
+        evaluation.scores.to_csv(new / "scores.csv", index=False)
+        (new / "model.safetensors").write_bytes(safetensors.torch.save(own))
+        (new / "parameters.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    drop_checkpoint(checkpoint_folder(root, config))
+    return Run(folder, facts)
+
+
+def _protocols(epochs: pd.DataFrame, chosen: float) -> dict[str, float]:
+    """The test AUROC of the last epoch, and of the best epoch on the test set: "optimistic, as published"."""
+    if "test_auroc" not in epochs:
+        return {}
+    evaluated = epochs["test_auroc"].dropna()
+    return {"auroc_last": float(evaluated.iloc[-1]), "auroc_best_on_test": max(float(evaluated.max()), chosen)}
+
+
+def read_run(folder: Path | str) -> Run:
+    """The run in `folder`."""
+    folder = Path(folder)
+    try:
+        return Run(folder, read_facts(folder))
+    except FileNotFoundError as error:
+        raise AdnError(f"{folder} holds no finished run: train one with `adn train` or notebooks/07_train.") from error
+
+
+def read_runs(root: Path | str, **wanted) -> list[Run]:
+    """All finished runs under `root` whose parameters equal `wanted`, e.g. dataset="elpv", seed=0; plain first."""
+    runs = [read_run(path.parent) for path in sorted(Path(root).glob("*/parameters.json"))]
+    runs = [run for run in runs if all(run.parameters.get(key) == value for key, value in wanted.items())]
+    order = {None: 0, "se": 1, "cbam": 2}
+    return sorted(runs, key=lambda run: (order.get(run.parameters["attention"], 3), run.folder.name))
+
+
+def comparison(runs: list[Run]) -> pd.DataFrame:
+    """The comparison table: a row for each run. The interval is over test images, not over seeds."""
+    rows = []
+    for run in runs:
+        metrics, seconds, counts = run.facts["metrics"], run.facts["seconds"], run.facts["parameter_counts"]
+        rows.append(
+            {
+                "variant": run.variant,
+                "seed": run.parameters["seed"],
+                "AUROC": metrics["auroc"],
+                "95 % from": metrics["auroc_low"],
+                "to": metrics["auroc_high"],
+                "kept epoch": run.facts["chosen_epoch"],
+                "training (s)": round(seconds["fit"]),
+                "scoring (s)": round(seconds["evaluate"]),
+                "parameters": sum(counts.values()),
+                "in attention": counts["attention"],
+            }
+        )
+    table = pd.DataFrame(rows)
+    categories = [run.parameters["category"] for run in runs]
+    if len(set(categories)) > 1:
+        table.insert(0, "category", categories)
+    return table

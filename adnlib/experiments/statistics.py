@@ -1,0 +1,195 @@
+"""Comparisons of runs: paired differences with intervals, and the sentences that follow from them.
+
+Every comparison is paired: a variant's run against the plain DifferNet's of the same data set, category, preset,
+weights and seed, which has the same split, the same views and the same initial flow.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from adnlib.errors import AdnError
+from adnlib.evaluation import verdict
+from adnlib.experiments.ledger import PAIRED_BY, PROTOCOLS, finished_runs
+
+BASELINE = "DifferNet"
+LEVEL = 0.95  # of every interval
+RESAMPLES = 5000  # of the bootstrap
+ENOUGH = 8  # categories for a bootstrap over them
+
+
+def has_intervals(ledger: pd.DataFrame, baseline: str = BASELINE) -> bool:
+    """Whether some variant has two seeds or more beside the baseline's of a data set and category."""
+    runs = finished_runs(ledger, "auroc")
+    if baseline not in set(runs["variant"]):
+        return False
+    return differences(runs).groupby(["variant", *PAIRED_BY[:-1]])["seed"].nunique().gt(1).any()
+
+
+def summary(ledger: pd.DataFrame, baseline: str = BASELINE) -> pd.DataFrame:
+    """`over_categories` of each preset in turn, with the preset in a column of its own.
+
+    Presets are not mixed: a run is compared with its partner of the same preset, and a mean is of one preset's runs.
+    """
+    parts = []
+    for preset, runs in finished_runs(ledger, "auroc").groupby("preset", sort=False):
+        if {baseline} < set(runs["variant"]):
+            parts.append(over_categories(differences(runs, baseline=baseline)).assign(preset=preset))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def sentences(ledger: pd.DataFrame, baseline: str = BASELINE, variants: Iterable[str] | None = None) -> list[str]:
+    """What the ledger says in words, a sentence for each preset and variant, or for those that are named."""
+    rows = summary(ledger, baseline)
+    if len(rows) and variants is not None:
+        rows = rows[rows["variant"].isin(list(variants))]
+    return [f"{in_words(row, baseline)[:-1]} (preset {row['preset']})." for _, row in rows.iterrows()]
+
+
+def between_presets(ledger: pd.DataFrame, baseline: str = "fast") -> list[str]:
+    """Sentences on the plain DifferNet of each preset against that of `baseline`, paired by set and seed."""
+    plain = finished_runs(ledger, "auroc").query("variant == @BASELINE")
+    plain = plain.assign(variant=plain["preset"], preset="")
+    if baseline not in set(plain["variant"]):
+        return []
+    return [
+        f"{BASELINE}, preset {in_words(row, baseline)}"
+        for _, row in over_categories(differences(plain, baseline=baseline)).iterrows()
+    ]
+
+
+def over_seeds(ledger: pd.DataFrame, protocol: str = "auroc") -> pd.DataFrame:
+    """A row for each data set, category and variant: AUROC's mean and standard deviation (sd) over seeds."""
+    groups = finished_runs(ledger, protocol).groupby(["dataset", "category", "variant"], sort=False)[protocol]
+    return groups.agg(mean="mean", sd="std", seeds="count").reset_index()
+
+
+def differences(ledger: pd.DataFrame, protocol: str = "auroc", baseline: str = BASELINE) -> pd.DataFrame:
+    """A row for each run that has its partner: `difference` is its `auroc` minus the `baseline`'s of the same seed."""
+    runs = finished_runs(ledger, protocol)
+    plain = runs[runs["variant"] == baseline][[*PAIRED_BY, protocol]]
+    if plain.empty:
+        raise AdnError(f"The ledger has no finished run of {baseline}: every comparison needs it, train it too.")
+    pairs = runs[runs["variant"] != baseline].merge(plain, on=PAIRED_BY, suffixes=("", "_baseline"))
+    pairs = pairs.rename(columns={f"{protocol}_baseline": "baseline"}).assign(auroc=pairs[protocol])
+    pairs["difference"] = pairs["auroc"] - pairs["baseline"]
+    return pairs[["variant", *PAIRED_BY, "auroc", "baseline", "difference"]]
+
+
+def by_category(pairs: pd.DataFrame) -> pd.DataFrame:
+    """A row for each data set, category and variant: the mean difference over seeds, with Student's paired interval.
+
+    With one seed there is no interval: `low` and `high` are not numbers.
+    """
+    rows = []
+    for key, group in pairs.groupby(["dataset", "category", "variant"], sort=False):
+        d = group["difference"].to_numpy()
+        rows.append((*key, d.mean(), *_student(d), len(d)))
+    return pd.DataFrame(rows, columns=["dataset", "category", "variant", "difference", "low", "high", "seeds"])
+
+
+def over_categories(pairs: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """A row for each variant: the mean over categories of the mean difference over seeds, with an interval.
+
+    It is the interval of the mean of all categories of the kind that these were drawn from (`mean_interval`). The two
+    settings of a part of wild_parts, "_wild" and "_plain", show the same parts with the same damage: their mean counts
+    as one. With one category, or one such pair, the interval is that over its seeds. better, worse: how many categories
+    are, each with its own interval over seeds.
+    """
+    all_of, rows = by_category(pairs).groupby("variant"), []
+    for variant, group in by_category(_independent(pairs)).groupby("variant", sort=False):
+        d, each = group["difference"].to_numpy(), all_of.get_group(variant)  # d: (K,)
+        low, high = group[["low", "high"]].iloc[0] if len(d) == 1 else mean_interval(d, seed)
+        counts = len(each), len(d), each["seeds"].sum(), (each["low"] > 0).sum(), (each["high"] < 0).sum()
+        rows.append((variant, d.mean(), low, high, *map(int, counts)))
+    columns = ["variant", "difference", "low", "high", "categories", "independent", "pairs of runs", "better", "worse"]
+    table = pd.DataFrame(rows, columns=columns)
+    table["verdict"] = [verdict(low, high) for low, high in zip(table["low"], table["high"], strict=True)]
+    return table
+
+
+def _independent(pairs: pd.DataFrame) -> pd.DataFrame:
+    """`differences` with the two settings of a part as one category, the mean of both."""
+    part = pairs["category"].str.removesuffix("_wild").str.removesuffix("_plain")
+    kinds = pairs.assign(category=part.where(pairs["dataset"] == "wild_parts", pairs["category"]))
+    return kinds.groupby(["variant", *PAIRED_BY], sort=False).mean(numeric_only=True).reset_index()
+
+
+def protocols(ledger: pd.DataFrame) -> pd.DataFrame:
+    """A row for each variant and protocol: its mean AUROC, the baseline's of the same runs, and their difference.
+
+    Means as in `over_categories`: over seeds, then over independent categories.
+    """
+    tables = []
+    for column, protocol in PROTOCOLS.items():
+        if column in ledger:
+            kinds = _independent(differences(ledger, column)).groupby(["variant", "dataset", "category"], sort=False)
+            means = kinds[["auroc", "baseline", "difference"]].mean().groupby("variant", sort=False).mean()
+            tables.append(means.reset_index().assign(epoch=protocol))
+    table = pd.concat(tables).sort_values("variant", kind="stable", ignore_index=True)
+    return table[["variant", "epoch", "auroc", "baseline", "difference"]]
+
+
+def changes(table: pd.DataFrame) -> pd.DataFrame:
+    """A row for each `change` that a benchmark tried: `over_seeds`, and the paired difference to the first one.
+
+    What is not trained (it has no auroc_last) shares no seed with it: its difference is that to the first one's mean.
+    """
+    same = dict.fromkeys(["dataset", "category", "preset", "weights"], "")
+    runs = table.rename(columns={"change": "variant"}).assign(status="done", **same)
+    gains = by_category(differences(runs, baseline=table["change"].iloc[0])).drop(columns="seeds")
+    rows = over_seeds(runs).merge(gains, how="left", on=["dataset", "category", "variant"])
+    untrained = rows["variant"].isin(runs.loc[runs["auroc_last"].isna(), "variant"])
+    rows.loc[untrained, "difference"] = rows["mean"] - rows["mean"].iloc[0]
+    return rows.rename(columns={"variant": "change"}).drop(columns=["dataset", "category"])
+
+
+def mean_interval(d: np.ndarray, seed: int = 0) -> tuple[float, float]:
+    """The 95 % interval of a mean, (K,) -> low, high: a bootstrap, or Student's for fewer than ENOUGH values.
+
+    The bootstrap's is the percentile interval, widened for few values as T. Hesterberg proposes ("What Teachers Should
+    Know About the Bootstrap", The American Statistician 69, 2015): the plain one is too short by a factor of
+    sqrt((K - 1) / K), and takes the normal's quantiles for Student's. Below ENOUGH even that misses too often.
+    """
+    k = len(d)
+    if k < ENOUGH:
+        return _student(d)
+    draws = np.random.default_rng(seed).integers(k, size=(RESAMPLES, k))
+    means = np.sort(d)[draws].mean(axis=1)  # sorted: the order of a ledger's rows changes nothing
+    tail = stats.norm.cdf(np.sqrt(k / (k - 1)) * stats.t.ppf((1 - LEVEL) / 2, k - 1))
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def _student(d: np.ndarray) -> tuple[float, float]:
+    """Student's interval of a mean, (K,) -> low, high; no numbers where K is 1."""
+    if len(d) == 1:
+        return np.nan, np.nan
+    half = stats.t.ppf((1 + LEVEL) / 2, len(d) - 1) * d.std(ddof=1) / np.sqrt(len(d))
+    return float(d.mean() - half), float(d.mean() + half)
+
+
+def in_words(row: pd.Series, baseline: str = BASELINE) -> str:
+    """One sentence on a row of `over_categories`."""
+    over = f"{row['categories']} categories" if row["categories"] > 1 else "one category"
+    if row["independent"] < row["categories"]:
+        over += f" ({row['independent']} independent)"
+    pairs = f"{row['pairs of runs']} pairs of runs" if row["pairs of runs"] > 1 else "one pair of runs"
+    interval = ""
+    if not np.isnan(row["low"]):
+        interval = f", {100 * LEVEL:.0f} % interval {100 * row['low']:+.2f} to {100 * row['high']:+.2f}"
+    difference = f"AUROC {100 * row['difference']:+.2f} points"
+    if row["categories"] > 1:
+        interval += f", single categories {row['better']} better and {row['worse']} worse"
+    return f"{row['variant']} against {baseline} over {over} and {pairs}: {difference}{interval}: {row['verdict']}."
+
+
+def inflation(ledger: pd.DataFrame) -> pd.DataFrame:
+    """A row for each finished run: what choosing the epoch on the test set adds, against both honest ways."""
+    runs = finished_runs(ledger, "auroc_best_on_test")
+    return runs[["variant", *PAIRED_BY]].assign(
+        over_validation=runs["auroc_best_on_test"] - runs["auroc"],
+        over_last=runs["auroc_best_on_test"] - runs["auroc_last"],
+    )

@@ -1,0 +1,192 @@
+"""Sweeps: the runs of a grid, each an execution of 07_train in a process of its own, none twice.
+
+A finished run is skipped, no matter how it was trained; a failed one is tried again by the next sweep; one that was
+stopped or killed resumes from its last checkpoint. The executed notebook is saved in the run's folder as its record.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict
+from pathlib import Path
+
+import filelock
+from tqdm import tqdm
+
+from adnlib.errors import AdnError
+from adnlib.experiments.config import RunConfig
+from adnlib.system.files import write_whole
+
+Show = Callable[[RunConfig, int, int], None]  # called with a run, the cell being executed, and the number of cells
+TOPIC = "adn-cells"  # of dask's events
+REFUSED = 2  # exit status of a run that ended with a sentence: another attempt would end with the same one
+ATTEMPTS = 3  # for a run whose process was killed
+
+
+def is_done(root: Path, config: RunConfig) -> bool:
+    """Whether a run is finished, its notebook included where a sweep executes it or was killed while doing so."""
+    return (root / config.name / "parameters.json").exists() and not _work_folder(root, config).exists()
+
+
+def _work_folder(root: Path, config: RunConfig) -> Path:
+    return root / f".{config.name}.sweep"
+
+
+def execute_run(root: Path | str, config: RunConfig) -> str:
+    """Executes 07_train for a run unless it is finished; returns the run's name.
+
+    The notebook is moved into the run's folder last. A failure leaves NAME.failed/ with the notebook as far as it was
+    executed and the error's sentence, and raises AdnError.
+    """
+    from adnlib.book.chapters import Chapter, execute  # imports papermill, which a finished sweep need not wait for
+
+    root = Path(root).resolve()
+    if is_done(root, config):
+        return config.name
+    run, failed, work = root / config.name, root / f"{config.name}.failed", _work_folder(root, config)
+    work.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(work / "lock"):  # wait for the process of a killed sweep that may still be running
+        if not (run / "notebook.ipynb").exists():
+            chapter = Chapter("07_train", {**asdict(config), "runs": str(root)}, "notebook")
+            try:
+                notebook = execute(chapter, work, f"{config.name} ")
+            except AdnError as error:
+                write_whole(work / "error.txt", f"{error}\n".encode())
+                shutil.rmtree(failed, ignore_errors=True)
+                work.replace(failed)
+                raise
+            notebook.replace(run / "notebook.ipynb")
+            shutil.rmtree(failed, ignore_errors=True)
+    shutil.rmtree(work, ignore_errors=True)
+    return config.name
+
+
+class Processes:
+    """The default engine: each run in a process of its own on this machine, `workers` at a time."""
+
+    def __init__(self, workers: int = 1):
+        self.workers, self.running, self.stopped = workers, set(), threading.Event()
+
+    def __call__(self, root: Path, configs: list[RunConfig], show: Show) -> Iterator[tuple[RunConfig, str | None]]:
+        """Yields each run as it ends, with its error's sentence or None."""
+        self.stopped.clear()
+        with ThreadPoolExecutor(self.workers) as pool:
+            jobs = {pool.submit(self.run, root, config, show): config for config in configs}
+            try:
+                for job in as_completed(jobs):
+                    yield jobs[job], job.result()
+            finally:  # Ctrl-C: what has not begun does not begin, what is running ends and keeps its checkpoint
+                self.stopped.set()
+                for process in tuple(self.running):
+                    process.kill()  # nbclient handles milder signals itself, and two of them may keep it waiting
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def run(self, root: Path, config: RunConfig, show: Show) -> str | None:
+        """One run; its error's sentence or None."""
+        threads = max(1, (os.cpu_count() or 1) // self.workers)
+        command = [sys.executable, "-m", "adnlib.experiments.sweeps", str(root), json.dumps(asdict(config))]
+        environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+        for _ in range(ATTEMPTS):
+            if self.stopped.is_set():
+                return "stopped"
+            with subprocess.Popen(
+                command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            ) as process:
+                self.running.add(process)
+                output = b""
+                while block := process.stderr.read1():  # papermill's bar of cells, then perhaps an error
+                    output = (output + block)[-4000:]
+                    if cells := re.findall(rb"(\d+)/(\d+) \[", output):
+                        show(config, int(cells[-1][0]), int(cells[-1][1]))
+            self.running.discard(process)
+            last_line = (output.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
+            if process.returncode in (0, REFUSED):
+                return last_line if process.returncode else None
+        status = process.returncode
+        return f"its process ended {ATTEMPTS} times without a result, the last time with status {status}: {last_line}"
+
+
+class Dask:
+    """Many machines: the workers of a dask.distributed scheduler, or of a cluster of processes started here.
+
+    address: "tcp://HOST:PORT" of a scheduler whose workers see `root` under the same path, or "local".
+    The run of a killed worker is repeated by another one.
+    """
+
+    def __init__(self, address: str = "local", workers: int = 2):
+        self.address, self.workers = address, workers
+
+    def __call__(self, root: Path, configs: list[RunConfig], show: Show) -> Iterator[tuple[RunConfig, str | None]]:
+        """As `Processes`."""
+        try:
+            import distributed
+        except ImportError as error:
+            raise AdnError("dask.distributed is not installed: pip install distributed.") from error
+        if self.address == "local":
+            client = distributed.Client(n_workers=self.workers, threads_per_worker=1, dashboard_address=None)
+        else:
+            try:
+                client = distributed.Client(self.address, timeout=10)
+            except (OSError, ValueError) as error:
+                raise AdnError(f"No dask scheduler answers at {self.address}: check the address.") from error
+        with client:
+            by_name = {config.name: config for config in configs}
+
+            def show_event(event):
+                name, cell, cells = event[1]
+                show(by_name[name], cell, cells)
+
+            client.subscribe_topic(TOPIC, show_event)
+            futures = {
+                client.submit(_on_worker, str(root), config, key=f"{name}-{time.time_ns()}", retries=ATTEMPTS): config
+                for name, config in by_name.items()
+            }
+            for future in distributed.as_completed(futures):
+                yield futures[future], future.result() if future.status == "finished" else str(future.exception())
+
+
+def _on_worker(root: str, config: RunConfig) -> str | None:
+    """A dask worker's task: the run in a process of its own, so that a crash there does not end the worker."""
+    import distributed
+
+    worker = distributed.get_worker()
+    engine = Processes(workers=os.cpu_count() or 1)
+    return engine.run(Path(root), config, lambda c, *cells: worker.log_event(TOPIC, (c.name, *cells)))
+
+
+def sweep(configs: list[RunConfig], root: Path | str, engine: Processes | Dask | None = None) -> dict[str, str]:
+    """Executes every run that is not finished, with a bar; the sentences of those that failed, by the run's name."""
+    root = Path(root).resolve()
+    todo = [config for config in configs if not is_done(root, config)]
+    failed = {}
+    with tqdm(total=len(configs), initial=len(configs) - len(todo), desc="runs", unit="run") as bar:
+
+        def show(config: RunConfig, cell: int, cells: int) -> None:
+            bar.set_postfix_str(f"{config.name}, cell {cell} of {cells}")
+
+        for config, error in (engine or Processes())(root, todo, show) if todo else ():
+            if error:
+                failed[config.name] = error
+            bar.update()
+    return failed
+
+
+def main(arguments: list[str]) -> int:
+    """One run in this process: python -m adnlib.experiments.sweeps ROOT CONFIG_AS_JSON."""
+    try:
+        execute_run(arguments[0], RunConfig(**json.loads(arguments[1])))
+    except (AdnError, OSError) as error:
+        print(f"\n{error}", file=sys.stderr)
+        return REFUSED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,164 @@
+"""Folders of images as data sets are published, read without renaming anything.
+
+MVTec AD's layout, which the field has made its standard (InsPLAD-fault and folders of your own have it too):
+
+    CATEGORY/train/good/*              normal, to train on
+    CATEGORY/validation/good/*         normal, to validate with, where the set has its own (MVTec LOCO AD)
+    CATEGORY/test/good/*               normal, to test on
+    CATEGORY/test/DEFECT/*             anomalous
+    CATEGORY/ground_truth/DEFECT/STEM_mask.png
+
+Magnetic tiles: `MT_Free/Imgs/*.jpg` is normal and split as DifferNet published it (data/mtd_train.txt),
+`MT_DEFECT/Imgs/*.jpg` is anomalous, each with its mask beside it under the same stem as `.png`.
+
+Capitals in the names of folders and endings make no difference.
+"""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from adnlib.errors import AdnError
+from adnlib.imagesets.reading import ANOMALOUS, ENDINGS, NORMAL, Sample, list_images
+from adnlib.system.folders import DATA
+
+DEPTH = 4  # folders below the one given in which categories are looked for: archives nest
+MASKS = ("ground_truth", "groundtruth")
+# Masks of all layouts (wild_parts has some of the whole parts, too), and hidden files
+NO_IMAGE = re.compile(r"ground_?truth/.*|mt_[^/]*/imgs/[^/]*\.png|part/.*_part\.png|(.*/)?\..*", re.IGNORECASE)
+
+
+@dataclass
+class Contents:
+    """What one category's folder holds, as found: three lists of samples and what no list has a place for."""
+
+    train: list[Sample] = field(default_factory=list)
+    validation: list[Sample] = field(default_factory=list)  # the set's own; empty for most
+    test: list[Sample] = field(default_factory=list)
+    lone_masks: list[Path] = field(default_factory=list)  # masks whose image is missing
+    other_files: list[Path] = field(default_factory=list)  # in folders of images, but not images by their ending
+
+    @property
+    def samples(self) -> list[Sample]:
+        return self.train + self.validation + self.test
+
+
+def find_categories(root: Path) -> dict[str, Path]:
+    """The categories in `root` or below it, by name, sorted; AdnError where there is none or a name occurs twice."""
+    if not root.exists():
+        raise AdnError(f"There is no data folder {root}: check the path.")
+    if not root.is_dir():
+        raise AdnError(f"{root} is a file and no data folder: unpack it, or see `adn data fetch --help` for archives.")
+    found = {}
+    for folder, children in _folders(root, DEPTH):
+        if _is_category(children):
+            name = "mtd" if "mt_free" in children else folder.resolve().name
+            if name in found:
+                raise AdnError(f"The category {name} lies in {found[name]} and in {folder}: name one of the two.")
+            found[name] = folder
+            children.clear()  # nothing else is looked for inside a category
+    if not found:
+        raise AdnError(f"There is no category in {root}: a category is a folder that holds train/good (and test).")
+    return dict(sorted(found.items()))
+
+
+def pick_category(categories: dict[str, Path], wanted: str | None, where: object) -> str:
+    """The name in `categories` that `wanted` means (capitals, blanks, - and _ are all one); None means the only one."""
+    names = {_plain(name): name for name in categories}
+    if wanted is None and len(names) == 1:
+        return next(iter(categories))
+    if wanted is None or _plain(wanted) not in names:
+        raise AdnError(f"category={wanted!r} is not in {where}: choose one of {', '.join(map(repr, categories))}.")
+    return names[_plain(wanted)]
+
+
+def read_category(folder: Path) -> Contents:
+    """The contents of one category's folder, whose layout is recognised; no image is opened."""
+    children = _children(folder)
+    return _read_mtd(children) if "mt_free" in children else _read_mvtec(children)
+
+
+def ignored_images(folder: Path, contents: Contents) -> list[Path]:
+    """The images anywhere in a category's folder that are in none of the lists and are no masks; hidden ones aside."""
+    read = {sample.path for sample in contents.samples}
+    images = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in ENDINGS and path not in read)
+    inner = [path.relative_to(folder) for path in images if path.is_file()]
+    return [folder / path for path in inner if not NO_IMAGE.fullmatch(path.as_posix())]
+
+
+def _read_mvtec(children: dict[str, Path]) -> Contents:
+    contents = Contents()
+    for part, names in (("train", ("train",)), ("validation", ("validation", "val"))):
+        for name in names:
+            good = _children(children.get(name)).get("good")
+            getattr(contents, part).extend(Sample(path, NORMAL, "good") for path in _images(good, contents))
+    masks_of = _children(next((children[name] for name in MASKS if name in children), None))
+    for name, folder in sorted(_children(children.get("test")).items()):
+        label = NORMAL if name == "good" else ANOMALOUS
+        masks = {path.stem.removesuffix("_mask"): path for path in _images(masks_of.get(name), contents)}
+        for path in _images(folder, contents):
+            mask = masks.pop(path.stem, None)
+            contents.test.append(Sample(path, label, folder.name, mask if label == ANOMALOUS else None))
+        contents.lone_masks += masks.values()
+    for name in sorted(masks_of.keys() - _children(children.get("test")).keys()):
+        contents.lone_masks += _images(masks_of[name], contents)
+    return contents
+
+
+def _read_mtd(children: dict[str, Path]) -> Contents:
+    contents = Contents()
+    published = set((DATA / "mtd_train.txt").read_text(encoding="utf-8").split())
+    for name, folder in sorted(children.items(), key=lambda child: (child[0] != "mt_free", child[0])):
+        if not name.startswith("mt_"):
+            continue
+        files = {path.name.lower(): path for path in _images(_children(folder).get("imgs"), contents)}
+        masks = {Path(file).stem: path for file, path in files.items() if file.endswith(".png")}
+        for path in files.values():
+            if path.suffix.lower() == ".png":
+                continue
+            mask = masks.pop(path.stem.lower(), None)
+            if name != "mt_free":
+                contents.test.append(Sample(path, ANOMALOUS, name.removeprefix("mt_"), mask))
+            elif path.name in published:
+                contents.train.append(Sample(path, NORMAL, "good"))
+            else:
+                contents.test.append(Sample(path, NORMAL, "good"))
+        contents.lone_masks += masks.values()
+    return contents
+
+
+def _images(folder: Path | None, contents: Contents) -> list[Path]:
+    """The images of a folder; its other files are noted."""
+    if folder is None:
+        return []
+    images = list_images(folder)
+    known = set(images)
+    contents.other_files += sorted(p for p in folder.iterdir() if p not in known and p.is_file() and p.name[0] != ".")
+    return images
+
+
+def _is_category(children: dict[str, Path]) -> bool:
+    return "mt_free" in children or "good" in _children(children.get("train"))
+
+
+def _children(folder: Path | None) -> dict[str, Path]:
+    """The folders in `folder`, by name in small letters."""
+    if folder is None:
+        return {}
+    try:
+        return {path.name.lower(): path for path in folder.iterdir() if path.is_dir() and path.name[0] not in "._"}
+    except PermissionError as error:
+        raise AdnError(f"The folder {folder} may not be read: change its permissions.") from error
+
+
+def _folders(root: Path, depth: int):
+    """(folder, its children by name), `root` first; whoever empties the children is not led into them."""
+    children = _children(root)
+    yield root, children
+    if depth:
+        for _, child in sorted(children.items()):
+            yield from _folders(child, depth - 1)
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace(" ", "-").replace("_", "-")

@@ -1,0 +1,1 @@
+"""Exercises that check themselves: one file for each lesson, with every exercise's solution beside its check."""

@@ -1,0 +1,318 @@
+"""Exercises for notebooks/03_cbam."""
+
+import torch
+from torch import Tensor, nn
+
+from adnlib.lessons.exercise import check, expect
+
+
+class _AskedMLP(nn.Sequential):
+    """A shared MLP from 6 channels to 6 channels that reports what is wrong with its input."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        expect(
+            isinstance(z, Tensor),
+            f"The MLP received {type(z).__name__}, not a tensor: amax returns a tensor, max a pair.",
+        )
+        shape = tuple(z.shape)
+        expect(
+            shape != (2, 4, 5),
+            "The MLP received (B, H, W): this summarises the channels. Summarise space, axes 2 and 3.",
+        )
+        expect(
+            shape != (2, 6, 1, 1),
+            "The MLP received (B, C, 1, 1), but it works on the last axis: omit keepdim and add two axes at the end.",
+        )
+        expect(
+            shape == (2, 6),
+            f"The MLP received the shape {shape}, not (B, C) = (2, 6): give it one number for each channel.",
+        )
+        return super().forward(z)
+
+
+class _AskedConv(nn.Conv2d):
+    """A convolution over two maps that reports what is wrong with its input."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        expect(
+            isinstance(z, Tensor), f"The convolution received {type(z).__name__}, not a tensor: concatenate two maps."
+        )
+        shape = tuple(z.shape)
+        expect(
+            shape not in ((2, 12, 1, 1), (2, 12)),
+            "The convolution received summaries over space, but this gate keeps the positions: summarise the channels.",
+        )
+        expect(
+            shape != (2, 1, 4, 5),
+            "The convolution received one map per image, but it needs two: concatenate along axis 1.",
+        )
+        expect(
+            shape not in ((2, 8, 5), (4, 4, 5), (2, 4, 10)),
+            f"The convolution received {shape}: an axis is lost before the concatenation. Keep it with keepdim=True.",
+        )
+        expect(
+            shape == (2, 2, 4, 5),
+            f"The convolution received {shape}, not (B, 2, H, W) = (2, 2, 4, 5): concatenate along axis 1.",
+        )
+        return super().forward(z)
+
+
+def _mlp() -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        return _AskedMLP(nn.Linear(6, 3, bias=False), nn.ReLU(), nn.Linear(3, 6, bias=False))
+
+
+def _conv() -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return _AskedConv(2, 1, 3, padding=1, bias=False)
+
+
+def _maps() -> Tensor:
+    return torch.randn(2, 6, 4, 5, generator=torch.Generator().manual_seed(0))  # (B, C, H, W)
+
+
+def channel_gate(x: Tensor, mlp: nn.Module) -> Tensor:
+    """M_c: (B, C, H, W) -> gates (B, C, 1, 1) in (0, 1). mlp: (B, C) -> (B, C)."""
+    mean, maximum = x.mean(dim=(2, 3)), x.amax(dim=(2, 3))  # (B, C) each
+    return torch.sigmoid(mlp(mean) + mlp(maximum))[:, :, None, None]
+
+
+@check(channel_gate)
+def check_channel_gate(answer):
+    x, mlp = _maps(), _mlp()
+    with torch.no_grad():
+        gate = answer(x, mlp)
+        expect(
+            isinstance(gate, Tensor),
+            f"channel_gate returns {type(gate).__name__}, not a tensor: is the return statement missing?",
+        )
+        expect(
+            gate.shape != x.shape,
+            "The output has the shape of x: return only the gate, (B, C, 1, 1), not the gated maps.",
+        )
+        expect(gate.shape != (2, 6), "The shape is (B, C): add two axes for space, [:, :, None, None].")
+        expect(gate.shape == (2, 6, 1, 1), f"The shape is {tuple(gate.shape)}, not (B, C, 1, 1) = (2, 6, 1, 1).")
+        gate = gate[:, :, 0, 0]
+        pooled, largest = x.mean(dim=(2, 3)), x.amax(dim=(2, 3))
+        mean, maximum = mlp(pooled), mlp(largest)  # (B, C) each
+        sigmoid = torch.sigmoid
+        for wrong, message in (
+            (mean + maximum, "The shape is right, but the gate is outside [0, 1]: is the sigmoid missing?"),
+            (
+                sigmoid(mean) + sigmoid(maximum),
+                "The gate is outside [0, 1]: this adds two sigmoids. Add first, then apply one sigmoid.",
+            ),
+            (
+                (sigmoid(mean) + sigmoid(maximum)) / 2,
+                "The gate is in [0, 1], but this averages two sigmoids: add the MLP's outputs, then apply one sigmoid.",
+            ),
+            (
+                sigmoid(sigmoid(mean) + sigmoid(maximum)),
+                "The gate is in [0, 1], but there is also a sigmoid before the sum: apply it only once, after the sum.",
+            ),
+            (
+                sigmoid(sigmoid(mean + maximum)),
+                "The gate is in [0, 1], but the sigmoid is applied twice: apply it only once.",
+            ),
+            (
+                sigmoid(mean),
+                "Shape and range are right, but this uses only the mean: add the MLP's output for the maximum.",
+            ),
+            (
+                sigmoid(maximum),
+                "Shape and range are right, but this uses only the maximum: add the MLP's output for the mean.",
+            ),
+            (
+                sigmoid(mlp(pooled + largest)),
+                "This adds mean and maximum before the MLP, but its ReLU is not linear: add the MLP's two outputs.",
+            ),
+            (sigmoid((mean + maximum) / 2), "This averages the MLP's two outputs: the formula adds them."),
+            (sigmoid(mean * maximum), "This multiplies the MLP's two outputs: the formula adds them."),
+            (
+                sigmoid(mlp(x.sum(dim=(2, 3))) + maximum),
+                "The term of the maximum is right, but the other uses the sum over space: take the mean.",
+            ),
+        ):
+            expect(not torch.allclose(gate, wrong, atol=1e-6), message)
+        expect(gate.min() >= 0 and gate.max() <= 1, "The gate is outside [0, 1]: apply the sigmoid last.")
+        expect(
+            torch.allclose(gate, sigmoid(mean + maximum), atol=1e-6),
+            "Shape and range are right, but the values are not: compute sigmoid(mlp(mean) + mlp(maximum)).",
+        )
+
+
+def spatial_gate(x: Tensor, conv: nn.Module) -> Tensor:
+    """M_s: (B, C, H, W) -> gates (B, 1, H, W) in (0, 1). conv: (B, 2, H, W) -> (B, 1, H, W)."""
+    mean, maximum = x.mean(dim=1, keepdim=True), x.amax(dim=1, keepdim=True)  # (B, 1, H, W) each
+    return torch.sigmoid(conv(torch.cat([mean, maximum], dim=1)))
+
+
+@check(spatial_gate)
+def check_spatial_gate(answer):
+    x, conv = _maps(), _conv()
+    with torch.no_grad():
+        gate = answer(x, conv)
+        expect(
+            isinstance(gate, Tensor),
+            f"spatial_gate returns {type(gate).__name__}, not a tensor: is the return statement missing?",
+        )
+        expect(
+            gate.shape != x.shape,
+            "The output has the shape of x: return only the gate, (B, 1, H, W), not the gated maps.",
+        )
+        expect(
+            gate.shape != (2, 4, 5), "The shape is (B, H, W): keep the channel axis, with size 1, to match the maps."
+        )
+        expect(gate.shape == (2, 1, 4, 5), f"The shape is {tuple(gate.shape)}, not (B, 1, H, W) = (2, 1, 4, 5).")
+        mean, maximum = x.mean(dim=1, keepdim=True), x.amax(dim=1, keepdim=True)
+
+        def read(first: Tensor, second: Tensor) -> Tensor:
+            return conv(torch.cat([first, second], dim=1))
+
+        right = read(mean, maximum)
+        sigmoid = torch.sigmoid
+        for wrong, message in (
+            (right, "The shape is right, but the gate is outside [0, 1]: is the sigmoid missing?"),
+            (
+                sigmoid(sigmoid(right)),
+                "Shape and range are right, but the sigmoid is applied twice: apply it only once.",
+            ),
+            (read(sigmoid(mean), sigmoid(maximum)), "The sigmoid is applied before the convolution: apply it last."),
+            (
+                sigmoid(read(sigmoid(mean), sigmoid(maximum))),
+                "There are two sigmoids: omit the one before the convolution, keep the one after it.",
+            ),
+            (
+                sigmoid(read(maximum, mean)),
+                "Shape and range are right, but maximum and mean are swapped: the mean comes first.",
+            ),
+            (sigmoid(read(mean, mean)), "Both maps are the mean: the second must be the maximum over channels."),
+            (sigmoid(read(maximum, maximum)), "Both maps are the maximum: the first must be the mean over channels."),
+            (
+                sigmoid(read(x.sum(dim=1, keepdim=True), maximum)),
+                "The second map is right, but the first is the sum over channels: take the mean.",
+            ),
+            (
+                sigmoid(read(mean, x.amin(dim=1, keepdim=True))),
+                "The first map is right, but the second is the minimum: take the maximum.",
+            ),
+        ):
+            expect(not torch.allclose(gate, wrong, atol=1e-6), message)
+        expect(gate.min() >= 0 and gate.max() <= 1, "The gate is outside [0, 1]: apply the sigmoid last.")
+        expect(
+            torch.allclose(gate, sigmoid(right), atol=1e-6),
+            "Shape and range are right, but the values are not: compute sigmoid(conv([mean; maximum])).",
+        )
+
+
+def cbam(x: Tensor, channel: nn.Module, spatial: nn.Module) -> Tensor:
+    """F'': (B, C, H, W) -> (B, C, H, W). channel(maps) and spatial(maps) return the gates."""
+    y = x * channel(x)
+    return y * spatial(y)
+
+
+@check(cbam)
+def check_cbam(answer):
+    x, mlp, conv = _maps(), _mlp(), _conv()
+
+    def channel(maps: Tensor) -> Tensor:
+        expect(
+            maps.shape == x.shape,
+            f"The channel gate received the shape {tuple(maps.shape)}, not {tuple(x.shape)}: give it the maps.",
+        )
+        return channel_gate(maps, mlp)
+
+    def spatial(maps: Tensor) -> Tensor:
+        expect(
+            maps.shape != (2, 6, 1, 1),
+            "The spatial gate received the channel gate itself: multiply it by x first, F' = M_c(F) * F.",
+        )
+        expect(
+            maps.shape == x.shape,
+            f"The spatial gate received the shape {tuple(maps.shape)}, not {tuple(x.shape)}: give it the gated maps.",
+        )
+        return spatial_gate(maps, conv)
+
+    with torch.no_grad():
+        y = answer(x, channel, spatial)
+        expect(
+            isinstance(y, Tensor), f"cbam returns {type(y).__name__}, not a tensor: is the return statement missing?"
+        )
+        gated = x * channel(x)
+        right = gated * spatial(gated)
+        places = x * spatial(x)
+        expect(
+            y.shape != (2, 6, 1, 1) and y.shape != (2, 1, 4, 5),
+            f"The shape is {tuple(y.shape)}: this returns a gate. Return the maps, multiplied by both gates.",
+        )
+        expect(y.shape == x.shape, f"The shape is {tuple(y.shape)}, not the shape of x, {tuple(x.shape)}.")
+        for wrong, message in (
+            (x, "These are the input maps, unchanged: multiply them by both gates."),
+            (gated, "The channel gate is right, but the spatial gate is missing."),
+            (places, "This applies only the spatial gate: apply the channel gate first."),
+            (
+                gated * spatial(x),
+                "Both gates are applied, but the spatial gate is computed from the ungated maps: use F', not F.",
+            ),
+            (
+                places * channel(places),
+                "Both gates are applied, but in the wrong order: the channel gate comes first.",
+            ),
+            (
+                x * spatial(gated),
+                "The spatial gate is right, but it multiplies x instead of F': the channel gate is lost.",
+            ),
+            (channel(x) * spatial(gated), "This is the product of both gates: the maps themselves are missing."),
+            (
+                right + x,
+                "This adds the input to the output: the formula has no residual connection.",
+            ),
+            (gated + spatial(gated), "The channel gate is right, but this adds the spatial gate: multiply by it."),
+        ):
+            expect(not torch.allclose(y, wrong, atol=1e-6), message)
+        expect(
+            torch.allclose(y, right, atol=1e-6),
+            "The shape is right, but the values are not: compute F' = M_c(F) * F, then F'' = M_s(F') * F'.",
+        )
+
+
+def cbam_parameters(channels: int, reduction: int, kernel_size: int) -> int:
+    """The number of parameters of a CBAM: a two-layer MLP and a convolution, without biases."""
+    hidden = channels // reduction
+    return 2 * channels * hidden + 2 * kernel_size**2
+
+
+@check(cbam_parameters)
+def check_cbam_parameters(answer):
+    for channels, reduction, kernel_size in ((64, 16, 7), (192, 16, 3), (100, 16, 11)):
+        count, expected = (f(channels, reduction, kernel_size) for f in (answer, cbam_parameters))
+        hidden = channels // reduction
+        mlp, kernel = 2 * channels * hidden, 2 * kernel_size**2
+        what = f"For {channels} channels, reduction {reduction} and kernel size {kernel_size},"
+        for wrong, message in (
+            (mlp, "this counts only the MLP, not the convolution."),
+            (kernel, "this counts only the convolution, not the MLP."),
+            (2 * mlp + kernel, "this counts two MLPs: mean and maximum share one."),
+            (
+                mlp // 2 + kernel,
+                "this counts only one layer of the MLP: there are two, down to C / r and back up to C.",
+            ),
+            (mlp + kernel // 2, "the MLP is right, but the convolution reads two maps, mean and maximum."),
+            (mlp + channels * kernel // 2, "the MLP is right, but the convolution reads two maps, not all channels."),
+            (mlp + kernel + hidden + channels, "this counts biases in the MLP, which has none here."),
+            (mlp + kernel + 1, "this counts a bias in the convolution, which has none."),
+            (
+                mlp + kernel + hidden + channels + 1,
+                "this counts biases, but neither the MLP nor the convolution has any.",
+            ),
+            (mlp + 2 * kernel_size, "the MLP is right, but a kernel has k * k positions, not k."),
+            (2 * channels**2 + kernel, "this ignores the reduction: the hidden layer has C / r channels."),
+        ):
+            expect(count != wrong, f"{what} {message}")
+        expect(
+            count == expected or count != 2 * channels**2 / reduction + kernel,
+            f"{what} the hidden layer has C / r channels, rounded down: divide with //.",
+        )
+        expect(count == expected, f"{what} the count should be {expected}, but this gives {count}.")

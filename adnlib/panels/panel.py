@@ -1,0 +1,207 @@
+"""A panel: controls over pure functions that draw pictures.
+
+A picture is a PNG in an Image widget, which follows a slider several times faster than a figure in an Output widget.
+Without a kernel (on GitHub, in the HTML report) the picture of the first state is shown in the panel's place.
+"""
+
+import asyncio
+import base64
+import html
+import inspect
+import io
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+import ipywidgets
+import numpy as np
+from IPython.display import display
+from matplotlib.figure import Figure
+from PIL import Image
+
+from adnlib.errors import AdnError
+from adnlib.panels.pictures import encode, png, sentence
+from adnlib.panels.widgets import Frame
+from adnlib.plots import mark_weights
+
+
+class Panel(ipywidgets.VBox):
+    """Controls in rows over the pictures that functions draw from their values.
+
+    draw: one function or several, each for one picture: it returns a figure, or PNG bytes, names those controls that
+    it takes, and runs when one of them has changed.
+    weights: where AlexNet has others than ImageNet's, each picture says so.
+    words: a function like those that draw, for a piece of HTML under the pictures.
+    controls: widgets with a `value`, by the names that `draw` and `words` use.
+
+    An error appears in the panel in words and is raised too, so that tests see it. Messages of a fast drag that arrive
+    while a picture is drawn are merged by ipywidgets, the last position stays: so each message is drawn at once.
+    """
+
+    def __init__(
+        self,
+        draw: Callable[..., Figure | bytes] | Sequence[Callable[..., Figure | bytes]],
+        weights: str = "imagenet",
+        words: Callable[..., str] | None = None,
+        **controls: ipywidgets.Widget,
+    ):
+        self.draws = [draw] if callable(draw) else list(draw)
+        self.weights, self.words, self.controls, self.warning = weights, words, controls, ""
+        self.message, self.text = ipywidgets.HTML(), ipywidgets.HTML()
+        self.images = [ipywidgets.Image(format="png") for _ in self.draws]
+        self.frame = Frame()  # gives names to handles and pictures, for those who hear the panel
+        self._drawn, self._held = {}, False
+        for name, control in controls.items():
+            control.add_class(f"adn-{name}")
+            if hasattr(control, "description"):
+                control.tooltip = control.tooltip or control.description
+                control.style.description_width = "initial"
+            control.observe(self._changed, names="value")
+        super().__init__([self.frame, *self.rows()])
+        self.add_class("adn-panel")
+        self.add_class(f"adn-{type(self).__name__.lower()}")
+        self._changed(None)
+
+    def rows(self) -> list[ipywidgets.Widget]:
+        """What stands under each other: controls, message, pictures, words."""
+        return [row(*self.controls.values(), kind="controls"), self.message, row(*self.images), self.text]
+
+    def follow(self, name: str | None) -> None:
+        """Brings other controls in line when that of `name` has changed (None: at the start); for subclasses."""
+
+    @property
+    def values(self) -> dict:
+        return {name: control.value for name, control in self.controls.items()}
+
+    def _changed(self, change) -> None:
+        if self._held:
+            return
+        with self.in_words():
+            with self.held():
+                owner = change and next(name for name, control in self.controls.items() if control is change["owner"])
+                self.follow(owner)
+            self.redraw()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Controls that change inside the block draw nothing."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+
+    @contextmanager
+    def in_words(self) -> Iterator[None]:
+        """An error inside the block appears in the panel, and goes on."""
+        try:
+            yield
+            self.message.value = ""
+        except Exception as error:
+            words = str(error) if isinstance(error, AdnError) else f"{type(error).__name__}: {error}"
+            self.message.value = f'<p role="alert"><b>This cannot be drawn.</b> {html.escape(words)}</p>'
+            raise
+
+    def redraw(self) -> None:
+        """Draws each picture whose values have changed, and the words."""
+        for image, draw in zip(self.images, self.draws, strict=True):
+            if (picture := self._new(draw)) is not None:
+                if isinstance(picture, Figure):
+                    self.warning = mark_weights(picture, self.weights)
+                    picture = png(picture, cut=bool(self.warning))
+                image.value = picture
+                image.layout.display = None if picture else "none"
+        if self.words and (text := self._new(self.words)) is not None:
+            self.text.value = text
+
+    def _new(self, function: Callable):
+        """What `function` makes of its values; None where they are those of the last time."""
+        values = {name: value for name, value in self.values.items() if name in takes(function)}
+        if self._drawn.get(function) == values:
+            return None
+        self._drawn.pop(function, None)
+        made = function(**values)
+        self._drawn[function] = values
+        return made
+
+    def still(self) -> bytes:
+        """All pictures in one PNG, one under the other."""
+        pictures = [Image.open(io.BytesIO(image.value)).convert("RGB") for image in self.images if image.value]
+        whole = Image.new("RGB", (max(p.width for p in pictures), sum(p.height for p in pictures)), "white")
+        top = 0
+        for picture in pictures:
+            whole.paste(picture, (0, top))
+            top += picture.height
+        return encode(np.asarray(whole))
+
+
+class Work(ipywidgets.Button):
+    """The button that stops long work; the panel shows how far it is.
+
+    `run` goes through a generator. In a kernel other messages are answered between two of its steps; where no event
+    loop runs, as in a test, it simply goes to the end.
+    """
+
+    def __init__(self):
+        super().__init__(description="Stop", tooltip="Stop this work; what is there stays", disabled=True)
+        self.add_class("adn-stop")
+        self.on_click(lambda _: self.stop())
+        self.current = None
+
+    def stop(self) -> None:
+        self.current, self.disabled = None, True
+
+    def run(self, steps: Iterator) -> None:
+        """Takes the place of what was running."""
+        self.current, self.disabled = steps, False
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            while self._step(steps):
+                pass
+        else:
+            self.task = loop.create_task(self._run(steps))  # a reference, so that it is not collected
+
+    async def _run(self, steps: Iterator) -> None:
+        while self._step(steps):
+            await asyncio.sleep(0.001)
+
+    def _step(self, steps: Iterator) -> bool:
+        """One step, unless there is none or the work was stopped."""
+        if self.current is not steps:
+            return False
+        try:
+            next(steps)
+        except StopIteration:
+            self.stop()
+        return self.current is steps
+
+
+def takes(function: Callable) -> set[str]:
+    """The names of a function's arguments."""
+    return set() if isinstance(function, partial) else set(inspect.signature(function).parameters)
+
+
+def row(*widgets: ipywidgets.Widget, kind: str = "pictures") -> ipywidgets.Box:
+    """Widgets side by side, as many as there is room for."""
+    box = ipywidgets.HBox(widgets, layout={"flex_flow": "row wrap", "align_items": "flex-start"})
+    box.add_class(f"adn-{kind}")
+    return box
+
+
+def panel_of(kind: Callable[..., Panel], *arguments) -> Panel:
+    """`kind(*arguments)`; where it cannot be made, a panel that says in words what is missing and what to run."""
+    try:
+        return kind(*arguments)
+    except AdnError as error:
+        panel = Panel(partial(sentence, str(error)))
+        panel.message.value = f'<p role="alert">{html.escape(str(error))}</p>'
+        panel.images[0].layout.display = "none"  # it is for readers without a kernel
+        return panel
+
+
+def show_panel(panel: Panel, alt: str) -> None:
+    """Displays a panel, with its first picture and `alt` for readers without a kernel."""
+    panel.frame.alt = alt
+    bundle = {**panel._repr_mimebundle_(), "image/png": base64.b64encode(panel.still()).decode()}
+    display(bundle, raw=True, metadata={"image/png": {"alt": f"{alt} {panel.warning}".strip()}})

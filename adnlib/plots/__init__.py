@@ -1,0 +1,44 @@
+"""Figures. Each function returns a matplotlib figure with a title and units; `show` displays it with a text for readers
+who cannot see it. Two colours that colour-blind readers can tell apart: blue is normal, orange anomalous."""
+
+from adnlib.plots.comparisons import auroc_intervals, forest, inflation, matrix, paper_table
+from adnlib.plots.curves import learning_curves, roc_curves, score_histogram
+from adnlib.plots.images import disagreements, image_grid, scored_images, tour
+from adnlib.plots.maps import anomaly_maps, gate_maps, localisation_chart, map_panels
+from adnlib.plots.style import (
+    ANOMALOUS_COLOUR,
+    LINE_STYLES,
+    NORMAL_COLOUR,
+    PALETTE,
+    STYLE,
+    mark_weights,
+    show,
+    table,
+)
+
+__all__ = [
+    "ANOMALOUS_COLOUR",
+    "LINE_STYLES",
+    "NORMAL_COLOUR",
+    "PALETTE",
+    "STYLE",
+    "anomaly_maps",
+    "auroc_intervals",
+    "disagreements",
+    "forest",
+    "gate_maps",
+    "image_grid",
+    "inflation",
+    "learning_curves",
+    "localisation_chart",
+    "map_panels",
+    "mark_weights",
+    "matrix",
+    "paper_table",
+    "roc_curves",
+    "score_histogram",
+    "scored_images",
+    "show",
+    "table",
+    "tour",
+]

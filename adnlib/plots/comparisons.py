@@ -1,0 +1,179 @@
+"""Runs compared: intervals, forest plots, matrices, tables."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
+
+from adnlib.plots.style import PALETTE, STYLE
+
+
+def auroc_intervals(table: pd.DataFrame, heading: str) -> Figure:
+    """AUROC of each row of a comparison table (adnlib.experiments.runs.comparison) with its interval."""
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(7, 0.9 + 0.45 * len(table)))
+        at = np.arange(len(table))[::-1]
+        error = [table["AUROC"] - table["95 % from"], table["to"] - table["AUROC"]]
+        axis.errorbar(table["AUROC"], at, xerr=error, fmt="o", color=PALETTE[0], capsize=4)
+        axis.set_yticks(at, table["variant"])
+        axis.set_ylim(-0.6, len(table) - 0.4)
+        axis.set(title=heading, xlabel="AUROC (0.5: a coin, 1: all anomalous above all normal)")
+        axis.grid(axis="x", alpha=0.3)
+        figure.tight_layout()
+    return figure
+
+
+def forest(tables: pd.DataFrame | dict[str, pd.DataFrame], heading: str, baseline: str = "DifferNet") -> Figure:
+    """Differences of AUROC in points with their 95 % intervals.
+
+    tables: one table of name, difference, low, high (adnlib.experiments.statistics), a row each, whose numbers are
+    printed beside it; or several by their titles, drawn side by side over the same names. The name "all" is drawn last.
+    """
+    single = isinstance(tables, pd.DataFrame)
+    tables = {"": tables} if isinstance(tables, pd.DataFrame) else tables
+    names = list(dict.fromkeys(name for rows in tables.values() for name in rows["name"]))
+    names.sort(key="all".__eq__)  # "all" last, the others in their order
+    positions = {name: len(names) - 1 - row for row, name in enumerate(names)}  # the first name on top
+    every = 100 * pd.concat(tables.values())["difference"]
+    with plt.rc_context(STYLE):
+        size = (8.5, 1.2 + 0.32 * len(names)) if single else (2.2 + 1.75 * len(tables), 1.3 + 0.27 * len(names))
+        figure, axes = plt.subplots(
+            1, len(tables), figsize=size, sharey=True, sharex=True, squeeze=False, layout="constrained"
+        )
+        for axis, (title, rows) in zip(axes[0], tables.items(), strict=True):
+            at = rows["name"].map(positions).to_numpy()
+            middle, low, high = (100 * rows[name].to_numpy(float) for name in ("difference", "low", "high"))
+            colours = [PALETTE[2] if a > 0 else PALETTE[3] if b < 0 else "grey" for a, b in zip(low, high, strict=True)]
+            sizes = [36 if single else 55 if name == "all" else 16 for name in rows["name"]]
+            axis.hlines(at, low, high, color=colours, linewidth=2)
+            axis.scatter(middle, at, color=colours, s=sizes, marker="D", zorder=2)
+            axis.axvline(0, color="black", linewidth=0.8)
+            axis.set_title(title.replace(", ", ",\n", 1), fontsize=10)
+            axis.set_ylim(-0.6, len(names) - 0.4)
+            axis.grid(axis="x", alpha=0.3)
+            if "all" in positions:
+                axis.axhline(0.5, color="grey", linewidth=0.5)
+            if single:
+                _annotate(axis, middle, low, high, at)
+        axes[0, 0].set_yticks(list(positions.values()), list(positions))
+        for axis, rows in zip(axes[0], tables.values(), strict=True):  # after all are drawn, since they share their x
+            _cut(axis, every, 100 * rows["low"], 100 * rows["high"], rows["name"].map(positions).to_numpy())
+        figure.suptitle(heading, fontsize=11)
+        figure.supxlabel(
+            f"AUROC minus that of {baseline} with the same seed (points), 95 % intervals\n"
+            "grey: the interval contains zero; arrow: it continues beyond the axis",
+            fontsize=10,
+        )
+    return figure
+
+
+def _annotate(axis: Axes, middle: np.ndarray, low: np.ndarray, high: np.ndarray, at: np.ndarray) -> None:
+    """Prints each difference and its interval to the right of the axis."""
+    for y, *row in zip(at, middle, low, high, strict=True):
+        text = "{:+.1f}" if np.isnan(row[1]) else "{:+.1f} ({:+.1f} to {:+.1f})"
+        axis.annotate(text.format(*row), (1.03, y), xycoords=("axes fraction", "data"), va="center", fontsize=9)
+
+
+def _cut(axis: Axes, middle: np.ndarray, low: np.ndarray, high: np.ndarray, at: Sequence[float]) -> None:
+    """Ends the axis where all differences are visible, at 15 points or more, with an arrow where an interval continues:
+    one of two or three seeds can be very long."""
+    furthest = max(15, 1.05 * np.abs(middle).max())
+    left, right = np.clip(axis.get_xlim(), -furthest, furthest)
+    axis.set_xlim(left, right)
+    for beyond, edge, arrow in ((low < left, left, "<"), (high > right, right, ">")):
+        where = np.array(at)[beyond]
+        axis.scatter([edge] * len(where), where, marker=arrow, color="black", s=22, clip_on=False, zorder=3)
+
+
+def matrix(each: pd.DataFrame, names: dict[str, str], heading: str, baseline: str = "none") -> Figure:
+    """Differences of AUROC in points, a row a variant (`names`: what it is called, in order), a column a detector and
+    category (rows of adnlib.experiments.attention_matrix.gains). Bold: the interval over seeds excludes zero; empty:
+    not run."""
+    each = each.assign(points=100 * each["difference"], sure=(each["low"] > 0) | (each["high"] < 0))
+    wide = each.pivot(index="variant", columns=["dataset", "category"], values=["points", "sure"])
+    wide = wide.reindex([name for name in names if name in wide.index]).sort_index(axis=1, level="category")
+    values, sure = wide["points"].astype(float), wide["sure"]
+    columns = [f"{category} {detector.replace(',', '')}" for detector, category in values.columns]
+    columns = [column.replace(" ", "\n").replace("_", "_\n") for column in columns]
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(2.6 + 0.85 * len(columns), 2.2 + 0.4 * len(values)))
+        largest = max(1.0, np.nanmax(values.abs().to_numpy()))
+        sns.heatmap(
+            values,
+            annot=True,
+            fmt="+.1f",
+            cmap="PuOr_r",
+            vmin=-largest,
+            vmax=largest,
+            ax=axis,
+            linewidths=0.5,
+            cbar_kws={"label": f"AUROC minus that of {baseline} (points)"},
+        )
+        for text, bold in zip(axis.texts, sure.to_numpy()[values.notna().to_numpy()], strict=True):
+            text.set_weight("bold" if bold else "normal")
+            text.set_fontsize(11 if bold else 8)
+        axis.set_xticklabels(columns, rotation=0, fontsize=8)
+        axis.set_yticklabels([names[name] for name in values.index], rotation=0)
+        axis.set(title=heading, xlabel="", ylabel="")
+        figure.tight_layout()
+    return figure
+
+
+def inflation(table: pd.DataFrame, heading: str) -> Figure:
+    """Points that choosing the epoch on the test set adds to each run, a row per variant.
+
+    table: adnlib.experiments.statistics.inflation."""
+    with plt.rc_context(STYLE):
+        variants = list(dict.fromkeys(table["variant"]))
+        figure, axis = plt.subplots(figsize=(9.5, 1.3 + 0.45 * len(variants)))
+        kinds = (
+            ("over_validation", "over the epoch of normal validation images", "o", 0.12, PALETTE[0]),
+            ("over_last", "over the last epoch", "x", -0.12, PALETTE[1]),
+        )
+        for column, name, marker, offset, colour in kinds:
+            at = [len(variants) - 1 - variants.index(v) + offset for v in table["variant"]]
+            axis.scatter(100 * table[column], at, marker=marker, color=colour, label=name, alpha=0.8)
+        axis.axvline(0, color="black", linewidth=0.8)
+        axis.set_yticks(range(len(variants))[::-1], variants)
+        axis.set_ylim(-0.6, len(variants) - 0.4)
+        axis.set(title=heading, xlabel="AUROC, best epoch on the test set minus an honest one (points)")
+        axis.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
+        figure.tight_layout()
+    return figure
+
+
+def paper_table(ours: pd.DataFrame, theirs: pd.DataFrame) -> Styler:
+    """The papers' table: a row a method, a column a category, image AUROC in percent.
+
+    ours: `adnlib.experiments.statistics.over_seeds` of one data set, shown as mean and standard deviation over seeds;
+    theirs: the rows of data/published.csv of that data set. Bold: the best of a column as printed; underlined: its best
+    DifferNet variant. An empty field is "not known" or not run; the caption names the sources.
+    """
+    value, text = {}, {}
+    sources = list(dict.fromkeys(theirs["source"]))
+    for row in theirs.itertuples():
+        key = (f"{row.method} [{1 + sources.index(row.source)}]", row.category)
+        value[key], text[key] = float(row.auroc), f"{float(row.auroc):.2f}"
+    for row in ours.itertuples():
+        key = (f"{row.variant} (ours)", row.category)
+        spread = f" ± {100 * row.sd:.1f}" if row.seeds > 1 else ""
+        value[key], text[key] = round(100 * row.mean, 1), f"{100 * row.mean:.1f}{spread}"
+    methods, columns = (list(dict.fromkeys(key[i] for key in value)) for i in (0, 1))
+    frame = pd.DataFrame("", index=methods, columns=columns)
+    style = frame.copy()
+    for key, words in text.items():
+        frame.loc[key] = words
+    family = [m for m in methods if "DifferNet" in m or "(ours" in m]
+    for column in columns:
+        found = {method: value[method, column] for method in methods if (method, column) in value}
+        for marked, mark in ((found, "font-weight: bold;"), (found.keys() & family, "text-decoration: underline;")):
+            best = max((found[method] for method in marked), default=None)
+            style.loc[[method for method in marked if found[method] == best], column] += mark
+    left = [{"selector": "th.row_heading", "props": "text-align: left; font-weight: normal"}]
+    said = "; ".join(f"[{number}] {source}" for number, source in enumerate(sources, 1))
+    return frame.style.apply(lambda _: style, axis=None).set_table_styles(left).set_caption(said)

@@ -1,0 +1,67 @@
+"""Scores and training as curves."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from sklearn.metrics import roc_curve
+
+from adnlib.plots.style import ANOMALOUS_COLOUR, LINE_STYLES, NORMAL_COLOUR, PALETTE, STYLE
+
+
+def score_histogram(test: pd.DataFrame, threshold: float, heading: str) -> Figure:
+    """How the scores of normal and anomalous test images lie to each other and to the threshold (log axis)."""
+    scores = np.log10(test["score"].clip(1e-6, 1e30))
+    low, high = scores.min(), min(scores.max(), np.quantile(scores, 0.98) + 1)  # a flow's tail may be endless
+    bins = np.linspace(low, high, 40)
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(7, 3.4))
+        kinds = ((0, "normal", NORMAL_COLOUR, "//"), (1, "anomalous", ANOMALOUS_COLOUR, ".."))
+        for label, name, colour, hatch in kinds:
+            values = scores[test["label"] == label].clip(upper=high)
+            axis.hist(values, bins, color=colour, hatch=hatch, alpha=0.6, label=f"{name} ({len(values)})")
+        axis.axvline(np.log10(threshold), color="black", linestyle="--", label="threshold")
+        axis.set(title=heading, xlabel=r"$\log_{10}$ anomaly score (mean of $z^2$)", ylabel="test images (count)")
+        axis.legend(frameon=False)
+        figure.tight_layout()
+    return figure
+
+
+def roc_curves(tests: dict[str, pd.DataFrame], heading: str) -> Figure:
+    """A ROC curve for each named table of test scores."""
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(4.8, 4.4))
+        for index, (name, test) in enumerate(tests.items()):
+            fpr, tpr, _ = roc_curve(
+                test["label"], test["score"].rank()
+            )  # ranks: the same curve, also for infinite scores
+            style = {"color": PALETTE[index % 10], "linestyle": LINE_STYLES[index % 4]}
+            axis.plot(fpr, tpr, label=name, **style)
+        axis.plot([0, 1], [0, 1], color="grey", linewidth=0.8, label="a coin")
+        axis.set(
+            title=heading,
+            xlabel="false-positive rate (share of normal images)",
+            ylabel="true-positive rate (share of anomalous images)",
+            aspect="equal",
+        )
+        axis.legend(frameon=False, loc="lower right")
+        figure.tight_layout()
+    return figure
+
+
+def learning_curves(histories: dict[str, tuple[pd.DataFrame, int]], heading: str) -> Figure:
+    """Training and validation NLL by epoch, name -> (history, chosen epoch); a dot marks the chosen one."""
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(9, 3.4))
+        for index, (name, (history, chosen)) in enumerate(histories.items()):
+            colour = PALETTE[index % 10]
+            axis.plot(history["epoch"], history["train_nll"], "--", color=colour, label=f"{name}, training (mean)")
+            axis.plot(history["epoch"], history["validation_nll"], color=colour, label=f"{name}, validation (median)")
+            at = history[history["epoch"] == chosen]
+            axis.plot(at["epoch"], at["validation_nll"], "o", color=colour)
+        low = min(history["train_nll"].min() for history, _ in histories.values())
+        axis.set_ylim(low - 0.2, max(low + 4, 0.5))  # the first epochs are far off the scale and say little
+        axis.set(title=heading, xlabel="epoch", ylabel="NLL (nats per dimension)")
+        axis.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
+        figure.tight_layout()
+    return figure

@@ -1,0 +1,128 @@
+"""Maps over images, and measures of maps."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from skimage.color import rgb2gray
+from torch import Tensor
+
+from adnlib.imagesets.reading import Sample
+from adnlib.plots.style import ANOMALOUS_COLOUR, PALETTE, STYLE
+
+
+def anomaly_maps(samples: Sequence[Sample], maps: dict[str, np.ndarray], heading: str) -> Figure:
+    """Images in the first row, their defects outlined where a mask is known; a row below for each method's maps.
+
+    maps: name -> (N, S, S). Each row has its own colours, from its lowest to its highest value over the images shown.
+    """
+    with plt.rc_context(STYLE):
+        shape = (1 + len(maps), len(samples))
+        figure, axes = plt.subplots(
+            *shape, figsize=(1.5 * shape[1] + 1.3, 1.5 * shape[0] + 0.5), squeeze=False, layout="constrained"
+        )
+        for axis in axes.flat:
+            axis.set(xticks=[], yticks=[])
+            axis.spines[:].set_visible(False)
+        for axis, sample in zip(axes[0], samples, strict=True):
+            axis.imshow(sample.image.permute(1, 2, 0).numpy())
+            axis.set_title(sample.defect.replace("_", " "), fontsize=9)
+            if sample.label and sample.mask is not None:
+                axis.contour(sample.mask.numpy(), [0.5], colors=[ANOMALOUS_COLOUR], linewidths=1.2)
+        for row, values in zip(axes[1:], maps.values(), strict=True):
+            values = np.asarray(values)
+            for axis, value in zip(row, values, strict=True):
+                axis.imshow(value, cmap="magma", vmin=values.min(), vmax=values.max())
+        for axis, name in zip(axes[:, 0], ["image", *maps], strict=True):
+            axis.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
+        figure.suptitle(heading, fontsize=12)
+    return figure
+
+
+def gate_maps(image: Sample, maps: dict[str, np.ndarray], heading: str, columns: int = 5) -> Figure:
+    """An image, then for each named map (h, w) what its attention multiplies a place by, on one scale from 0 to 2."""
+    rows = -(-(len(maps) + 1) // columns)
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(rows, columns, figsize=(2.1 * columns, 2.35 * rows + 0.3), layout="constrained")
+        for axis in axes.flat:
+            axis.set_axis_off()
+        axes.flat[0].imshow(image.read(224).permute(1, 2, 0).numpy())
+        axes.flat[0].set_title(f"image ({image.defect})", fontsize=9)
+        for axis, (name, values) in zip(axes.flat[1:], maps.items(), strict=False):
+            drawn = axis.imshow(values, vmin=0, vmax=2, cmap="viridis")
+            axis.set_title(f"{name}\n{values.min():.2f} to {values.max():.2f}", fontsize=9)
+        figure.colorbar(drawn, ax=axes, label="multiplied by", shrink=0.6)
+        figure.suptitle(heading, fontsize=12)
+    return figure
+
+
+def map_panels(
+    images: Tensor,
+    masks: np.ndarray | None,
+    maps: dict[str, Tensor],
+    names: Sequence[str],
+    heading: str,
+    difference: tuple[str, str] | None = None,
+) -> Figure:
+    """A row for each image: the image with its mask's outline, the mask, each map over the grey image.
+
+    images: uint8 (B, 3, H, W); masks: bool (B, H, W); maps: name -> (B, H, W) in [0, 1]; names: one a row.
+    difference: two names of maps; the last column is the first of them minus the second.
+    """
+    titles = [*(["image", "mask"] if masks is not None else ["image"]), *maps]
+    titles += ["{}\nminus {}".format(*difference)] if difference else []
+    maps = {name: np.asarray(values) for name, values in maps.items()}
+    grey, first = rgb2gray(images.numpy(), channel_axis=1), len(titles) - len(maps) - bool(difference)
+    with plt.rc_context(STYLE):
+        size = (1.6 * len(titles) + 0.8, 1.6 * len(images) + 0.7)
+        figure, axes = plt.subplots(len(images), len(titles), figsize=size, squeeze=False, layout="constrained")
+        for row, name in enumerate(names):
+            axes[row, 0].imshow(images[row].permute(1, 2, 0).numpy())
+            axes[row, 0].set_ylabel(name, fontsize=9)
+            if masks is not None:
+                axes[row, 1].imshow(masks[row], cmap="gray", vmin=0, vmax=1)
+                if masks[row].any() and not masks[row].all():
+                    axes[row, 0].contour(masks[row], [0.5], colors=[ANOMALOUS_COLOUR], linewidths=1.5)
+            for axis, values in zip(axes[row, first:], maps.values(), strict=False):
+                axis.imshow(grey[row], cmap="gray", vmin=0, vmax=1)
+                seen = axis.imshow(values[row], cmap="magma", vmin=0, vmax=1, alpha=0.65)
+            if difference:
+                change = maps[difference[0]][row] - maps[difference[1]][row]
+                changed = axes[row, -1].imshow(change, cmap="PuOr_r", vmin=-1, vmax=1)
+        for axis, title in zip(axes[0], titles, strict=True):
+            axis.set_title(title, fontsize=9)
+        for axis in axes.flat:
+            axis.set(xticks=[], yticks=[])
+            sns.despine(ax=axis, left=True, bottom=True)
+        figure.colorbar(seen, ax=axes[:, : first + len(maps)], shrink=0.7, aspect=25, label="map, stretched")
+        if difference:
+            figure.colorbar(changed, ax=axes[:, -1], shrink=0.7, aspect=25, label="difference")
+        figure.suptitle(heading, fontsize=12)
+    return figure
+
+
+def localisation_chart(table: pd.DataFrame, baseline: pd.DataFrame, heading: str, label: str) -> Figure:
+    """One measure of every map (adnlib.explain.comparison.compare): a row per map, a mark per variant, lines for the
+    content-blind maps.
+
+    table: map, variant, value, low, high; baseline: map, value.
+    """
+    maps, variants = list(dict.fromkeys(table["map"]))[::-1], list(dict.fromkeys(table["variant"]))
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(8, 1.4 + 0.36 * len(maps)))
+        for index, (variant, marker) in enumerate(zip(variants, "osD^vP", strict=False)):
+            rows = table[table["variant"] == variant]
+            at = np.array([maps.index(name) for name in rows["map"]]) + 0.3 * (0.5 - index / max(1, len(variants) - 1))
+            axis.hlines(at, rows["low"], rows["high"], color=PALETTE[index], linewidth=1.2)
+            axis.plot(rows["value"], at, marker, color=PALETTE[index], markersize=5, label=variant)
+        for row, style in zip(baseline.itertuples(), ("--", ":"), strict=False):
+            axis.axvline(row.value, color="black", linestyle=style, linewidth=1, label=f"{row.map} (blind)")
+        axis.set_yticks(range(len(maps)), maps)
+        axis.set(title=heading, xlabel=label)
+        axis.grid(axis="x", alpha=0.3)
+        axis.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
+        figure.tight_layout()
+    return figure

@@ -1,0 +1,37 @@
+"""What all figures share: their style, and colours that colour-blind readers can tell apart."""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from IPython.display import display
+from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
+
+PALETTE = sns.color_palette("colorblind")
+NORMAL_COLOUR, ANOMALOUS_COLOUR = PALETTE[0], PALETTE[1]
+LINE_STYLES = ("-", "--", ":", "-.")
+STYLE = {**sns.axes_style("ticks"), "figure.dpi": 100, "axes.spines.top": False, "axes.spines.right": False}
+
+
+def show(figure: Figure, alt: str, weights: str = "imagenet") -> None:
+    """Displays a figure in a notebook with its alternative text; says on the figure that its weights are random."""
+    warning = mark_weights(figure, weights)
+    display(figure, metadata={"image/png": {"alt": f"{alt} {warning}".strip()}})
+    plt.close(figure)
+
+
+def mark_weights(figure: Figure, weights: str) -> str:
+    """Writes under a figure that its AlexNet is not ImageNet's, and gives that sentence; "" where it is."""
+    if weights == "imagenet":
+        return ""
+    warning = f"AlexNet with {weights} weights, not ImageNet's."
+    figure.text(0.5, 0, warning, ha="center", va="top", color="firebrick", weight="bold")
+    return warning
+
+
+def table(frame: pd.DataFrame, precision: int = 3) -> Styler:
+    """A table for readers: no index, numbers to the right with `precision` digits, words to the left."""
+    words = list(frame.select_dtypes(exclude="number").columns)
+    style = frame.style.format(precision=precision, thousands=",", na_rep="–").hide(axis="index")
+    left = [{"selector": "th, td", "props": "text-align: left"}]
+    return style.set_table_styles({name: left for name in words}, overwrite=False)

@@ -1,0 +1,19 @@
+"""Where a model computes."""
+
+import torch
+
+from adnlib.errors import AdnError, check_choice
+
+
+def pick_device(device: str = "auto") -> torch.device:
+    """ "auto": the first CUDA GPU if there is one, else the processor.
+
+    On a GPU this also makes convolutions repeatable and switches off TF32, which would shorten float32.
+    """
+    check_choice("device", device, ["auto", "cpu", "cuda"])
+    if device == "cuda" and not torch.cuda.is_available():
+        raise AdnError("device='cuda' but torch sees no GPU: choose 'auto' or 'cpu'.")
+    picked = "cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu")
+    if picked == "cuda":
+        torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic = False, True
+    return torch.device(picked)

@@ -1,0 +1,16 @@
+"""Where things are on this machine: the clone, the committed tables, the downloads."""
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+PACKAGE = Path(__file__).resolve().parents[1]
+ROOT = PACKAGE.parent  # of the clone, with notebooks/ and runs/
+DATA = ROOT / "data" if (ROOT / "notebooks").is_dir() else PACKAGE / "data"  # a wheel carries the tables inside
+
+
+def home() -> Path:
+    """The folder of all downloads: $ADN_HOME, else `attentdiffernet` in the user's cache folder."""
+    chosen = os.environ.get("ADN_HOME")
+    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("attentdiffernet")

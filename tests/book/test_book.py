@@ -1,0 +1,60 @@
+import re
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from adnlib import AdnError
+from adnlib.book.chapters import NOTEBOOKS, main_path, whole_book
+from adnlib.book.report import write_report
+
+
+def test_main_path_trains_each_variant_between_start_and_results():
+    titles = [chapter.title for chapter in main_path()]
+    assert titles == ["00_start_here", "07_train_none", "07_train_se", "07_train_cbam", "08_results"]
+
+
+def test_the_book_has_every_notebook_in_order():
+    chapters = [chapter.notebook for chapter in whole_book()]
+    assert sorted(set(chapters)) == sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
+    assert chapters == sorted(chapters)
+
+
+@pytest.fixture
+def page(tmp_path):
+    stream = [new_output("stream", name="stdout", text=text) for text in ("\r 0%", "\r 50%", "\r100%\ndone\n")]
+    picture = new_output("display_data", data={"image/png": "aGVsbG8="}, metadata={"image/png": {"alt": "a curve"}})
+    cells = [
+        new_markdown_cell("# Title & more\n\nEnergy $E = mc^2$, a price of $3, code `$x$`.\n\n$$\\frac{1}{2}$$"),
+        new_markdown_cell("[next](08_results.ipynb) and [training](07_train.ipynb)"),
+        new_code_cell("1 < 2", outputs=[*stream, picture]),
+    ]
+    path = tmp_path / "00_start_here.ipynb"
+    widgets = {"application/vnd.jupyter.widget-state+json": {"state": {}, "version_major": 2, "version_minor": 0}}
+    nbformat.write(new_notebook(cells=cells, metadata={"widgets": widgets}), path)
+    return write_report([path], "<p>summary</p>", tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_report_needs_no_network_and_no_script(page):
+    assert "<script" not in page and "<link" not in page
+    assert re.findall(r'(?:src|href)="(?!#|data:)([^"]*)"', page) == []
+
+
+def test_the_report_shows_formulas_pictures_and_the_last_state_of_a_bar(page):
+    assert page.count("<math") == 2 and "<code>$x$</code>" in page and "a price of $3" in page
+    assert 'src="data:image/png;base64,aGVsbG8="' in page.replace("\n", "") and 'alt="a curve"' in page
+    assert "100%" in page and "50%" not in page and "done" in page
+    assert "Title &amp; more" in page and "<p>summary</p>" in page
+
+
+def test_links_between_notebooks_stay_inside_the_page(page):
+    assert 'href="#08_results"' in page and 'href="#07_train_none"' in page
+
+
+def test_a_formula_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("adnlib.book.execution.mathml", lambda *a, **k: 1 / 0)
+    path = tmp_path / "a.ipynb"
+    nbformat.write(new_notebook(cells=[new_markdown_cell("# T\n$x$")]), path)
+    with pytest.raises(AdnError, match=r"a.ipynb: the formula \$x\$ cannot be read"):
+        write_report([path], "", tmp_path / "report.html")
+    assert not (tmp_path / "report.html").exists()

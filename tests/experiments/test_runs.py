@@ -1,0 +1,105 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import full_disk
+
+from adnlib import AdnError, RunConfig, train_run
+from adnlib.evaluation import score
+from adnlib.experiments.runs import Run, comparison, read_run, read_runs
+
+ARGUMENTS = dict(category="tiny", preset="smoke", weights="random")
+
+
+@pytest.fixture(scope="module")
+def runs(tiny_folder, tmp_path_factory):
+    root = tmp_path_factory.mktemp("runs")
+    for attention in ("cbam", None):
+        train_run(root, RunConfig(f"folder:{tiny_folder}", attention=attention, **ARGUMENTS))
+    return root
+
+
+def test_a_run_says_everything_and_repeats(runs, tiny_folder, tmp_path):
+    run = read_runs(runs, attention="cbam")[0]
+    assert run.facts["images"]["train normal"] == 10
+    assert run.facts["versions"]["torch"] and run.facts["parameters"]["seed"] == 0
+    assert set(p.name for p in run.folder.iterdir()) == {
+        "parameters.json",
+        "history.csv",
+        "scores.csv",
+        "model.safetensors",
+    }
+    again = train_run(tmp_path, run.config)
+    for name in ("scores.csv", "model.safetensors"):
+        assert (again.folder / name).read_bytes() == (run.folder / name).read_bytes()
+    assert again.facts["metrics"] == run.facts["metrics"]
+
+
+def test_a_read_model_scores_as_the_trained_one(runs):
+    run = read_runs(runs, attention="cbam")[0]
+    dataset = run.dataset()
+    assert np.array_equal(score(run.model(), dataset.test), run.test["score"].to_numpy())
+
+
+def test_plain_comes_first_and_the_table_has_what_readers_ask(runs):
+    table = comparison(read_runs(runs))
+    assert list(table["variant"]) == ["DifferNet", "CBAM, frozen"]
+    assert {"AUROC", "95 % from", "to", "training (s)", "scoring (s)", "parameters", "in attention"} <= set(table)
+    assert (table["95 % from"] <= table["AUROC"]).all() and (table["AUROC"] <= table["to"]).all()
+    assert table["in attention"][0] == 0 < table["in attention"][1]
+
+
+@pytest.mark.parametrize(
+    "parameters, words",
+    [
+        ({"attention": None}, "DifferNet"),
+        ({"attention": "se"}, "SE, frozen"),
+        ({"attention": "cbam", "train_attention": True, "placement": "after-pool5"}, "CBAM, trained, after-pool5"),
+        ({"attention": "se", "options": {"reduction": 2}}, "SE, frozen, reduction 2"),
+        ({"attention": "se", "train_attention": "guarded", "options": {"identity": True}}, "SE, guarded, identity"),
+        ({"attention": "se", "train_attention": "cutpaste"}, "SE, cutpaste"),
+        ({"attention": "constant", "options": {"value": 0.25}}, "constant gate 0.25"),
+    ],
+)
+def test_a_variants_name_tells_it_from_others(tmp_path, parameters, words):
+    assert RunConfig(**parameters).variant == Run(tmp_path, {"parameters": parameters}).variant == words
+
+
+def test_filters_and_missing_runs(runs, tmp_path):
+    assert read_runs(runs, seed=7) == [] == read_runs(tmp_path)
+    with pytest.raises(AdnError, match="holds no finished run"):
+        read_run(tmp_path)
+
+
+def test_names_tell_runs_apart(tmp_path):
+    assert RunConfig().name == "elpv-mono-none-fast-seed0"
+    assert RunConfig(attention="se", train_attention=True, weights="random", seed=3).name == (
+        "elpv-mono-se-figure-trained-fast-random-weights-seed3"
+    )
+    names = {RunConfig(attention="se", options={"reduction": r}).name for r in (2, 16)}
+    assert names == {f"elpv-mono-se-figure-frozen-reduction{r}-fast-seed0" for r in (2, 16)}
+    first, second = (RunConfig(f"folder:{tmp_path / name / 'images'}", "a").name for name in ("first", "second"))
+    assert first != second and first.startswith("images_")
+
+
+def test_a_full_disk_keeps_the_older_run(runs, tiny_folder):
+    run = read_runs(runs, attention=None)[0]
+    before = {path.name: path.read_bytes() for path in run.folder.iterdir()}
+    with pytest.raises(AdnError, match="The disk is full while writing to"), full_disk(50_000):
+        train_run(runs, RunConfig(f"folder:{tiny_folder}", **ARGUMENTS))
+    assert {path.name: path.read_bytes() for path in run.folder.iterdir()} == before
+    assert not list(runs.glob(".tmp*"))
+
+
+def test_files_are_plain(runs):
+    run = read_runs(runs)[0]
+    assert json.loads((run.folder / "parameters.json").read_text())["preset"]["name"] == "smoke"
+    assert list(pd.read_csv(run.folder / "history.csv")) == [
+        "epoch",
+        "train_nll",
+        "validation_nll",
+        "seconds",
+        "test_auroc",
+    ]
+    assert list(run.scores) == ["part", "image", "defect", "label", "score"]

@@ -1,0 +1,136 @@
+"""Plausible wrong answers to each exercise, with words that the check must say."""
+
+import numpy as np
+import torch
+from scipy.stats import rankdata
+from sklearn.metrics import roc_auc_score
+
+from adnlib.lessons.finding_anomalies import auroc, mahalanobis
+
+
+def pairs(compare):
+    return lambda normal, anomalous: compare(anomalous[..., :, None], normal[..., None, :]).mean(axis=(-2, -1))
+
+
+def from_ranks(wins_of):
+    """An AUROC from wins_of(ranks of the anomalous, n, m), of one row of scores."""
+
+    def answer(normal, anomalous):
+        n, m = len(normal), len(anomalous)
+        return wins_of(rankdata(np.concatenate([normal, anomalous]))[n:], n, m)
+
+    return answer
+
+
+def by_rank_of_position(normal, anomalous):
+    n, m = len(normal), len(anomalous)
+    ranks = np.concatenate([normal, anomalous]).argsort(kind="stable").argsort() + 1
+    return (ranks[n:].sum() - m * (m + 1) / 2) / (n * m)
+
+
+def by_scikit_learn(normal, anomalous):
+    labels = [0] * normal.size + [1] * anomalous.size
+    return roc_auc_score(labels, np.concatenate([normal.ravel(), anomalous.ravel()]))
+
+
+def rows_ranked_together(normal, anomalous):
+    n, m = normal.shape[-1], anomalous.shape[-1]
+    scores = np.concatenate([normal, anomalous], axis=-1)
+    ranks = rankdata(scores).reshape(scores.shape)
+    return (ranks[..., n:].sum(axis=-1) - m * (m + 1) / 2) / (n * m)
+
+
+def distance(offset_of=lambda train, test: test - train.mean(dim=0), cov_of=None, shrink=True, correction=0):
+    """A squared distance with one part replaced."""
+
+    def answer(train, test, shrinkage=0.1):
+        cov = cov_of(train) if cov_of else torch.cov(train.T, correction=correction)
+        if shrink:
+            eye = torch.eye(len(cov), dtype=cov.dtype)
+            cov = (1 - shrinkage) * cov + shrinkage * cov.diagonal().mean() * eye
+        offset = offset_of(train, test)
+        return (offset @ torch.linalg.inv(cov) * offset).sum(dim=1)
+
+    return answer
+
+
+def every_pair(train, test, shrinkage=0.1):
+    offset = test - train.mean(dim=0)
+    return offset @ torch.linalg.inv(torch.cov(train.T)) @ offset.T
+
+
+def shrunk_towards(target_of):
+    """A squared distance whose covariance is shrunk towards target_of(covariance, identity)."""
+
+    def answer(train, test, shrinkage=0.1):
+        cov = torch.cov(train.T, correction=0)
+        cov = (1 - shrinkage) * cov + shrinkage * target_of(cov, torch.eye(len(cov)).to(cov))
+        offset = test - train.mean(dim=0)
+        return (offset * torch.linalg.solve(cov, offset.T).T).sum(dim=1)
+
+    return answer
+
+
+def wrong_triangle(train, test, shrinkage=0.1):
+    cov = torch.cov(train.T, correction=0)
+    cov = (1 - shrinkage) * cov + shrinkage * cov.diagonal().mean() * torch.eye(len(cov), dtype=cov.dtype)
+    lower = torch.linalg.cholesky(cov)
+    return torch.linalg.solve_triangular(lower.T, (test - train.mean(dim=0)).T, upper=True).square().sum(dim=0)
+
+
+def running(fold):
+    return lambda normal, anomalous: fold(auroc(normal, anomalous))
+
+
+WRONG = {
+    "auroc": [
+        (pairs(lambda a, n: a > n), "count nothing here: a tie is half a win"),
+        (pairs(lambda a, n: a >= n), "count as won here: a tie is half a win"),
+        (pairs(lambda a, n: (n > a) + 0.5 * (n == a)), "The sign is wrong"),
+        (by_rank_of_position, "Without ties it is right. Equal scores count as won"),
+        (from_ranks(lambda r, n, m: r.sum() - m * (m + 1) / 2), "divide by n * m"),
+        (from_ranks(lambda r, n, m: r.sum() / (n * m)), "This is above 1"),
+        (from_ranks(lambda r, n, m: (r.sum() - n * (n + 1) / 2) / (n * m)), "those of the m anomalous"),
+        (by_scikit_learn, "For one row of scores it is right, ties too. Two rows should give two numbers"),
+        (rows_ranked_together, "each row is ranked apart"),
+        (lambda a, b: ((b[:, None] > a) + 0.5 * (b[:, None] == a)).mean(), "With two rows it stops (ValueError)"),
+        (lambda normal, anomalous: None, "is the return missing"),
+    ],
+    "mahalanobis": [
+        (lambda train, test, shrinkage=0.1: mahalanobis(train, test).sqrt(), "leave out the root"),
+        (lambda train, test, shrinkage=0.1: mahalanobis(train, test) / test.shape[1], "here it is the sum"),
+        (lambda train, test, shrinkage=0.1: (test - train.mean(dim=0)).square().sum(dim=1), "covariance is not used"),
+        (lambda train, test, shrinkage=0.1: mahalanobis(train, test), "is `shrinkage` used"),
+        (lambda train, test, shrinkage=0.1: mahalanobis(train, test, 1 - shrinkage), "two weights are swapped"),
+        (distance(lambda train, test: test - test.mean(dim=0)), "mean of the test images"),
+        (distance(lambda train, test: test), "is not subtracted from the test images"),
+        (distance(shrink=False), "The shrinkage is missing"),
+        (distance(correction=1), "divided by N - 1"),
+        (distance(cov_of=lambda train: train.T @ train / len(train)), "The covariance is not centred"),
+        (shrunk_towards(lambda cov, eye: eye), "needs the mean variance as a factor"),
+        (shrunk_towards(lambda cov, eye: cov.mean() * eye), "Take s from the diagonal"),
+        (shrunk_towards(lambda cov, eye: cov.trace() * eye), "take its mean"),
+        (shrunk_towards(lambda cov, eye: cov.diagonal().mean()), "The identity is missing"),
+        (wrong_triangle, "with the transpose of L"),
+        (every_pair, "only the diagonal is wanted"),
+    ],
+    "best_of": [
+        (auroc, "now keep the best so far"),
+        (lambda normal, anomalous: np.maximum.accumulate(auroc(anomalous, normal)), "The sign is wrong"),
+        (running(np.max), "best of all epochs: give the best so far"),
+        (running(np.argmax), "This is the number of the best epoch"),
+        (running(np.mean), "This is the mean over epochs"),
+        (running(np.minimum.accumulate), "keeps the worst so far"),
+        (running(lambda a: np.full(len(a), a.max())), "no epoch knows later ones"),
+        (lambda normal, anomalous: np.maximum(auroc(normal, anomalous), 0.5), "the values are not"),
+    ],
+    "threshold": [
+        (lambda scores, rate: np.quantile(scores, rate), "this is the lower end"),
+        (lambda scores, rate: np.percentile(scores, 1 - rate), "np.percentile counts in percent"),
+        (lambda scores, rate: scores.max(), "wastes the allowed alarms"),
+        (lambda scores, rate: scores.mean() + 2 * scores.std(), "rate of 20% this is too high"),
+        (lambda scores, rate: scores.mean(), "this is too low"),
+        (lambda scores, rate: np.quantile(scores, 1 - rate), "this is too low"),
+        (lambda scores, rate: np.quantile(scores, 100 * (1 - rate)), "stops with ValueError"),
+    ],
+}

@@ -1,0 +1,529 @@
+"""The panels without a browser: pure functions against references, controls through `.value`, errors raised."""
+
+import asyncio
+import io
+import json
+import shutil
+from contextlib import ExitStack
+from unittest.mock import Mock
+
+import ipywidgets
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
+from jupyter_server.services.kernels.websocket import KernelWebsocketHandler
+from PIL import Image
+from sklearn.metrics import confusion_matrix, precision_score, recall_score
+
+import adnlib
+from adnlib import AdnError
+from adnlib.panels import flow_playground, score_explorer
+from adnlib.panels.flow_playground import DENSITIES, FlowPlayground, points, train, untrained
+from adnlib.panels.gate_explorer import GateExplorer, forced
+from adnlib.panels.loaded_run import by_category, category_names, load_run, overlay
+from adnlib.panels.painter import KINDS, Painter, moved, paint
+from adnlib.panels.panel import Panel, Work, panel_of
+from adnlib.panels.pictures import Plate, png, sheet
+from adnlib.panels.run_browser import ANY, RunBrowser, filtered
+from adnlib.panels.score_explorer import ScoreExplorer, confusion
+from adnlib.panels.server import NoDelay
+from adnlib.panels.view_explorer import ViewExplorer, agreement
+from adnlib.system.folders import ROOT
+
+
+@pytest.fixture(scope="module")
+def runs(tiny_folder, tmp_path_factory):
+    """Smoke runs of three variants, and one that failed."""
+    root = tmp_path_factory.mktemp("runs")
+    for attention in (None, "se", "cbam"):
+        adnlib.train_run(
+            root, adnlib.RunConfig(f"folder:{tiny_folder}", "tiny", attention, preset="smoke", device="cpu")
+        )
+    (root / "broken.failed").mkdir()
+    (root / "broken.failed" / "error.txt").write_text("It was stopped.")
+    return root
+
+
+@pytest.fixture(scope="module")
+def attending(runs):
+    return next(
+        str(run.folder) for run in adnlib.experiments.runs.read_runs(runs) if run.parameters["attention"] == "se"
+    )
+
+
+def change_facts(run: adnlib.experiments.runs.Run, **changes: dict) -> None:
+    """Writes other values into tables of a run's facts."""
+    facts = run.facts | {table: run.facts[table] | values for table, values in changes.items()}
+    (run.folder / "parameters.json").write_text(json.dumps(facts))
+
+
+def size_of(bytes_: bytes) -> tuple[int, int]:
+    return Image.open(io.BytesIO(bytes_)).size
+
+
+def shown(panel: Panel) -> tuple:
+    return (*(image.value for image in panel.images), panel.text.value)
+
+
+# --- the machinery ---
+
+
+def line(height: float):
+    figure = sheet(2, 1, (0.2, 0.2, 1.6, 0.7))
+    figure.axes[0].plot([0, height])
+    return figure
+
+
+def test_only_what_takes_a_changed_value_is_drawn_again():
+    drawn = []
+
+    def first(a):
+        drawn.append("first")
+        return line(a)
+
+    def second(b):
+        drawn.append("second")
+        return line(b)
+
+    panel = Panel([first, second], a=ipywidgets.IntSlider(1), b=ipywidgets.IntSlider(1))
+    panel.controls["b"].value = 2
+    assert drawn == ["first", "second", "second"]
+    assert all(size_of(image.value) == (200, 100) for image in panel.images)
+    assert size_of(panel.still()) == (200, 200)
+
+
+@pytest.mark.parametrize(
+    "error, words", [(AdnError("Train <one> first."), "Train &lt;one&gt; first."), (ValueError("no"), "ValueError: no")]
+)
+def test_an_error_is_shown_in_words_and_raised(error, words):
+    def draw(a):
+        if a == 2:
+            raise error
+        return line(a)
+
+    panel = Panel(draw, a=ipywidgets.IntSlider(1))
+    before = panel.images[0].value
+    with pytest.raises(type(error)):
+        panel.controls["a"].value = 2
+    assert words in panel.message.value and 'role="alert"' in panel.message.value
+    panel.controls["a"].value = 3
+    assert panel.message.value == "" and panel.images[0].value != before
+
+
+def test_a_plate_draws_what_the_whole_figure_shows():
+    figure = line(1)
+    figure.axes[0].set(xlim=(0, 1), ylim=(0, 1))
+    (mark,) = figure.axes[0].plot([0.2], [0.5], "o", color="black")
+    plate = Plate(figure, mark)
+    mark.set_data([0.8], [0.5])
+    moved_mark = np.asarray(Image.open(io.BytesIO(plate.png())))
+    whole = line(1)
+    whole.axes[0].set(xlim=(0, 1), ylim=(0, 1))
+    whole.axes[0].plot([0.8], [0.5], "o", color="black")
+    expected = np.asarray(Image.open(io.BytesIO(png(whole))).convert("RGB"))
+    assert (moved_mark == expected).all()
+
+
+def test_work_goes_to_its_end_and_can_be_stopped_between_two_steps():
+    work, seen = Work(), []
+
+    def steps():
+        for step in range(10):
+            seen.append(step)
+            yield
+
+    work.run(steps())
+    assert seen == list(range(10)) and work.disabled
+
+    async def stopped():
+        seen.clear()
+        work.run(steps())
+        while len(seen) < 3:
+            await asyncio.sleep(0)
+        work.click()
+        await asyncio.sleep(0.05)
+
+    asyncio.run(stopped())
+    assert 3 <= len(seen) < 10 and work.disabled
+
+
+@pytest.mark.parametrize("kind", [ScoreExplorer, Painter, GateExplorer, ViewExplorer, RunBrowser])
+def test_a_panel_without_runs_says_what_to_run(kind, tmp_path):
+    with pytest.raises(AdnError, match="make run"):
+        kind(tmp_path)
+    panel = panel_of(kind, tmp_path)
+    assert "make run" in panel.message.value and size_of(panel.still())[0] > 400
+
+
+def test_gate_explorer_without_attention_says_so(tiny_folder, tmp_path):
+    adnlib.train_run(tmp_path, adnlib.RunConfig(f"folder:{tiny_folder}", "tiny", preset="smoke", device="cpu"))
+    with pytest.raises(AdnError, match="no run with SE or CBAM"):
+        GateExplorer(tmp_path)
+
+
+def test_data_that_changed_is_named(tiny_folder, tmp_path):
+    shutil.copytree(tiny_folder, tmp_path / "data")
+    adnlib.train_run(tmp_path / "runs", adnlib.RunConfig(f"folder:{tmp_path / 'data'}", "tiny", preset="smoke"))
+    (tmp_path / "data" / "tiny" / "test" / "good" / "000.png").unlink()
+    with pytest.raises(AdnError, match="are not those of"):
+        ScoreExplorer(tmp_path / "runs")
+
+
+# --- every control of every panel ---
+
+
+def other(control):
+    """A value that the control does not have."""
+    if hasattr(control, "options"):
+        values = [o[1] if isinstance(o, tuple) else o for o in control.options]
+        return next(value for value in values if value != control.value)
+    if isinstance(control, ipywidgets.Checkbox):
+        return not control.value
+    if isinstance(control, ipywidgets.Text):
+        return "se"
+    if isinstance(control, ipywidgets.IntRangeSlider):
+        return (control.min, control.min + 3)
+    if isinstance(control, ipywidgets.FloatLogSlider):
+        return control.value * 1.5
+    if hasattr(control, "min"):
+        return control.min if control.value != control.min else control.max
+    return (control.value + 1) % len(control.names)  # thumbnails
+
+
+@pytest.mark.parametrize(
+    "kind, names",
+    [
+        (ScoreExplorer, ["run", "compare", "rank", "thumb", "threshold"]),
+        (Painter, ["run", "other", "image", "angle", "brightness"]),
+        (GateExplorer, ["run", "image", "place", "force", "ranks", "value"]),
+        (ViewExplorer, ["run", "image", "turns", "views"]),
+        (RunBrowser, ["sort", "status", "run", "filter"]),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_every_control_changes_what_is_shown(kind, names, runs):
+    panel = kind(runs)
+    assert all(control.tooltip for control in panel.controls.values() if hasattr(control, "description"))
+    for name in names:
+        before = shown(panel)
+        panel.controls[name].value = other(panel.controls[name])
+        assert shown(panel) != before, f"{kind.__name__}: {name} changes nothing"
+        assert panel.message.value == ""
+    assert all(size_of(image.value) for image in panel.images if image.value)
+
+
+# --- runs by category ---
+
+
+def run_of(dataset: str, category: str | None) -> Mock:
+    return Mock(parameters={"dataset": dataset, "category": category})
+
+
+def test_data_sets_of_one_name_are_kept_apart():
+    a, b, c, d = (run_of(f"folder:/{folder}", "screw") for folder in ("a/parts", "b/parts", "b/parts/", "b/parts2"))
+    assert by_category([a, b, c, d]) == {"parts (a) · screw": [a], "parts (b) · screw": [b, c], "parts2 · screw": [d]}
+    assert category_names([a, run_of("folder:/b/parts", "nut")]) == ["parts · screw", "parts · nut"]
+    assert category_names([run_of("elpv", None), run_of("folder:/data/elpv", None)]) == ["elpv", "elpv (data)"]
+    deep = [run_of(f"folder:/{folder}/x/parts", None) for folder in "ab"]
+    assert category_names(deep) == ["parts (folder:/a/x/parts)", "parts (folder:/b/x/parts)"]
+
+
+# --- score explorer ---
+
+
+def test_confusion_is_scikit_learns():
+    rng = np.random.default_rng(0)
+    label, score = rng.integers(2, size=50), rng.normal(size=50)
+    found = confusion(label, score, 0.3)
+    (tn, fp), (fn, tp) = confusion_matrix(label, score > 0.3)
+    assert [found[k] for k in ("tn", "fp", "fn", "tp")] == [tn, fp, fn, tp]
+    assert found["precision"] == pytest.approx(precision_score(label, score > 0.3))
+    assert found["recall"] == pytest.approx(recall_score(label, score > 0.3))
+    assert found["false-positive rate"] == pytest.approx(fp / (fp + tn))
+    assert np.isnan(confusion(label, score, 99)["precision"])  # nothing is called anomalous
+
+
+def test_another_run_keeps_the_image(runs):
+    panel = ScoreExplorer(runs)
+    c = panel.controls
+    c["rank"].value = 2
+    image = load_run(c["run"].value).order[1]
+    c["run"].value = c["run"].options[1][1]
+    assert load_run(c["run"].value).order[c["rank"].value - 1] == image
+    assert c["threshold"].value == pytest.approx(load_run(c["run"].value).threshold, rel=1e-3)
+
+
+def test_no_thumbnail_is_chosen_where_the_image_has_none(runs, monkeypatch):
+    monkeypatch.setattr(score_explorer, "SHOWN", 3)
+    panel = ScoreExplorer(runs)
+    c, ranks = panel.controls, panel.ranks
+    for rank in range(1, c["rank"].max + 1):
+        c["rank"].value = rank
+        assert (c["thumb"].value == -1) == (rank not in ranks)
+        assert abs(ranks[c["thumb"].near] - rank) == min(abs(ranks - rank))
+    assert len(ranks) < c["rank"].max
+    c["thumb"].value = 0
+    assert c["rank"].value == 1 and c["thumb"].near == 0
+    c["thumb"].value = -1
+    assert c["rank"].value == 1 and c["thumb"].value == 0  # an image is always shown
+
+
+@pytest.mark.parametrize("factor", [1e-9, 1e9])
+def test_the_threshold_follows_to_a_run_of_quite_other_scores(runs, tmp_path, factor):
+    shutil.copytree(runs, tmp_path, dirs_exist_ok=True)
+    last = adnlib.experiments.runs.read_runs(tmp_path)[-1]
+    last.scores.assign(score=last.scores["score"] * factor).to_csv(last.folder / "scores.csv", index=False)
+    threshold = last.facts["metrics"]["threshold"] * factor
+    change_facts(last, metrics={"threshold": threshold})
+    c = ScoreExplorer(tmp_path).controls
+    for _ in range(2):  # there and back
+        c["run"].value = c["run"].options[-1][1]
+        assert c["threshold"].value == pytest.approx(threshold, rel=1e-3)
+        c["run"].value = c["run"].options[0][1]
+
+
+def test_an_infinite_score_has_a_place_in_the_picture(tiny_folder, tmp_path):
+    run = adnlib.train_run(tmp_path, adnlib.RunConfig(f"folder:{tiny_folder}", "tiny", preset="smoke", device="cpu"))
+    table = pd.read_csv(run.folder / "scores.csv")
+    table.loc[table.index[-1], "score"] = np.inf
+    table.to_csv(run.folder / "scores.csv", index=False)
+    panel = ScoreExplorer(tmp_path)
+    panel.controls["rank"].value = panel.controls["rank"].max
+    assert panel.message.value == "" and "anomalous" in panel.text.value
+
+
+def test_overlay_is_dark_where_the_map_is_zero_and_yellow_where_it_is_one():
+    image = torch.full((3, 4, 4), 100, dtype=torch.uint8)
+    heat = np.zeros((4, 4))
+    heat[0, 0] = 1
+    pixels = overlay(image, heat)
+    assert pixels.shape == (4, 4, 3) and pixels[0, 0, :2].min() > pixels[1, 1, :2].max()
+    assert pixels[0, 0, 2] < pixels[0, 0, :2].min()  # yellow
+
+
+# --- paint ---
+
+
+def stroke(**changes):
+    along = [[0.25, 0.25], [0.75, 0.25]]
+    return {"points": along, "size": 0.1, "colour": "#ff0000", "blur": 0.0, "opacity": 1.0, **changes}
+
+
+def test_a_stroke_paints_its_pixels_and_no_others():
+    image = torch.zeros(3, 40, 40, dtype=torch.uint8)
+    painted = paint(image, [stroke()])
+    red = painted[0] == 255
+    assert red[9:12, 9:32].all() and not red[14:].any() and not red[:7].any() and not red[:, 34:].any()
+    assert painted[1:].max() == 0 and image.max() == 0
+    assert paint(image, []).equal(image)
+
+
+def test_blur_and_opacity_soften_a_stroke():
+    image = torch.zeros(3, 40, 40, dtype=torch.uint8)
+    sharp, soft = paint(image, [stroke()])[0], paint(image, [stroke(blur=0.075)])[0]
+    assert soft.max() < sharp.max() and (soft > 0).sum() > (sharp > 0).sum()
+    assert abs(int(paint(image, [stroke(opacity=0.5)])[0].max()) - 127) <= 1
+
+
+def test_a_click_is_a_dot():
+    painted = paint(torch.zeros(3, 40, 40, dtype=torch.uint8), [stroke(points=[[0.5, 0.5]], size=0.15)])
+    assert 20 <= int((painted[0] > 0).sum()) <= 50
+
+
+@pytest.mark.parametrize("blur", [0.0, 0.05])
+def test_a_stroke_is_the_same_defect_at_any_image_size(blur):
+    small, large = (paint(torch.zeros(3, side, side, dtype=torch.uint8), [stroke(blur=blur)])[:1] for side in (80, 320))
+    shrunk = torch.nn.functional.avg_pool2d(large.float(), 4)
+    assert (shrunk - small).abs().mean() < 0.3 * shrunk.mean()  # the edges are only as fine as the pixels
+
+
+def test_moved():
+    image = torch.randint(0, 120, (3, 8, 8), dtype=torch.uint8)
+    assert moved(image, 0, 1).equal(image)
+    assert moved(image, 90, 1).equal(torch.rot90(image, 1, (-2, -1)))
+    assert moved(image, 0, 2).equal(image * 2)
+    assert moved(image, 0, 99).max() == 255
+
+
+def test_painting_changes_the_scores_and_undo_brings_them_back(runs):
+    painter = Painter(runs)
+    c = painter.controls
+    clean, picture = painter.text.value, c["strokes"].picture
+    c["kind"].value = "hole"
+    assert (c["size"].value, c["colour"].value, c["blur"].value) == KINDS["hole"][:3]
+    c["strokes"].value = [{"points": [[0.25, 0.25], [0.75, 0.75]], **c["strokes"].brush}]
+    assert painter.text.value != clean and c["strokes"].picture != picture
+    painter.undo.click()
+    assert painter.text.value == clean and c["strokes"].picture == picture
+
+
+def test_both_runs_are_shown_the_same_defect_whatever_their_image_size(runs, tmp_path):
+    shutil.copytree(runs, tmp_path, dirs_exist_ok=True)
+    change_facts(adnlib.experiments.runs.read_runs(tmp_path)[0], preset={"image_size": 320})
+    painter = Painter(tmp_path)
+    c = painter.controls
+    c["kind"].value = "hole"
+    c["strokes"].value = [{"points": [[0.8, 0.8]], **c["strokes"].brush}]
+    for _, run in c["run"].options:
+        c["run"].value = run
+        opened = load_run(run)
+        changed = (painter.painted != opened.image(painter.place)).any(0).nonzero() / opened.size
+        assert c["strokes"].size == opened.size == painter.painted.shape[-1]
+        assert changed.amin(0).tolist() == pytest.approx([0.765] * 2, abs=0.01)
+        assert changed.amax(0).tolist() == pytest.approx([0.835] * 2, abs=0.01)
+
+
+def test_the_untouched_image_has_the_score_of_the_run(runs):
+    painter = Painter(runs)
+    opened = load_run(painter.controls["run"].value)
+    score = float(painter.text.value.split("score ")[1].split(" ")[0])
+    assert score == pytest.approx(opened.test["score"][painter.place], rel=2e-3)  # of four digits
+
+
+def test_save_writes_what_is_judged(runs):
+    painter = Painter(runs)
+    painter.controls["angle"].value = 90
+    path = painter.write()
+    saved = torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1)
+    assert saved.equal(moved(painter.painted, 90, 1)) and painter.write() != path
+
+
+def test_save_never_overwrites(runs, tmp_path):
+    shutil.copytree(runs, tmp_path, dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / "painted", ignore_errors=True)
+    painter = Painter(tmp_path)
+    first, *others = [painter.write() for _ in range(3)]
+    first.unlink()
+    kept = [path.stat().st_mtime_ns for path in others]
+    painter.write()
+    assert painter.write() not in others and [path.stat().st_mtime_ns for path in others] == kept
+    assert len(list((tmp_path / "painted").glob("*.png"))) == 4
+
+
+# --- gates ---
+
+
+def test_gates_forced_open_everywhere_are_no_attention(runs, attending):
+    model = load_run(attending).model
+    plain = adnlib.DifferNet(preset=model.preset)
+    image = torch.randint(0, 255, (1, 3, 256, 256), dtype=torch.uint8)
+    with torch.no_grad():
+        before = model.features(image)
+        with ExitStack() as undo:
+            for place, channels in (("pool1", 64), ("pool2", 192), ("conv5", 256)):
+                undo.enter_context(forced(model, place, range(channels), 1.0))
+            torch.testing.assert_close(model.features(image), plain.features(image))
+        assert model.features(image).equal(before)  # and it is as it was
+
+
+def test_forcing_cbam_leaves_the_other_channels(runs):
+    module = adnlib.DifferNet("cbam", preset="smoke")
+    x = torch.rand(1, 256, 7, 7)
+    cbam = module.features.attention["11"]
+    free = cbam.channel(x)
+    with forced(module, "conv5", [3], 0.25):
+        gate = cbam.channel(x)
+    assert gate[0, 3] == 0.25 and gate[0, 4:].equal(free[0, 4:]) and cbam.channel(x).equal(free)
+
+
+@pytest.mark.parametrize("place, channels, match", [("conv4", [0], "conv4"), ("conv5", [256], "channels 0 to 255")])
+def test_gates_that_do_not_exist(place, channels, match):
+    model = adnlib.DifferNet("se", preset="smoke")
+    image = torch.zeros(1, 3, 256, 256, dtype=torch.uint8)
+    with pytest.raises(AdnError, match=match), forced(model, place, channels, 0.0):
+        model.features(image)
+    model.features(image)  # nothing is left of it
+
+
+# --- views ---
+
+
+def test_agreement():
+    assert agreement(np.ones(8), 1, 0.5) == 1
+    assert agreement(np.array([0.0, 0.0, 0.0, 4.0]), 4, 0.9) == 1  # all views are all views
+    one = agreement(np.array([0.0, 0.0, 0.0, 4.0]), 1, 0.9)  # their mean is 1: one view in four says so
+    assert one == pytest.approx(0.25, abs=0.05)
+
+
+def test_views_are_scored_one_by_one_and_their_mean_is_the_runs_score(runs):
+    panel = ViewExplorer(runs)
+    c = panel.controls
+    opened, count = load_run(c["run"].value), load_run(c["run"].value).run.facts["preset"]["test_views"]
+    c["views"].value = count
+    index = c["image"].value - 1
+    from adnlib.panels.view_explorer import TURNS, score_view
+
+    scores = [score_view(c["run"].value, index, view) for view in TURNS[c["turns"].value][:count]]
+    assert np.mean(scores) == pytest.approx(opened.test["score"][index], rel=1e-3)
+    assert c["done"].value == c["done"].max and "of all (standard error)" in panel.text.value
+
+
+# --- playground ---
+
+
+@pytest.mark.parametrize("density", DENSITIES)
+def test_points_are_standardised_and_training_beats_one_bell(density):
+    y = points(density)
+    torch.testing.assert_close(y.std(0, unbiased=False), torch.ones(2), atol=1e-3, rtol=0)
+    losses = list(train(untrained(2, 2.0), y, 150))
+    assert np.mean(losses[-20:]) < 0.5  # the NLL of points with standard deviation 1 under one bell
+
+
+def test_a_moved_control_starts_over_and_train_goes_to_the_end(monkeypatch):
+    monkeypatch.setattr(flow_playground, "STEPS", 40)
+    panel = FlowPlayground()
+    c = panel.controls
+    assert len(panel.losses) == 40
+    first = shown(panel)
+    c["blocks"].value = 1
+    assert panel.losses == [] and c["steps"].value == 0 and shown(panel) != first
+    panel.button.click()  # no event loop here: to the end
+    assert len(panel.losses) == 40 == c["steps"].value
+    trained = shown(panel)
+    panel.button.click()
+    assert shown(panel) == trained  # the same start, the same end
+
+
+# --- runs ---
+
+
+def test_the_ledger_is_filtered_by_every_word_and_status(runs):
+    ledger = adnlib.experiments.ledger.read_ledger(runs)
+    assert set(filtered(ledger, "", ANY, "name")["run"]) == set(ledger["run"]) and len(ledger) == 4
+    assert list(filtered(ledger, "FROZEN se", ANY, "name")["variant"]) == ["SE, frozen"]
+    assert list(filtered(ledger, "", "failed", "name")["run"]) == ["broken"]
+    best = filtered(ledger, "", "done", "AUROC, best first")["auroc"]
+    assert best.is_monotonic_decreasing
+
+
+def test_the_browser_names_a_run_without_notebook_and_shows_one_that_has(runs, attending):
+    panel = RunBrowser(runs)
+    name = attending.rsplit("/", 1)[-1]
+    panel.controls["run"].value = name
+    panel.controls["notebook"].value = True
+    assert "no notebook" in panel.page.value
+    import nbformat
+    from nbformat.v4 import new_markdown_cell, new_notebook
+
+    notebook = new_notebook(cells=[new_markdown_cell("# A record")])
+    nbformat.write(notebook, runs / name / "notebook.ipynb")
+    panel.controls["notebook"].value = False
+    panel.controls["notebook"].value = True
+    assert "A record" in panel.page.value and "sandbox" in panel.page.value
+    panel.controls["filter"].value = "no such run"
+    assert panel.controls["run"].value == "" and "0 of 4 runs" in panel.text.value
+
+
+def test_the_channel_sends_at_once_and_both_servers_use_it(monkeypatch):
+    heard = []
+    monkeypatch.setattr(ZMQChannelsWebsocketConnection, "connect", lambda self: heard.append("connected"))
+    channel = NoDelay.__new__(NoDelay)  # its traits only: no kernel is there
+    channel.websocket_handler = Mock(KernelWebsocketHandler, set_nodelay=heard.append)
+    channel.connect()
+    assert heard == [True, "connected"]
+    makefile = (ROOT / "Makefile").read_text()
+    assert f"CHANNEL := {NoDelay.__module__}.{NoDelay.__name__}\n" in makefile
+    for server in ("Voila", "ServerApp"):
+        assert f"--{server}.kernel_websocket_connection_class=$(CHANNEL)" in makefile
