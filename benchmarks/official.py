@@ -6,8 +6,8 @@ Prints the seconds of a training step and, extrapolated from a few steps, of an 
 images scored per second at 64 views; and how far the scores of both codes agree with identical weights.
 
 The published code runs as it is, with its own configuration, except for what is replaced in memory:
-`torch.cuda.set_device` does nothing while its configuration is read, and the device is the processor; `alexnet`, which it
-requests by an argument that torchvision has dropped, has the same tensors from `adnlib.models.weights`; the fixed
+`torch.cuda.set_device` does nothing while its configuration is read, and the device is the processor; `alexnet`, which
+it requests by an argument that torchvision has dropped, has the same tensors from `adnlib.models.weights`; the fixed
 rotations of its test images have the angles of this code's preset. Its training loop is repeated here to take the times.
 
 Of training, only the training is compared: no evaluation, and here neither the decoding of the images, which is done

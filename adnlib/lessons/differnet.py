@@ -11,8 +11,8 @@ from adnlib.lessons.exercise import check, expect
 
 
 def multi_scale_features(x: Tensor, convolve: Callable[[Tensor], Tensor]) -> Tensor:
-    """Normalised images x (B, 3, H, W) -> (B, 3 * C): full, half, quarter size in this order.
-    convolve: (B, 3, h, w) -> maps (B, C, h', w')."""
+    """Multi-scale features of normalised images x: (B, 3, H, W) -> (B, 3 * C).
+    Order: full, half, quarter size. convolve: (B, 3, h, w) -> feature maps (B, C, h', w')."""
     height, width = x.shape[-2:]
     y = []
     for scale in range(3):
@@ -39,51 +39,51 @@ def check_multi_scale_features(answer):
     y = answer(x, convolve)
     calls = list(seen)
     expect(
-        isinstance(y, Tensor), f"multi_scale_features gives {type(y).__name__}, not a tensor: is the return missing?"
+        isinstance(y, Tensor), f"multi_scale_features returns {type(y).__name__}, not a tensor: is the return missing?"
     )
     expect(
         len(calls) > 1 or y.shape != (2, 15),
-        "convolve was called once, so the maps were shrunk: shrink the image, and call convolve for each size.",
+        "convolve is called once, so this shrinks the feature maps: shrink the image, and call convolve for each size.",
     )
-    expect(len(calls) > 1, "convolve was called once only: it is applied at three sizes, full, half and quarter.")
+    expect(len(calls) > 1, "convolve is called only once: call it at three sizes, full, half and quarter.")
     expect(
         set(calls) != {(16, 24)},
-        "Every scale had the full size: the image itself is to be halved, before convolve.",
+        "Every scale has the full size: shrink the image itself, before convolve.",
     )
     named = ", ".join(f"{h} x {w}" for h, w in calls)
     expect(
         set(calls) == {(16, 24), (8, 12), (4, 6)},
-        f"An image of 16 x 24 px should be seen at 16 x 24, 8 x 12 and 4 x 6 px; convolve saw {named}: "
-        "divide both sides by 2**scale, scale 0, 1, 2.",
+        f"From a 16 x 24 px image, convolve must receive 16 x 24, 8 x 12 and 4 x 6 px. It received {named}: "
+        "divide both sides by 2**scale, with scale 0, 1, 2.",
     )
-    expect(y.shape != (2, 5), "The shape is (B, C): three scales were mixed into one. Concatenate them along axis 1.")
+    expect(y.shape != (2, 5), "The shape is (B, C): the scales are mixed into one. Concatenate them along axis 1.")
     expect(
         y.shape not in ((3, 2, 5), (2, 3, 5), (2, 5, 3)),
-        f"The shape is {tuple(y.shape)}: torch.stack makes a new axis. torch.cat puts the scales one after the other.",
+        f"The shape is {tuple(y.shape)}: torch.stack creates a new axis. Concatenate the scales with torch.cat.",
     )
-    expect(y.shape != (6, 5), "The shape is (3 * B, C): the scales stand along the batch. Concatenate along axis 1.")
-    expect(y.ndim == 2, f"The shape is {tuple(y.shape)}: the mean over axes 2 and 3 leaves (B, C) of each scale.")
+    expect(y.shape != (6, 5), "The shape is (3 * B, C): this concatenates along the batch. Concatenate along axis 1.")
+    expect(y.ndim == 2, f"The shape is {tuple(y.shape)}: the mean over axes 2 and 3 leaves (B, C) for each scale.")
     expect(y.shape == (2, 15), f"The shape is {tuple(y.shape)}, not (B, 3 * C) = (2, 15).")
     peaks = torch.cat([convolve(x_s).amax(dim=(2, 3)) for x_s in sizes()], dim=1)
     expect(not torch.allclose(y, peaks), "Shape and scales are right, but this is the maximum: take the mean.")
     expect(
         not torch.allclose(y, means(sizes(divisors=(4, 2, 1)))),
-        "The values are right, the order is not: full size comes first, then half, then quarter.",
+        "The values are right, but the order is wrong: full size, then half, then quarter.",
     )
     for mode in ("bilinear", "bicubic", "area"):
         expect(
             not torch.allclose(y, means(sizes(mode))),
-            f"Sizes and order are right, but the image was shrunk with {mode!r}: DifferNet takes the nearest pixel.",
+            f"Sizes and order are right, but the image is resized with {mode!r}: DifferNet uses the nearest pixel.",
         )
     expect(
         torch.allclose(y, means(sizes()), atol=1e-5),
-        "The shape and the sizes are right, the values are not: see the formula.",
+        "The shape and the sizes are right, but the values are wrong: see the formula.",
     )
 
 
 def view_features(images: Tensor, views: Sequence[Callable], features: Callable) -> Tensor:
-    """Features of every view, (B, 3, H, W) -> (B, V, D).
-    views: functions from images to images; features: images -> (B, D)."""
+    """Features of every view: images (B, 3, H, W) -> (B, V, D).
+    views: functions from images to images; features: a function from images to (B, D)."""
     return torch.stack([features(view(images)) for view in views], dim=1)
 
 
@@ -96,22 +96,22 @@ def check_view_features(answer):
         return torch.cat([i[:, :, 0, 0], i[:, :, 1, 3]], dim=1).float()
 
     y, apart = answer(images, views, features), [features(view(images)) for view in views]
-    expect(isinstance(y, Tensor), f"view_features gives {type(y).__name__}, not a tensor: put the list into one.")
-    expect(y.shape != (4, 2, 6), "The shape is (V, B, D): the image comes first, then its views. Stack along axis 1.")
+    expect(isinstance(y, Tensor), f"view_features returns {type(y).__name__}: stack the list into one tensor.")
+    expect(y.shape != (4, 2, 6), "The shape is (V, B, D): the images come first, then their views. Stack along axis 1.")
     expect(
         y.shape != (8, 6),
-        "The shape is (V * B, D): torch.cat loses which view is whose. torch.stack makes an axis for the views.",
+        "The shape is (V * B, D): torch.cat merges views and images. torch.stack creates an axis for the views.",
     )
     expect(
         y.shape != (2, 6),
-        "The shape is (B, D): the views were averaged. The score averages z^2 later; here each view stays apart.",
+        "The shape is (B, D): the views are averaged. Keep them separate here, the score averages z^2 later.",
     )
-    expect(y.shape != (2, 24), "The shape is (B, V * D): the views need an axis of their own, torch.stack makes one.")
-    expect(y.shape != (2, 6, 4), "The shape is (B, D, V): the views belong in the middle, axis 1.")
+    expect(y.shape != (2, 24), "The shape is (B, V * D): the views need a separate axis, which torch.stack creates.")
+    expect(y.shape != (2, 6, 4), "The shape is (B, D, V): the views belong in the middle, on axis 1.")
     expect(y.shape == (2, 4, 6), f"The shape is {tuple(y.shape)}, not (B, V, D) = (2, 4, 6).")
     expect(
         not torch.equal(y, torch.cat(apart).view(2, 4, 6)),
-        "The shape is right, but views of different images are mixed: a view or reshape does not swap axes.",
+        "The shape is right, but views of different images are mixed: view and reshape do not swap axes.",
     )
     expect(
         not torch.equal(y, torch.stack(4 * [features(images)], dim=1)),
@@ -123,7 +123,7 @@ def check_view_features(answer):
 
 
 def train_step(flow: Callable, y: Tensor, optimizer: torch.optim.Optimizer) -> float:
-    """One step down the loss on features y (B, D). Returns the loss before it (nats per dimension).
+    """One gradient step on features y (B, D). Returns the loss before it (nats per dimension).
     flow: y -> z (B, D), log_det (B,)."""
     z, log_det = flow(y)
     loss = ((0.5 * z.square().sum(dim=1) - log_det) / y.shape[1]).mean()
@@ -134,7 +134,7 @@ def train_step(flow: Callable, y: Tensor, optimizer: torch.optim.Optimizer) -> f
 
 
 class _ToyFlow(nn.Module):
-    """Scales and shifts each dimension: the smallest flow that can be trained."""
+    """A scale and a shift for each dimension: the smallest trainable flow."""
 
     def __init__(self):
         super().__init__()
@@ -146,7 +146,7 @@ class _ToyFlow(nn.Module):
 
 
 def _toy_steps(step: Callable, y: Tensor, count: int) -> tuple[object, Tensor, bool]:
-    """What the last of `count` steps gave, the parameters after it, and whether gradients are left."""
+    """The result of the last of `count` steps, the parameters after it, and whether any gradient is left."""
     flow = _ToyFlow()
     optimizer = torch.optim.SGD(flow.parameters(), lr=0.1)
     for _ in range(count):
@@ -156,7 +156,7 @@ def _toy_steps(step: Callable, y: Tensor, count: int) -> tuple[object, Tensor, b
 
 
 def _adding_up(flow: Callable, y: Tensor, optimizer: torch.optim.Optimizer) -> None:
-    """The step of somebody who forgets zero_grad."""
+    """A training step without zero_grad."""
     z, log_det = flow(y)
     ((0.5 * z.square().sum(dim=1) - log_det) / y.shape[1]).mean().backward()
     optimizer.step()
@@ -171,51 +171,51 @@ def check_train_step(answer):
         loss, after, left = _toy_steps(answer, y, 1)
     except RuntimeError as error:
         per_image = "scalar outputs" in str(error)
-        expect(not per_image, "The loss has a number for each image, backward needs one: is the mean missing?")
+        expect(not per_image, "The loss has one number per image, but backward needs a scalar: is the mean missing?")
         raise
-    expect(loss is not None, "train_step gives None: is the return missing?")
+    expect(loss is not None, "train_step returns None: is the return missing?")
     expect(
         not isinstance(loss, Tensor),
-        "train_step gives a tensor, which keeps the whole graph in memory: return the number, loss.item().",
+        "train_step returns a tensor, which keeps the whole graph in memory: return the number, loss.item().",
     )
-    expect(isinstance(loss, float), f"train_step gives {type(loss).__name__}, not a float: return loss.item().")
+    expect(isinstance(loss, float), f"train_step returns {type(loss).__name__}, not a float: return loss.item().")
     right = (0.5 * energy - log_det) / dims
     for value, message in (
-        ((0.5 * energy + log_det) / dims, "log-det has the wrong sign: volume is rewarded, so log_det is subtracted."),
-        (0.5 * energy / dims, "log-det is missing from the loss: without it the flow may crush everything to zero."),
-        (0.5 * energy - log_det, "The division by the dimensions is missing: the loss is per dimension, divide by D."),
-        (0.5 * energy + log_det, "log-det has the wrong sign, and the division by the dimensions is missing."),
-        ((energy - log_det) / dims, "The one half before the sum of squares is missing: the loss is too large."),
-        (0.5 * energy / dims - log_det, "Only the squares are divided by the dimensions: log_det must be too."),
-        (len(y) * right, "The loss is summed over the images: take their mean, or large batches take larger steps."),
+        ((0.5 * energy + log_det) / dims, "log_det has the wrong sign: a larger one lowers the loss, so subtract it."),
+        (0.5 * energy / dims, "log_det is missing from the loss: without it, the flow can shrink every z to zero."),
+        (0.5 * energy - log_det, "The division by D is missing: the loss is per dimension."),
+        (0.5 * energy + log_det, "log_det has the wrong sign, and the division by D is missing."),
+        ((energy - log_det) / dims, "The factor 0.5 before the sum of squares is missing: the loss is too large."),
+        (0.5 * energy / dims - log_det, "Only the squares are divided by D: divide log_det too."),
+        (len(y) * right, "The loss is summed over the images: take the mean, or large batches take larger steps."),
         (right / len(y), "The loss is divided by the number of images twice."),
-        (-right, "The sign of the whole loss is wrong: the likelihood is to grow, so its negative is the loss."),
+        (-right, "The overall sign is wrong: the loss is the negative log-likelihood."),
     ):
         expect(not math.isclose(loss, value, rel_tol=1e-4), message)
-    expect(math.isclose(loss, right, rel_tol=1e-4), f"The loss should be {right:.4f} here, this gives {loss:.4f}.")
+    expect(math.isclose(loss, right, rel_tol=1e-4), f"The loss should be {right:.4f} here, but it is {loss:.4f}.")
     start = torch.cat([_ToyFlow().s, _ToyFlow().t]).detach()
     unmoved = torch.equal(after, start)
     expect(
         not unmoved or not left,
-        "The loss is right and gradients are there, but nothing moved: optimizer.step() must come, after backward.",
+        "The loss is right and gradients exist, but no parameter changed: call optimizer.step() after backward.",
     )
     expect(
         not unmoved,
-        "The loss is right, but nothing moved and no gradients are left: is loss.backward() missing, or does "
+        "The loss is right, but no parameter changed and no gradient is left: is loss.backward() missing, or does "
         "zero_grad come between backward and step?",
     )
     once, twice = _toy_steps(train_step, y, 1)[1], _toy_steps(train_step, y, 2)[1]
-    expect(torch.allclose(after, once, atol=1e-5), "The loss is right, but the first step differs: one step, downhill.")
+    expect(torch.allclose(after, once, atol=1e-5), "The loss is right, but the update is wrong: take one step down.")
     after_two = _toy_steps(answer, y, 2)[1]
     expect(
         not torch.allclose(after_two, _toy_steps(_adding_up, y, 2)[1], atol=1e-5),
-        "The first step is right, the second is not: gradients add up, is optimizer.zero_grad() forgotten?",
+        "The first step is right, but the second is wrong: gradients add up, is optimizer.zero_grad() missing?",
     )
-    expect(torch.allclose(after_two, twice, atol=1e-5), "The first step is right, the second is not.")
+    expect(torch.allclose(after_two, twice, atol=1e-5), "The first step is right, but the second is wrong.")
 
 
 def anomaly_score(z: Tensor) -> Tensor:
-    """Scores: latents z (B, V, D) of V views -> (B,), the mean of z^2 over views and dimensions."""
+    """Anomaly scores: latents z (B, V, D) -> (B,), the mean of z^2 over views and dimensions."""
     return z.square().mean(dim=(1, 2))
 
 
@@ -225,29 +225,30 @@ def check_anomaly_score(answer):
     z = torch.cat([z, 3 * z, -z, z + 1])  # (B, V, D) = (8, 3, 2)
     score, square = answer(z), z.square()
     expect(
-        isinstance(score, Tensor), f"anomaly_score gives {type(score).__name__}, not a tensor: is the return missing?"
+        isinstance(score, Tensor), f"anomaly_score returns {type(score).__name__}, not a tensor: is the return missing?"
     )
-    expect(score.shape != (8, 3), "The shape is (B, V), a score for each view: average over the views too.")
+    expect(score.shape != (8, 3), "The shape is (B, V), one score per view: average over the views too.")
     expect(score.shape != (8, 2), "The shape is (B, D): average over the dimensions too.")
-    expect(score.ndim > 0, "This is one number for the whole batch: keep axis 0, each image has a score of its own.")
+    expect(score.ndim > 0, "This is one number for the whole batch: keep axis 0, which has one score per image.")
     expect(
         score.shape not in ((3,), (2,), (3, 2)),
-        "Axis 0 is gone, the images were averaged: average over axes 1 (views) and 2 (dimensions).",
+        "Axis 0 is gone because the images are averaged: average over axes 1 (views) and 2 (dimensions).",
     )
     expect(score.shape == (8,), f"The shape is {tuple(score.shape)}, not (B,) = (8,).")
     for value, message in (
-        (square.sum(dim=(1, 2)), "This is the sum: divide by the number of views and of dimensions, take the mean."),
-        (square.sum(dim=2).mean(dim=1), "The division by the dimensions is missing: this sums z^2 over them."),
+        (square.sum(dim=(1, 2)), "This is the sum: take the mean over views and dimensions."),
+        (square.sum(dim=2).mean(dim=1), "This sums z^2 over the dimensions: take the mean over them too."),
         (square.mean(dim=2).sum(dim=1), "This sums over the views, so more views mean a larger score: take the mean."),
-        (z.mean(dim=1).square().mean(dim=1), "The mean over views comes before the square: views would cancel."),
-        (z.mean(dim=(1, 2)).square(), "The mean comes before the square: plus and minus would cancel. Square first."),
-        (z.mean(dim=2).square().mean(dim=1), "The mean over dimensions comes before the square. Square first."),
-        (z.mean(dim=(1, 2)), "The square is missing: plus and minus cancel, and a strange image may score zero."),
-        (z.abs().mean(dim=(1, 2)), "This is the mean of |z|: the score takes z^2."),
-        (square.mean(dim=2).amax(dim=1), "This takes the strangest view only: the score is the mean over views."),
-        (square.mean(dim=(1, 2)).sqrt(), "There is a square root too many: the score is the mean of z^2 itself."),
-        (0.5 * square.mean(dim=(1, 2)), "The one half belongs to the loss: the score is the mean of z^2 without it."),
-        (-square.mean(dim=(1, 2)), "The sign is wrong: the score is larger for more anomalous images."),
+        (z.mean(dim=1).square().mean(dim=1), "The mean over views comes before the square, so views cancel."),
+        (z.mean(dim=(1, 2)).square(), "The mean comes before the square, so plus and minus cancel: square first."),
+        (z.mean(dim=2).square().mean(dim=1), "The mean over dimensions comes before the square."),
+        (z.mean(dim=(1, 2)), "The square is missing: plus and minus cancel, and an anomalous image can score zero."),
+        (z.abs().mean(dim=(1, 2)), "This is the mean of |z|: the score uses z^2."),
+        (square.mean(dim=2).amax(dim=1), "This takes the most anomalous view only: the score is the mean over views."),
+        (square.mean(dim=(1, 2)).sqrt(), "This takes a square root as well: the score is the mean of z^2 itself."),
+        (0.5 * square.mean(dim=(1, 2)), "The factor 0.5 belongs to the loss: the score is the mean of z^2 without it."),
+        (-square.mean(dim=(1, 2)), "The sign is wrong: a more anomalous image must have a larger score."),
     ):
         expect(not torch.allclose(score, value), message)
-    expect(torch.allclose(score, square.mean(dim=(1, 2))), "The shape is right, the values are not: see the formula.")
+    right = square.mean(dim=(1, 2))
+    expect(torch.allclose(score, right), "The shape is right, but the values are wrong: see the formula.")

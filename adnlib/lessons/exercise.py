@@ -1,7 +1,7 @@
-"""Exercises that check themselves: the check of an answer, and the stub and the folded solution made from one source.
+"""Self-checking exercises: checks of the reader's answers, and stubs and folded solutions made from one source.
 
-In a lesson `f = lesson.check_f(f)` says what is right or wrong with the reader's `f`; where nothing was written yet it
-says so and hands back the solution, so that the lesson can be read and run from top to bottom first.
+In a lesson, `f = lesson.check_f(f)` reports what is right or wrong with the reader's `f`. If the reader has not written
+anything yet, it reports that and returns the solution, so a lesson can first be read and run from top to bottom.
 """
 
 import ast
@@ -18,13 +18,13 @@ from torch import Tensor
 
 from adnlib.errors import AdnError
 
-BEGIN, END = "# >>> yours", "# <<<"  # in a solution: the lines that the reader writes; without marks, the whole body
+BEGIN, END = "# >>> yours", "# <<<"  # around the lines of a solution that the reader writes; without: the whole body
 
 
 class Mistake(AssertionError):
-    """What is wrong with an answer, in one or two sentences for the person who wrote it."""
+    """An error in the reader's answer, explained in one or two sentences."""
 
-    def _render_traceback_(self) -> list[str]:  # IPython shows this in place of a traceback
+    def _render_traceback_(self) -> list[str]:  # IPython shows this instead of a traceback
         return [f"Not yet. {self}"]
 
 
@@ -35,10 +35,10 @@ def expect(condition: object, message: str) -> None:
 
 
 def check(solution: Callable) -> Callable:
-    """Makes a check of an exercise from a function that takes the reader's answer and calls `expect`.
+    """Turns a function that takes the reader's answer and calls `expect` into the check of an exercise.
 
-    The check prints one line and returns the answer; after an untouched stub, the solution. A wrong answer raises
-    Mistake; an answer that stops with an error of its own is told which.
+    The check prints one line and returns the answer, or the solution if the stub is untouched. A wrong answer raises
+    Mistake. If the answer itself raises an error, the Mistake names that error.
     """
 
     def decorate(examine: Callable[[Callable], None]) -> Callable:
@@ -51,7 +51,7 @@ def check(solution: Callable) -> Callable:
                 raise
             except Exception as error:
                 if isinstance(error, NotImplementedError) and str(error) == _untouched(name):
-                    print(f"{name}: not written yet. The lesson goes on with the solution.")
+                    print(f"{name}: not written yet. The lesson continues with the solution.")
                     return solution
                 raise Mistake(f"{name} stops with {type(error).__name__}: {error}") from error
             print(f"{name}: correct.")
@@ -64,12 +64,12 @@ def check(solution: Callable) -> Callable:
 
 
 def _untouched(name: str) -> str:
-    """What a stub says that nobody has written in; torch has NotImplementedErrors of its own."""
+    """The error message of an untouched stub; torch raises NotImplementedError too, with other messages."""
     return f"{name} is yours to write"
 
 
 def _watched(answer: Callable) -> Callable:
-    """The answer, but Mistake where it changes one of its inputs: what a check compares with would change too."""
+    """Wraps an answer to raise Mistake if it changes an input: the check uses the same input for its comparison."""
 
     @functools.wraps(answer)
     def watched(*given, **named):
@@ -77,7 +77,7 @@ def _watched(answer: Callable) -> Callable:
         result = answer(*given, **named)
         expect(
             all(np.array_equal(_copy(x), was, equal_nan=True) for x, was in before),
-            f"{answer.__name__} changes its input: make something new, x = x * 2 and not x *= 2.",
+            f"{answer.__name__} changes its input: create a new object, x = x * 2 instead of x *= 2.",
         )
         return result
 
@@ -89,40 +89,42 @@ def _copy(x: np.ndarray | Tensor) -> np.ndarray:
 
 
 def exercises(lesson) -> dict[str, Callable]:
-    """The checks of a lesson's module by the name of their exercise, in the order of the file."""
+    """The checks in a lesson's module, keyed by exercise name, in the order of the file."""
     return {c.solution.__name__: c for c in vars(lesson).values() if hasattr(c, "solution")}
 
 
 def solution_source(solution: Callable) -> str:
-    """The solution as a reader should see it: without the marks."""
+    """The source of a solution as shown to the reader: without the marks."""
     lines = textwrap.dedent(inspect.getsource(solution)).splitlines()
     return "\n".join(line for line in lines if line.strip() not in (BEGIN, END))
 
 
 def stub_source(solution: Callable) -> str:
-    """The solution with the reader's part replaced by a NotImplementedError that says so."""
+    """The source of a solution with the reader's part replaced by a NotImplementedError."""
     source = textwrap.dedent(inspect.getsource(solution)).rstrip()
     stop = f'raise NotImplementedError("{_untouched(solution.__name__)}")'
     if BEGIN in source:
         return re.sub(rf"( *){BEGIN}\n.*?{END}", rf"\g<1>{stop}", source, flags=re.DOTALL)
     definition = ast.parse(source).body[0]
     if not ast.get_docstring(definition) or len(definition.body) < 2:
-        raise AdnError(f"The solution {solution.__name__} needs a docstring and a body: the stub is made of them.")
-    kept = source.splitlines()[: definition.body[0].end_lineno]
-    return "\n".join([*kept, f"    {stop}"])
+        raise AdnError(
+            f"The solution {solution.__name__} needs a docstring and a body: the stub is generated from them."
+        )
+    head = source.splitlines()[: definition.body[0].end_lineno]
+    return "\n".join([*head, f"    {stop}"])
 
 
 def fill_exercises(notebook: nbformat.NotebookNode, lesson) -> nbformat.NotebookNode:
     """Writes stubs and folded solutions into the cells tagged `stub:NAME` and `solution:NAME`."""
-    found = exercises(lesson)
+    checks = exercises(lesson)
     for cell in notebook.cells:
         for tag in cell.metadata.get("tags", []):
             kind, _, name = tag.partition(":")
             if kind not in ("stub", "solution"):
                 continue
-            if name not in found:
-                raise AdnError(f"The tag {tag!r} names no exercise of {lesson.__name__}: mend the tag.")
-            solution = found[name].solution
+            if name not in checks:
+                raise AdnError(f"The tag {tag!r} does not name an exercise of {lesson.__name__}: fix the tag.")
+            solution = checks[name].solution
             if kind == "stub":
                 cell.source = stub_source(solution)
             else:
@@ -132,8 +134,8 @@ def fill_exercises(notebook: nbformat.NotebookNode, lesson) -> nbformat.Notebook
 
 
 def lesson_module(notebook: Path):
-    """The module of checks of a lesson: notebooks/02_squeeze_and_excitation -> adnlib.lessons.squeeze_and_excitation;
-    None where it has no exercises."""
+    """The module with the checks of a lesson, None for a notebook without exercises:
+    notebooks/02_squeeze_and_excitation.ipynb -> adnlib.lessons.squeeze_and_excitation."""
     from importlib import import_module
     from importlib.util import find_spec
 

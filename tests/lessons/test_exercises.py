@@ -1,4 +1,4 @@
-"""Every exercise: its solution passes, its untouched stub is told so kindly, plausible wrong answers are told why."""
+"""Every exercise: its solution passes, its untouched stub is reported, plausible wrong answers get an explanation."""
 
 import importlib
 
@@ -24,7 +24,7 @@ def wrong_answers(lesson, name):
 
 
 def written(source, module):
-    """The function or class that a cell with this source would define in a lesson."""
+    """The namespace after running a cell with this source in a lesson."""
     namespace = dict(vars(module))
     exec(source, namespace)
     return namespace
@@ -42,7 +42,7 @@ def test_the_untouched_stub_is_told_so_and_the_lesson_goes_on(lesson, name, caps
     checked = exercise(lesson, name)
     stub = written(stub_source(checked.solution), LESSONS[lesson])[name]
     assert checked(stub) is checked.solution
-    assert capsys.readouterr().out == f"{name}: not written yet. The lesson goes on with the solution.\n"
+    assert capsys.readouterr().out == f"{name}: not written yet. The lesson continues with the solution.\n"
 
 
 @pytest.mark.parametrize("lesson, name", EXERCISES)
@@ -70,7 +70,7 @@ def test_stubs_and_solutions_in_the_lesson_are_the_generated_ones(lesson):
     path = NOTEBOOKS / f"{lesson}.ipynb"
     committed, filled = nbformat.read(path, as_version=4), nbformat.read(path, as_version=4)
     fill_exercises(filled, LESSONS[lesson])
-    assert filled == committed, f"{path.name} has drifted from adnlib.lessons: run make stubs"
+    assert filled == committed, f"{path.name} differs from adnlib.lessons: run make stubs"
     tags = [tag for cell in committed.cells for tag in cell.metadata.get("tags", [])]
     for name in exercises(LESSONS[lesson]):
         assert tags.count(f"stub:{name}") == tags.count(f"solution:{name}") == 1
@@ -122,7 +122,9 @@ def test_an_answer_that_changes_its_input_is_told_so():
         x *= 2
         return x
 
-    with pytest.raises(Mistake, match=r"in_place changes its input: make something new, x = x \* 2 and not x \*= 2"):
+    with pytest.raises(
+        Mistake, match=r"in_place changes its input: create a new object, x = x \* 2 instead of x \*= 2"
+    ):
         check_both(in_place)
     check_both(double)
 
@@ -146,5 +148,5 @@ def test_a_stub_keeps_signature_docstring_and_what_is_given():
 
 def test_a_tag_without_an_exercise_is_refused():
     cell = nbformat.v4.new_code_cell("", metadata={"tags": ["stub:nothing"]})
-    with pytest.raises(AdnError, match="'stub:nothing' names no exercise of"):
+    with pytest.raises(AdnError, match="'stub:nothing' does not name an exercise of"):
         fill_exercises(nbformat.v4.new_notebook(cells=[cell]), next(iter(LESSONS.values())))

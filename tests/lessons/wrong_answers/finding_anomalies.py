@@ -1,4 +1,4 @@
-"""Plausible wrong answers to each exercise, with words that the check must say."""
+"""Plausible wrong answers to each exercise, with words that the message must contain."""
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ def pairs(compare):
 
 
 def from_ranks(wins_of):
-    """An AUROC from wins_of(ranks of the anomalous, n, m), of one row of scores."""
+    """An AUROC for one row of scores, from wins_of(ranks of the anomalous images, n, m)."""
 
     def answer(normal, anomalous):
         n, m = len(normal), len(anomalous)
@@ -60,7 +60,7 @@ def every_pair(train, test, shrinkage=0.1):
 
 
 def shrunk_towards(target_of):
-    """A squared distance whose covariance is shrunk towards target_of(covariance, identity)."""
+    """A squared distance with the covariance shrunk towards target_of(covariance, identity)."""
 
     def answer(train, test, shrinkage=0.1):
         cov = torch.cov(train.T, correction=0)
@@ -84,21 +84,21 @@ def running(fold):
 
 WRONG = {
     "auroc": [
-        (pairs(lambda a, n: a > n), "count nothing here: a tie is half a win"),
-        (pairs(lambda a, n: a >= n), "count as won here: a tie is half a win"),
+        (pairs(lambda a, n: a > n), "equal scores count as lost: a tie is half a win"),
+        (pairs(lambda a, n: a >= n), "equal scores count as won: a tie is half a win"),
         (pairs(lambda a, n: (n > a) + 0.5 * (n == a)), "The sign is wrong"),
-        (by_rank_of_position, "Without ties it is right. Equal scores count as won"),
+        (by_rank_of_position, "Without ties the result is right. But equal scores count as won"),
         (from_ranks(lambda r, n, m: r.sum() - m * (m + 1) / 2), "divide by n * m"),
         (from_ranks(lambda r, n, m: r.sum() / (n * m)), "This is above 1"),
-        (from_ranks(lambda r, n, m: (r.sum() - n * (n + 1) / 2) / (n * m)), "those of the m anomalous"),
-        (by_scikit_learn, "For one row of scores it is right, ties too. Two rows should give two numbers"),
-        (rows_ranked_together, "each row is ranked apart"),
-        (lambda a, b: ((b[:, None] > a) + 0.5 * (b[:, None] == a)).mean(), "With two rows it stops (ValueError)"),
-        (lambda normal, anomalous: None, "is the return missing"),
+        (from_ranks(lambda r, n, m: (r.sum() - n * (n + 1) / 2) / (n * m)), "those of the m anomalous images"),
+        (by_scikit_learn, "For one row of scores the result is right, ties included. Two rows should give"),
+        (rows_ranked_together, "each row is ranked separately"),
+        (lambda a, b: ((b[:, None] > a) + 0.5 * (b[:, None] == a)).mean(), "Two rows raise ValueError"),
+        (lambda normal, anomalous: None, "is the return statement missing"),
     ],
     "mahalanobis": [
-        (lambda train, test, shrinkage=0.1: mahalanobis(train, test).sqrt(), "leave out the root"),
-        (lambda train, test, shrinkage=0.1: mahalanobis(train, test) / test.shape[1], "here it is the sum"),
+        (lambda train, test, shrinkage=0.1: mahalanobis(train, test).sqrt(), "without the root"),
+        (lambda train, test, shrinkage=0.1: mahalanobis(train, test) / test.shape[1], "return the sum"),
         (lambda train, test, shrinkage=0.1: (test - train.mean(dim=0)).square().sum(dim=1), "covariance is not used"),
         (lambda train, test, shrinkage=0.1: mahalanobis(train, test), "is `shrinkage` used"),
         (lambda train, test, shrinkage=0.1: mahalanobis(train, test, 1 - shrinkage), "two weights are swapped"),
@@ -107,28 +107,28 @@ WRONG = {
         (distance(shrink=False), "The shrinkage is missing"),
         (distance(correction=1), "divided by N - 1"),
         (distance(cov_of=lambda train: train.T @ train / len(train)), "The covariance is not centred"),
-        (shrunk_towards(lambda cov, eye: eye), "needs the mean variance as a factor"),
-        (shrunk_towards(lambda cov, eye: cov.mean() * eye), "Take s from the diagonal"),
+        (shrunk_towards(lambda cov, eye: eye), "needs the mean variance s as a factor"),
+        (shrunk_towards(lambda cov, eye: cov.mean() * eye), "Compute s from the diagonal"),
         (shrunk_towards(lambda cov, eye: cov.trace() * eye), "take its mean"),
         (shrunk_towards(lambda cov, eye: cov.diagonal().mean()), "The identity is missing"),
         (wrong_triangle, "with the transpose of L"),
-        (every_pair, "only the diagonal is wanted"),
+        (every_pair, "return the diagonal only"),
     ],
     "best_of": [
-        (auroc, "now keep the best so far"),
+        (auroc, "the AUROC of each epoch: return the best so far"),
         (lambda normal, anomalous: np.maximum.accumulate(auroc(anomalous, normal)), "The sign is wrong"),
-        (running(np.max), "best of all epochs: give the best so far"),
-        (running(np.argmax), "This is the number of the best epoch"),
+        (running(np.max), "best of all epochs: return the best so far"),
+        (running(np.argmax), "This is the index of the best epoch"),
         (running(np.mean), "This is the mean over epochs"),
-        (running(np.minimum.accumulate), "keeps the worst so far"),
-        (running(lambda a: np.full(len(a), a.max())), "no epoch knows later ones"),
+        (running(np.minimum.accumulate), "This is the worst so far"),
+        (running(lambda a: np.full(len(a), a.max())), "an epoch must not use later ones"),
         (lambda normal, anomalous: np.maximum(auroc(normal, anomalous), 0.5), "the values are not"),
     ],
     "threshold": [
-        (lambda scores, rate: np.quantile(scores, rate), "this is the lower end"),
-        (lambda scores, rate: np.percentile(scores, 1 - rate), "np.percentile counts in percent"),
-        (lambda scores, rate: scores.max(), "wastes the allowed alarms"),
-        (lambda scores, rate: scores.mean() + 2 * scores.std(), "rate of 20% this is too high"),
+        (lambda scores, rate: np.quantile(scores, rate), "use the upper end"),
+        (lambda scores, rate: np.percentile(scores, 1 - rate), "np.percentile takes percent"),
+        (lambda scores, rate: scores.max(), "does not use the permitted false alarms"),
+        (lambda scores, rate: scores.mean() + 2 * scores.std(), "rate of 20%, this is too high"),
         (lambda scores, rate: scores.mean(), "this is too low"),
         (lambda scores, rate: np.quantile(scores, 1 - rate), "this is too low"),
         (lambda scores, rate: np.quantile(scores, 100 * (1 - rate)), "stops with ValueError"),

@@ -1,4 +1,4 @@
-"""Plausible wrong answers to each exercise, with words that the check must say."""
+"""Plausible wrong answers to each exercise, with words that the message must contain."""
 
 import math
 
@@ -12,7 +12,7 @@ def soft_clamp(s, clamp=3.0):
 
 
 def coupling(first=None, grow=torch.exp, clamping=soft_clamp, log_det=None, reads="y1", swap_ts=False):
-    """A reader's couple with one thing different."""
+    """A reader's couple with one thing changed."""
 
     def couple(x, subnet1, subnet2, clamp=3.0):
         x1, x2 = x.chunk(2, dim=1)
@@ -60,7 +60,7 @@ def second_step_on_x1(x, subnet1, subnet2, clamp=3.0):
 
 
 def inverse(undo, clamping=soft_clamp, reads="x2", order="y2 first", join=None):
-    """A reader's uncouple with one thing different."""
+    """A reader's uncouple with one thing changed."""
 
     def uncouple(y, subnet1, subnet2, clamp=3.0):
         y1, y2 = y.chunk(2, dim=1)
@@ -87,65 +87,65 @@ WRONG = {
     "log_density": [
         (lambda y, m, a: -0.5 * ((y - m) / a) ** 2 - 0.5 * LOG_2PI, "the slope is missing"),
         (lambda y, m, a: -0.5 * ((y - m) / a) ** 2 - 0.5 * LOG_2PI + math.log(abs(a)), "wrong sign"),
-        (lambda y, m, a: -0.5 * ((y - m) / a) ** 2, "two parts are missing"),
-        (lambda y, m, a: -0.5 * ((y - m) / a) ** 2 - math.log(abs(a)), "The constant 0.5 * log(2 pi)"),
+        (lambda y, m, a: -0.5 * ((y - m) / a) ** 2, "two terms are missing"),
+        (lambda y, m, a: -0.5 * ((y - m) / a) ** 2 - math.log(abs(a)), "constant 0.5 * log(2 pi) is missing"),
         (lambda y, m, a: torch.exp(-0.5 * ((y - m) / a) ** 2 - 0.5 * LOG_2PI) / abs(a), "take its logarithm"),
         (lambda y, m, a: -0.5 * (m + a * y) ** 2 - 0.5 * LOG_2PI - math.log(abs(a)), "This maps z to y"),
         (lambda y, m, a: -0.5 * (a * (y - m)) ** 2 - 0.5 * LOG_2PI - math.log(abs(a)), "divide by scale"),
         (lambda y, m, a: -0.5 * (y / a - m) ** 2 - 0.5 * LOG_2PI - math.log(abs(a)), "in reverse order"),
-        (lambda y, m, a: -0.5 * ((y - m) / a) ** 2 - 0.5 * LOG_2PI - math.log(a), "take abs(scale)"),
+        (lambda y, m, a: -0.5 * ((y - m) / a) ** 2 - 0.5 * LOG_2PI - math.log(a), "use abs(scale)"),
         (lambda y, m, a: (-0.5 * ((y - m) / a) ** 2 - 0.5 * LOG_2PI - math.log(abs(a))).sum(), "not that of y"),
         (lambda y, m, a: None, "is the return missing"),
     ],
     "couple": [
         (coupling(log_det=lambda s1, s2: -s1.sum(1) - s2.sum(1)), "log_det has the wrong sign"),
-        (coupling(grow=lambda s: s), "is exp forgotten"),
+        (coupling(grow=lambda s: s), "is exp missing"),
         (coupling(first="x2"), "The halves are swapped"),
         (joined_wrongly, "joined in the wrong order"),
         (swapped_subnets, "The sub-networks are swapped"),
         (coupling(reads="x1"), "It must read the new y1"),
         (coupling(clamping=lambda s, clamp: s), "The soft clamp is missing"),
-        (coupling(clamping=lambda s, clamp: clamp * 0.636 * torch.atan(s)), "lacks its division"),
+        (coupling(clamping=lambda s, clamp: clamp * 0.636 * torch.atan(s)), "The division in the soft clamp"),
         (always_three, "The clamp is always 3"),
         (coupling(swap_ts=True), "s and t are swapped"),
-        (second_step_on_x1, "y1 is right, y2 is not"),
+        (second_step_on_x1, "y1 is right, but y2 is wrong"),
         (coupling(log_det=lambda s1, s2: s1.sum() + s2.sum()), "summed over the batch too"),
         (coupling(log_det=lambda s1, s2: (s1 + s2).sum(0)), "summed over the batch (axis 0)"),
-        (coupling(log_det=lambda s1, s2: s1 + s2), "an axis too many"),
-        (coupling(log_det=lambda s1, s2: s2.sum(1)), "counts s2 alone"),
-        (coupling(log_det=lambda s1, s2: s1.sum(1)), "counts s1 alone"),
+        (coupling(log_det=lambda s1, s2: s1 + s2), "one axis too many"),
+        (coupling(log_det=lambda s1, s2: s2.sum(1)), "contains s2 only"),
+        (coupling(log_det=lambda s1, s2: s1.sum(1)), "contains s1 only"),
         (coupling(log_det=lambda s1, s2: (s1.exp() + s2.exp()).sum(1)), "sums the factors"),
         (coupling(log_det=lambda s1, s2: torch.cat([s1, s2], 1).mean(1)), "log_det is a mean"),
-        (sum_before_clamp, "from before the clamp"),
-        (lambda *inputs: coupling()(*inputs)[0], "This gives y only"),
+        (sum_before_clamp, "sums s before the clamp"),
+        (lambda *inputs: coupling()(*inputs)[0], "This returns y only"),
         (lambda *inputs: None, "is the return missing"),
         (lambda x, subnet1, subnet2, clamp: subnet1(x), "stops with RuntimeError"),
     ],
     "uncouple": [
         (inverse(lambda v, s, t: (v + t) * torch.exp(-s)), "the inverse subtracts it"),
-        (inverse(right, order="y1 first"), "The steps are not reversed"),
-        (inverse(lambda v, s, t: (v - t) * torch.exp(s)), "stretches once more"),
-        (inverse(lambda v, s, t: v * torch.exp(-s) - t), "mind the brackets"),
-        (inverse(lambda v, s, t: (v - t) / s), "is exp forgotten"),
+        (inverse(right, order="y1 first"), "The order is not reversed"),
+        (inverse(lambda v, s, t: (v - t) * torch.exp(s)), "multiplies by exp(s) again"),
+        (inverse(lambda v, s, t: v * torch.exp(-s) - t), "check the brackets"),
+        (inverse(lambda v, s, t: (v - t) / s), "is exp missing"),
         (inverse(lambda v, s, t: v * torch.exp(-s)), "t is never subtracted"),
         (inverse(lambda v, s, t: v - t), "the factor exp(s) is not"),
-        (inverse(right, reads="y2"), "use the x2 just found"),
+        (inverse(right, reads="y2"), "It must read the recovered x2"),
         (inverse(right, clamping=lambda s, clamp: s), "The soft clamp is missing"),
         (inverse(right, clamping=lambda s, clamp: soft_clamp(s)), "The clamp is always 3"),
         (lambda y, a, b, clamp: inverse(right)(y, b, a, clamp), "The sub-networks are swapped"),
         (inverse(right, join=lambda x1, x2: torch.cat([x2, x1], 1)), "joined in the wrong order"),
-        (inverse(right, join=lambda x1, x2: (torch.cat([x1, x2], 1), 0.0)), "returns x alone"),
+        (inverse(right, join=lambda x1, x2: (torch.cat([x1, x2], 1), 0.0)), "must return x only"),
         (inverse(right, join=lambda x1, x2: None), "is the return missing"),
-        (lambda *inputs: coupling()(*inputs)[0], "goes forward once more"),
+        (lambda *inputs: coupling()(*inputs)[0], "This is the forward pass again"),
     ],
     "nll": [
         (lambda z, log_det: (0.5 * (z**2).sum(1) + log_det) / z.shape[1], "log_det has the wrong sign"),
-        (lambda z, log_det: (log_det - 0.5 * (z**2).sum(1)) / z.shape[1], "The whole has the wrong sign"),
+        (lambda z, log_det: (log_det - 0.5 * (z**2).sum(1)) / z.shape[1], "The overall sign is wrong"),
         (lambda z, log_det: 0.5 * (z**2).sum(1) - log_det, "divided by D"),
         (lambda z, log_det: (0.5 * (z**2).sum(1) - log_det) / len(z), "divides by the batch size"),
         (lambda z, log_det: (0.5 * (z**2).sum() - log_det) / z.shape[1], "summed over the batch too"),
         (lambda z, log_det: (0.5 * (z**2).sum(1) - log_det) / 2, "always divides by 2"),
-        (lambda z, log_det: ((z**2).sum(1) - log_det) / z.shape[1], "The half is missing"),
+        (lambda z, log_det: ((z**2).sum(1) - log_det) / z.shape[1], "The factor 0.5 is missing"),
         (lambda z, log_det: 0.5 * (z**2).mean(1) - log_det, "log_det must be divided by D too"),
         (lambda z, log_det: 0.5 * (z**2).mean(1), "log_det is missing"),
         (lambda z, log_det: ((0.5 * (z**2).sum(1) - log_det) / z.shape[1]).mean(), "one number for the batch"),
