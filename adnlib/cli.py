@@ -1,4 +1,4 @@
-"""`adn`: the suite from the command line. Every error is one sentence on standard error and a status that is not 0."""
+"""`adn`: the command line of the suite. Every error is one sentence on standard error with a non-zero exit status."""
 
 import argparse
 import sys
@@ -10,21 +10,21 @@ from adnlib.experiments.config import add_arguments
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one command; 0 when it went well, 1 where a check found problems, 2 after bad input, 130 after Ctrl-C."""
+    """Runs one command. Returns 0 for success, 1 for problems found or runs failed, 2 for bad input, 130 for Ctrl-C."""
     options = _parser().parse_args(arguments)
     try:
         return options.command(options) or 0
     except AdnError as error:
         print(f"adn: error: {error}", file=sys.stderr)
         return 2
-    except OSError as error:  # what no module expected, such as a file that may not be read
+    except OSError as error:  # not handled by any module, such as a file without read permission
         print(
             f"adn: error: {error.strerror or error} ({error.filename}): check the path and its permissions.",
             file=sys.stderr,
         )
         return 2
     except KeyboardInterrupt:
-        print("adn: stopped; nothing half-written is in place.", file=sys.stderr)
+        print("adn: stopped; no file is left half-written.", file=sys.stderr)
         return 130
 
 
@@ -33,14 +33,14 @@ def _fetch(arguments: argparse.Namespace) -> None:
     from adnlib.models.weights import imagenet_weights
 
     print(f"data     {fetch_dataset('elpv')}")
-    for name in ("vgg16", "efficientnet_lite0"):  # vgg16's archive brings AlexNet too
+    for name in ("vgg16", "efficientnet_lite0"):  # vgg16's archive also contains AlexNet
         try:
             imagenet_weights(name)
-            print(f"weights  {name}, sha256 as registered")
+            print(f"weights  {name}, sha256 verified")
         except AdnError as error:
-            print(f"weights  without {name}, which comparisons of backbones want: {error}", file=sys.stderr)
+            print(f"weights  without {name}, which only comparisons of backbones need: {error}", file=sys.stderr)
     imagenet_weights("alexnet")
-    print("weights  AlexNet's ImageNet convolutions, sha256 as registered")
+    print("weights  AlexNet's ImageNet convolutions, sha256 verified")
 
 
 def _data_list(arguments: argparse.Namespace) -> None:
@@ -49,11 +49,11 @@ def _data_list(arguments: argparse.Namespace) -> None:
 
     for name, entry in registry().items():
         if "categories" in entry:
-            how = "yours to bring" if "steps" in entry else "can be fetched"
+            how = "fetch by hand" if "steps" in entry else "not fetched yet"
             how = "licence to accept" if "accept" in entry else how
-            how = "here" if present_dataset(name) else how
+            how = "installed" if present_dataset(name) else how
             print(f"{name:<20} {how:<18} {len(entry['categories']) or '?':>2} categories  {entry['title']}")
-    print(f"{'folder:PATH':<20} {'':<18}                images of your own, see data/README.md")
+    print(f"{'folder:PATH':<20} {'':<18}                your own images, see data/README.md")
 
 
 def _data_info(arguments: argparse.Namespace) -> None:
@@ -61,9 +61,9 @@ def _data_info(arguments: argparse.Namespace) -> None:
 
     entry = dataset_entry(arguments.name)
     where = present_dataset(arguments.name)
-    fetch = by_hand(arguments.name) if "steps" in entry else f"not yet: adn data fetch {arguments.name}"
+    fetch = by_hand(arguments.name) if "steps" in entry else f"not fetched yet: adn data fetch {arguments.name}"
     print(f"{entry['title']}\n{entry['what']}\n")
-    print(f"here       {where or fetch}")
+    print(f"folder     {where or fetch}")
     for key in ("page", "licence", "citation"):
         if key in entry:
             print(f"{key:<10} {entry[key]}")
@@ -71,7 +71,7 @@ def _data_info(arguments: argparse.Namespace) -> None:
     for category, (train, normal, anomalous) in entry["categories"].items():
         print(f"{category:<32} {train:>6} {normal:>12} {anomalous:>10}")
     if not entry["categories"]:
-        print("not known")
+        print("unknown")
 
 
 def _data_fetch(arguments: argparse.Namespace) -> None:
@@ -86,7 +86,7 @@ def _data_check(arguments: argparse.Namespace) -> int:
     reports = check_data(arguments.name)
     print("\n".join(map(str, reports)))
     bad = sum(bool(report.problems) for report in reports)
-    print(f"\n{len(reports)} categories, " + (f"{bad} with problems" if bad else "no problem found"))
+    print(f"\n{len(reports)} categories, " + (f"{bad} with problems" if bad else "no problems found"))
     return int(bad > 0)
 
 
@@ -105,16 +105,26 @@ def _book(arguments: argparse.Namespace) -> None:
 def _execute(chapters: list, page: str) -> None:
     from adnlib import plots
     from adnlib.book.chapters import RUNS, execute_all
-    from adnlib.book.report import write_report
+    from adnlib.book.report import figure_html, write_report
+    from adnlib.evaluation import difference_in_words
     from adnlib.experiments.runs import comparison, read_runs
+    from adnlib.explain.overview import overview
 
     seconds = execute_all(chapters, RUNS / "book")
-    table = comparison(read_runs(RUNS, dataset="elpv", category="mono", preset="fast", weights="imagenet", seed=0))
-    heading = "Solar cells (elpv, mono), seed 0; the interval is over test images."
-    styled = plots.table(table)
-    summary = f"<p>{heading}</p>{styled.to_html()}"
+    runs = read_runs(RUNS, dataset="elpv", category="mono", preset="fast", weights="imagenet", seed=0)
+    table, plain = comparison(runs), runs[0]  # the plain DifferNet comes first
+    heading = "Solar cells (elpv, mono), seed 0. Each interval is over test images."
+    differences = [difference_in_words(run.variant, run.test, plain.variant, plain.test) for run in runs[1:]]
+    alt = "Test images, and for each model a heat map with its score and verdict."
+    caption = (
+        "Normal and defective test images, evenly spaced by score, and where each model looks (Grad-CAM). Blue frame: "
+        "normal, orange frame: anomalous, as labelled (first row) and as judged (other rows)."
+    )
+    summary = f"<p>{heading}</p>{figure_html(overview(runs), alt, caption)}"
+    summary += "".join(f"<p>{line}</p>" for line in differences) + plots.table(table).to_html()
     path = write_report([RUNS / "book" / f"{chapter.title}.ipynb" for chapter in chapters], summary, RUNS / page)
     print(f"\n{heading}\n\n{table.to_string(index=False, float_format='%.3f')}\n")
+    print("\n".join([*differences, ""]))
     print("seconds  " + ", ".join(f"{title} {s:.0f}" for title, s in seconds.items()))
     print(f"report   {path}")
 
@@ -140,11 +150,11 @@ def _sweep(arguments: argparse.Namespace) -> int:
     if arguments.workers < 1:
         raise AdnError(f"--workers {arguments.workers} is out of range: choose 1 or more.")
     if arguments.csv and arguments.csv.exists():
-        read_shared(arguments.csv)  # hours of training should not end with a file that cannot be added to
+        read_shared(arguments.csv)  # fail now rather than after hours of training
     if all(is_done(arguments.runs.resolve(), config) for config in configs):
         if arguments.csv:
             share(read_ledger(arguments.runs), arguments.csv)
-        print(f"nothing to do: all {len(configs)} runs are in {arguments.runs}; `adn runs` shows them")
+        print(f"nothing to do: all {len(configs)} runs are in {arguments.runs}; `adn runs` lists them")
         return 0
     engine = Dask(arguments.dask, arguments.workers) if arguments.dask else Processes(arguments.workers)
     failed = sweep(configs, arguments.runs, engine)
@@ -184,13 +194,13 @@ def _explain(arguments: argparse.Namespace) -> None:
 
     out = arguments.out or Path(f"{arguments.image.stem}_explained.png")
     if out.suffix.lower() != ".png":
-        raise AdnError(f"--out {out} is no picture: give it the ending .png.")
+        raise AdnError(f"--out {out} is not an image: use the extension .png.")
     run = read_run(arguments.run)
     figure, table = explain_image(run, Sample(arguments.image, ANOMALOUS, arguments.image.parent.name, arguments.mask))
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=120)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
     plt.close(figure)
-    write_whole(out.resolve(), picture.getvalue())
+    write_whole(out.resolve(), buffer.getvalue())
     write_whole(out.resolve().with_suffix(".csv"), table.to_csv(index=False, float_format="%.6g").encode())
     print(table.to_string(index=False, float_format="%.3f"))
     print(f"overlay  {out}\nnumbers  {out.with_suffix('.csv')}")
@@ -226,35 +236,37 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=function)
         return sub
 
-    command("fetch", _fetch, "download the default data set and the backbones' weights where they are missing")
+    command("fetch", _fetch, "download the default data set and the backbones' weights if they are missing")
     command("run", _run, "execute the main path: start, train three variants, compare")
     command("book", _book, "execute every notebook, in order")
-    command("evidence", _evidence, "what data/ledger.csv says, and README's figure and sentences from it")
-    explain = command("explain", _explain, "one image: where a trained model looks, as a picture and in numbers")
+    command("evidence", _evidence, "print the findings of data/ledger.csv and update README's figure and sentences")
+    explain = command("explain", _explain, "show where a trained model looks in one image, as a figure and in numbers")
     explain.add_argument("image", type=Path, help="an image file")
     explain.add_argument("--run", type=Path, required=True, help="the folder of a finished run")
-    explain.add_argument("--mask", type=Path, help="the defect's mask, for numbers against it")
+    explain.add_argument("--mask", type=Path, help="the defect's mask, to measure the maps against")
     explain.add_argument("--out", type=Path, metavar="FILE.png", help="default: ./IMAGE_explained.png; numbers: .csv")
-    command("stubs", _stubs, "write what the notebooks take from adnlib: exercises, and 07_train's parameters")
+    command("stubs", _stubs, "copy the exercises and 07_train's parameters from adnlib into the notebooks")
     data = commands.add_parser("data", help="data sets: list, info, fetch, check", description="data sets")
     data_commands = data.add_subparsers(required=True, metavar="COMMAND")
-    command("list", _data_list, "every data set that the suite knows", data_commands)
-    info = command("info", _data_info, "one data set: source, licence, citation, published counts", data_commands)
-    fetch = command("fetch", _data_fetch, "bring a data set here; a good copy is left alone", data_commands)
-    check = command("check", _data_check, "count, read and compare all images; change nothing", data_commands)
-    for sub, text in ((info, "a data set"), (fetch, "a data set"), (check, "a data set, or the path of a folder")):
+    command("list", _data_list, "list every data set that the suite knows", data_commands)
+    info = command("info", _data_info, "show one data set: source, licence, citation, published counts", data_commands)
+    fetch = command("fetch", _data_fetch, "fetch a data set; a complete copy is left unchanged", data_commands)
+    check = command("check", _data_check, "count, read and compare all images, without changing them", data_commands)
+    for sub, text in ((info, "a data set"), (fetch, "a data set"), (check, "a data set or the path of a folder")):
         sub.add_argument("name", help=text)
     help_from = "the archive that you downloaded, or your folder of images (which stays where it is)"
     fetch.add_argument("--from", dest="source", type=Path, metavar="PATH", help=help_from)
-    fetch.add_argument("--accept-licence", action="store_true", help="accept the licence that `adn data info` names")
-    sweep = command("sweep", _sweep, "train every point of a grid file that is not trained yet")
+    fetch.add_argument("--accept-licence", action="store_true", help="accept the licence that `adn data info` shows")
+    sweep = command("sweep", _sweep, "train every run of a grid file that is not finished yet")
     sweep.add_argument("grid", type=Path, help="a TOML file, see grids/quick.toml")
-    sweep.add_argument("--workers", type=int, default=1, help="processes at a time (default: %(default)s)")
-    sweep.add_argument("--dask", metavar="ADDRESS", help="tcp://HOST:PORT of a dask scheduler, or local")
-    runs = command("runs", _runs, "the ledger: every run, its status, seconds and AUROC")
+    sweep.add_argument("--workers", type=int, default=1, help="number of parallel processes (default: %(default)s)")
+    sweep.add_argument("--dask", metavar="ADDRESS", help="a dask scheduler, tcp://HOST:PORT, or local")
+    runs = command("runs", _runs, "show the ledger: every run with status, seconds and AUROC")
     for sub in (sweep, runs):
         sub.add_argument("--runs", type=Path, default=Path("runs"), help="the folder of runs (default: ./%(default)s)")
-        sub.add_argument("--csv", type=Path, metavar="FILE", help="write the ledger there, too, or add it to the file")
+        sub.add_argument(
+            "--csv", type=Path, metavar="FILE", help="also write the ledger to this file, or add it to an existing one"
+        )
     train = command("train", _train, "train and evaluate one model, without a notebook")
     add_arguments(train)
     train.add_argument("--runs", type=Path, default=Path("runs"), help="the folder of runs (default: ./%(default)s)")

@@ -1,7 +1,7 @@
-"""Inspection images: normal ones to train on, normal and anomalous ones to test on.
+"""Data sets of inspection images: normal images for training, normal and anomalous images for testing.
 
-A data set is a name in data/registry.toml ("elpv", "wild_parts", "mvtec_ad", …) or "folder:PATH".
-adnlib.imagesets.layouts describes the folders that are understood, adnlib.imagesets.sources where images come from.
+A data set is named by a table of data/registry.toml ("elpv", "wild_parts", "mvtec_ad", …) or by "folder:PATH".
+adnlib.imagesets.layouts describes the supported folder layouts, adnlib.imagesets.sources the sources of the images.
 """
 
 from collections import Counter
@@ -21,7 +21,7 @@ from adnlib.imagesets.sources import dataset_entry, locate_dataset
 
 @dataclass(frozen=True)
 class Split(Sequence):
-    """A sequence of samples that decodes nothing before it is asked to."""
+    """A sequence of samples whose images are decoded only when they are read."""
 
     samples: tuple[Sample, ...]
 
@@ -43,7 +43,7 @@ class Split(Sequence):
 
 @dataclass(frozen=True)
 class Dataset:
-    """One category of one data set. `train` and `validation` hold normal images only; no choice looks at `test`."""
+    """One category of a data set. `train` and `validation` contain only normal images; `test` decides nothing."""
 
     name: str
     category: str
@@ -52,14 +52,14 @@ class Dataset:
     test: Split
     licence: str = "the owner's"
     citation: str = "none"
-    left_out: dict[str, int] = field(default_factory=dict)  # images of the source that no split holds, by reason
+    left_out: dict[str, int] = field(default_factory=dict)  # images of the source that are in no split, by reason
 
     def __str__(self) -> str:
-        return f"{self.name} / {self.category}: " + ", ".join(f"{count} {what}" for what, count in self.counts.items())
+        return f"{self.name} / {self.category}: " + ", ".join(f"{count} {part}" for part, count in self.counts.items())
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many images each part holds."""
+        """The number of images in each part."""
         anomalous = int(self.test.labels.sum())
         return {
             "train normal": len(self.train),
@@ -71,7 +71,7 @@ class Dataset:
 
     @property
     def image_sizes(self) -> Counter:
-        """How many images have which (H, W) in px, most frequent first; reads every header."""
+        """The number of images of each size (H, W) in px, most frequent first; reads the header of every file."""
         sizes = Counter(
             image_size(sample.path) for split in (self.train, self.validation, self.test) for sample in split
         )
@@ -79,27 +79,29 @@ class Dataset:
 
 
 def load_dataset(name: str, category: str | None = None, *, validation: float = 0.15, seed: int = 0) -> Dataset:
-    """One category of a data set, downloaded or made first where that is needed and possible.
+    """Loads one category of a data set; if necessary and possible, the data set is first downloaded or rendered.
 
-    name: a table of data/registry.toml that has categories ("elpv"), or "folder:PATH" for images of your own.
-    category: a folder inside the set; None where there is only one.
-    validation: the share of the normal training images that is set apart, drawn with `seed`; a set that has normal
-    validation images of its own (CATEGORY/validation/good) is left as it is.
+    name: a table of data/registry.toml that has categories, such as "elpv", or "folder:PATH" for your own images.
+    category: the name of a category; None if the data set has only one.
+    validation: the share of the normal training images held out for validation, drawn with `seed`. A data set with
+    separate normal validation images (CATEGORY/validation/good) keeps its split.
     """
-    if not name.startswith("folder:") and (known := dataset_entry(name)["categories"]):
-        category = pick_category(known, category, name)  # before anything is downloaded
+    if not name.startswith("folder:") and (published := dataset_entry(name)["categories"]):
+        category = pick_category(published, category, name)  # checked before anything is downloaded
     root, facts = locate_dataset(name)
     categories = find_categories(root)
-    found = pick_category(categories, category, root)
-    folder = categories[found]
-    category = found if name.startswith("folder:") else category or found
+    folder_name = pick_category(categories, category, root)
+    folder = categories[folder_name]
+    category = folder_name if name.startswith("folder:") else category or folder_name
     left_out = facts.pop("left_out", {}).get(category, {})
     contents = read_category(folder)
     if len(contents.train) < 2:
-        raise AdnError(f"The category {folder} is empty: {folder / 'train' / 'good'} needs two normal images or more.")
-    for label, what, where in ((NORMAL, "normal", "test/good"), (ANOMALOUS, "anomalous", "test/NAME_OF_DEFECT")):
+        raise AdnError(f"The category {folder} is empty: {folder / 'train' / 'good'} needs at least two normal images.")
+    for label, kind, place in ((NORMAL, "normal", "test/good"), (ANOMALOUS, "anomalous", "test/NAME_OF_DEFECT")):
         if not any(sample.label == label for sample in contents.test):
-            raise AdnError(f"There are no {what} test images in {folder}: AUROC needs both kinds, put some in {where}.")
+            raise AdnError(
+                f"There are no {kind} test images in {folder}: AUROC needs both kinds, so put some in {place}."
+            )
     train, held_out = contents.train, contents.validation
     if not held_out:
         train, held_out = _hold_out(train, validation, seed, folder)
@@ -108,16 +110,16 @@ def load_dataset(name: str, category: str | None = None, *, validation: float = 
 
 
 def _hold_out(normal: list[Sample], share: float, seed: int, folder: Path) -> tuple[list[Sample], list[Sample]]:
-    """(the rest, `share` of the samples drawn with `seed`), each in the given order."""
-    if not 0 < share < 1 or not 0 < (held := round(share * len(normal)) or 1) < len(normal):
+    """Splits samples into (the rest, a random `share` of them), both in the original order."""
+    if not 0 < share < 1 or not 0 < (count := round(share * len(normal)) or 1) < len(normal):
         raise AdnError(
             f"validation={share} of {len(normal)} normal images in {folder / 'train' / 'good'} leaves "
-            "nothing to train on or to validate with: add images or choose another share."
+            "nothing to train on or to validate on: add images or choose another share."
         )
     order = np.random.default_rng(seed).permutation(len(normal))
-    return [normal[i] for i in sorted(order[held:])], [normal[i] for i in sorted(order[:held])]
+    return [normal[i] for i in sorted(order[count:])], [normal[i] for i in sorted(order[:count])]
 
 
 def category_names(name: str) -> list[str]:
-    """The categories of a data set, fetched where it is missing."""
+    """The categories of a data set, which is fetched if it is missing."""
     return list(find_categories(locate_dataset(name)[0]))

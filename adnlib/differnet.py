@@ -1,4 +1,4 @@
-"""DifferNet and AttentDifferNet: features and a flow. AttentDifferNet is DifferNet with attention in the features."""
+"""DifferNet, a feature extractor with a flow, and AttentDifferNet, which adds attention to the feature extractor."""
 
 import torch
 from torch import Tensor, nn
@@ -9,9 +9,9 @@ from adnlib.flow import build_flow, nll
 from adnlib.presets import Preset, get_preset
 from adnlib.views import View
 
-PRETEXTS = ("cutpaste", "wild_parts")  # attention is trained on made defects before the flow, and then frozen
-# How attention is trained: not at all; with the flow, by the likelihood; the same, guarded against shrinking features
-# (training.spread); or on a pretext.
+PRETEXTS = ("cutpaste", "wild_parts")  # attention is trained on synthetic defects before the flow, then frozen
+# How attention is trained: not at all; with the flow, by maximising the likelihood; the same, guarded against shrinking
+# features (adnlib.training.spread); or on a pretext task.
 TRAINING = (False, True, "guarded", *PRETEXTS)
 
 
@@ -21,14 +21,15 @@ class DifferNet(nn.Module):
 
     attention: None, "se", "cbam", another key of adnlib.attention.ATTENTION, or the control "constant".
     placement: "figure", "before-pool" or "after-pool5" (adnlib.features.PLACEMENTS).
-    train_attention: one of TRAINING, how `fit` trains it. False leaves it at its random initial values, True trains it
-    by the likelihood. The paper states neither this nor reduction, kernel size and residual: all are options here.
-    preset: "paper" (sub-networks with three hidden layers of 2048 units), "fast", another of adnlib.presets.PRESETS, or
-    a Preset of your own.
+    train_attention: one of TRAINING; how `fit` trains the attention. False leaves it at its random initial weights,
+    True trains it by maximising the likelihood. The paper does not state this, nor the reduction, kernel size and
+    residual; all are options here.
+    preset: "paper" (sub-networks with three hidden layers of 2048 units), "fast", another key of
+    adnlib.presets.PRESETS, or your own Preset.
     weights: "imagenet", or "random" for an untrained AlexNet.
-    seed: of the initial values of flow and attention. Models of one seed start with the same flow, whatever their
-    attention.
-    options: the attention's own, as its class names them: reduction (16), for "cbam" kernel_size (7) and residual, ….
+    seed: for the initial values of flow and attention. Models with the same seed start with the same flow, whatever
+    their attention.
+    options: arguments of the attention module's class: reduction (16), for "cbam" kernel_size (7) and residual, ….
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class DifferNet(nn.Module):
 
     @property
     def trains_jointly(self) -> bool:
-        """Whether attention and flow are trained together, so that the features change from step to step."""
+        """Whether attention and flow are trained together, which changes the features in every step."""
         return bool(self.train_attention) and self.train_attention not in PRETEXTS
 
     def transform(self, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -85,16 +86,16 @@ class DifferNet(nn.Module):
 
     @torch.inference_mode()
     def anomaly_score(self, images: Tensor, views: tuple[View, ...] | None = None) -> Tensor:
-        """Images (B, 3, H, W) -> scores (B,): the mean of z^2 over views and dimensions, larger for more anomalous.
+        """Images (B, 3, H, W) -> scores (B,): the mean of z^2 over views and dimensions; higher is more anomalous.
 
-        views: the preset's test views unless given.
+        views: default, the preset's test views.
         """
         views = self.preset.views("test") if views is None else views
         z = torch.stack([self(view(images))[0] for view in views], dim=1)  # (B, V, 768)
         return latent_score(z)
 
     def parameter_counts(self) -> dict[str, int]:
-        """How many parameters each part has."""
+        """The number of parameters of each part."""
         parts = {"AlexNet": self.features.alexnet, "attention": self.features.attention, "flow": self.flow}
         # FrEIA stores each fixed permutation as an integer parameter, which is not trained
         return {

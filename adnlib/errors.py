@@ -1,4 +1,4 @@
-"""One exception for everything a user can put right: a sentence that names the thing and the remedy."""
+"""The exception for every problem that a user can fix; its message states the problem and the remedy."""
 
 import errno
 from collections.abc import Iterable
@@ -16,5 +16,5 @@ def check_choice(argument: str, value: object, choices: Iterable) -> None:
 
 
 def is_disk_full(error: OSError) -> bool:
-    """True where the operating system refused to write for want of room: disk, quota or file-size limit."""
+    """Whether the operating system refused a write because a disk, a quota or a file-size limit was reached."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -1,4 +1,4 @@
-"""Evaluation: scores of test images, AUROC with an interval, a threshold that never saw an anomaly."""
+"""Evaluation: scores of test images, AUROC with an interval, and a threshold from normal images only."""
 
 import time
 from collections.abc import Callable
@@ -16,16 +16,16 @@ from adnlib.errors import AdnError
 from adnlib.imagesets.reading import ANOMALOUS, NORMAL
 
 RESAMPLES = 2000  # of the bootstrap
-LEVEL = 0.95  # of every interval
+LEVEL = 0.95  # confidence level of every interval
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """`scores` has a row for each validation and test image: part, image, defect, label, score."""
+    """A model's results. `scores` has a row for each validation and test image: part, image, defect, label, score."""
 
     scores: pd.DataFrame
     auroc: float
-    interval: tuple[float, float]  # 95 %, over test images; says nothing about other seeds
+    interval: tuple[float, float]  # 95 %, over test images; does not cover other seeds
     threshold: float  # from normal validation images, at false_positive_rate
     false_positive_rate: float
     seconds: float
@@ -37,9 +37,9 @@ class Evaluation:
 
 
 def auroc(normal: np.ndarray, anomalous: np.ndarray) -> np.ndarray | float:
-    """Probability that an anomalous image scores above a normal one, ties counting half, from ranks.
+    """AUROC from ranks: the probability that an anomalous image scores above a normal one, with ties counted as half.
 
-    normal (..., N), anomalous (..., M) -> (...). Infinite scores rank as such. (Mann and Whitney, 1947.)
+    normal (..., N), anomalous (..., M) -> (...). Infinite scores are allowed. (Mann and Whitney, 1947.)
     """
     n, m = normal.shape[-1], anomalous.shape[-1]
     ranks = rankdata(np.concatenate([normal, anomalous], axis=-1), axis=-1)
@@ -47,11 +47,11 @@ def auroc(normal: np.ndarray, anomalous: np.ndarray) -> np.ndarray | float:
 
 
 def auroc_interval(normal: np.ndarray, anomalous: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of the AUROC; normal (N,) and anomalous (M,) images are redrawn apart.
+    """95 % percentile bootstrap interval of the AUROC; normal (N,) and anomalous (M,) images are resampled separately.
 
-    Near 1 it is too short: with 20 images of each kind and a true AUROC of 0.98 it holds the truth in about 8 of 10
-    draws (tests/test_evaluation.py). Where no anomalous image scores below a normal one it is 1 to 1, which says
-    nothing of other images.
+    Near 1 it is too narrow: with 20 images of each kind and a true AUROC of 0.98, it contains the true value in about 8
+    of 10 samples (tests/test_evaluation.py). If all anomalous images score above all normal ones, it is 1 to 1, which
+    says nothing about other images.
     """
     i, j = _redraw(len(normal), len(anomalous), seed)
     low, high = np.quantile(auroc(normal[i], anomalous[j]), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
@@ -59,9 +59,9 @@ def auroc_interval(normal: np.ndarray, anomalous: np.ndarray, seed: int = 0) -> 
 
 
 def paired_difference(a: pd.DataFrame, b: pd.DataFrame, seed: int = 0) -> tuple[float, float, float]:
-    """AUROC of `a` minus that of `b` and its 95 % interval, from two models' scores of the same test images."""
+    """AUROC of `a` minus AUROC of `b`, with its 95 % interval, from two models' scores of the same test images."""
     if list(a["image"]) != list(b["image"]):
-        raise AdnError("The two score tables are of different test images: compare runs of one data set and category.")
+        raise AdnError("The score tables are for different test images: compare runs of one data set and category.")
     label = a["label"].to_numpy()
     both = np.stack([a["score"], b["score"]])  # (2, N + M)
     normal, anomalous = both[:, label == NORMAL], both[:, label == ANOMALOUS]
@@ -78,7 +78,7 @@ def _redraw(n: int, m: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def threshold_at(normal_scores: np.ndarray, false_positive_rate: float) -> float:
-    """The score above which at most this share of `normal_scores` lies, (N,) of normal images that trained nothing."""
+    """The score exceeded by at most this share of `normal_scores` (N,), from normal images not used in training."""
     return float(np.quantile(normal_scores, 1 - false_positive_rate, method="inverted_cdf"))
 
 
@@ -96,26 +96,26 @@ def _score(model: DifferNet, y: torch.Tensor) -> np.ndarray:
 
 
 def watch_test(dataset: Dataset, every: int = 1) -> Callable[[DifferNet, int], dict]:
-    """For `fit(watch=...)`: the AUROC on the test images after every so many epochs and after the last.
+    """A callback for `fit(watch=...)`: the AUROC on the test images after every `every` epochs and after the last one.
 
-    It is for the protocols side by side in 08_results: an epoch chosen by these numbers is optimistic, as published.
-    A watch is of one training: it keeps the features of a frozen network.
+    08_results uses it to compare three protocols. Selecting an epoch by these values, as public code does, gives an
+    optimistic AUROC. Use a new callback for each training run, because it stores the features of a frozen network.
     """
-    labels, held = dataset.test.labels, []
+    labels, features = dataset.test.labels, []
 
     def watch(model: DifferNet, epoch: int) -> dict:
         if epoch > 0 and epoch % every:
             return {}
-        if model.trains_jointly or not held:  # features of a frozen network are computed once
-            held[:] = [features_of(model, dataset.test, model.preset.views("test"), keep=not model.trains_jointly)]
-        scores = _score(model, held[0])
+        if model.trains_jointly or not features:  # features of a frozen network are computed once
+            features[:] = [features_of(model, dataset.test, model.preset.views("test"), keep=not model.trains_jointly)]
+        scores = _score(model, features[0])
         return {"test_auroc": float(auroc(scores[labels == NORMAL], scores[labels == ANOMALOUS]))}
 
     return watch
 
 
 def evaluate(model: DifferNet, dataset: Dataset, *, false_positive_rate: float = 0.05, seed: int = 0) -> Evaluation:
-    """Scores the validation and test images of `dataset`; `seed` is the bootstrap's."""
+    """Scores the validation and test images of `dataset`; `seed` is for the bootstrap."""
     start = time.perf_counter()
     parts = []
     for name, split in (("validation", dataset.validation), ("test", dataset.test)):
@@ -131,25 +131,25 @@ def evaluate(model: DifferNet, dataset: Dataset, *, false_positive_rate: float =
     broken = scores[scores["score"].isna()]
     if len(broken):
         raise AdnError(
-            f"{len(broken)} images have no finite score, first {broken['image'].iloc[0]}: train again, with a lower lr."
+            f"{len(broken)} images have no finite score, first {broken['image'].iloc[0]}: train again with a lower lr."
         )
-    by = {key: rows["score"].to_numpy() for key, rows in scores.groupby(["part", "label"])}
-    normal, anomalous = by["test", NORMAL], by["test", ANOMALOUS]
+    groups = {key: rows["score"].to_numpy() for key, rows in scores.groupby(["part", "label"])}
+    normal, anomalous = groups["test", NORMAL], groups["test", ANOMALOUS]
     return Evaluation(
         scores=scores,
         auroc=float(auroc(normal, anomalous)),
         interval=auroc_interval(normal, anomalous, seed),
-        threshold=threshold_at(by["validation", NORMAL], false_positive_rate),
+        threshold=threshold_at(groups["validation", NORMAL], false_positive_rate),
         false_positive_rate=false_positive_rate,
         seconds=time.perf_counter() - start,
     )
 
 
-def verdict(low: float, high: float, words: tuple[str, str, str] = ("better", "worse", "no difference shown")) -> str:
-    """An interval of a difference as one of three words: above zero, below zero, or neither."""
+def verdict(low: float, high: float) -> str:
+    """The interval of a difference in words: above zero, below zero, or neither."""
     if np.isnan(low):
         return "not known: one seed has no interval"
-    return words[0] if low > 0 else words[1] if high < 0 else words[2]
+    return "better" if low > 0 else "worse" if high < 0 else "no difference shown"
 
 
 def difference_in_words(name: str, test: pd.DataFrame, baseline: str, baseline_test: pd.DataFrame) -> str:

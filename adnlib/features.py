@@ -1,4 +1,4 @@
-"""AlexNet's features at three scales, with attention between the convolutions where it is asked for."""
+"""AlexNet features at three scales, optionally with attention between the convolutions."""
 
 import torch
 import torch.nn.functional as F
@@ -15,22 +15,23 @@ from adnlib.system.seeds import seeded
 # conv1 0, ReLU 1, pool1 2, conv2 3, ReLU 4, pool2 5, conv3 6, ReLU 7, conv4 8, ReLU 9, conv5 10, ReLU 11, pool5 12.
 PLACEMENTS = {
     "figure": {2: 64, 5: 192, 11: 256},  # after pool1, pool2, conv5 (and its ReLU): the figure on the project page
-    "before-pool": {1: 64, 4: 192, 11: 256},  # after ReLU1, ReLU2, ReLU5: a public code, lineage not confirmed
-    "after-pool5": {2: 64, 5: 192, 12: 256},  # after pool1, pool2, pool5: a public third-party code
+    "before-pool": {1: 64, 4: 192, 11: 256},  # after ReLU1, ReLU2, ReLU5: public code of unconfirmed origin
+    "after-pool5": {2: 64, 5: 192, 12: 256},  # after pool1, pool2, pool5: public third-party code
 }
 SCALES = 3  # full, half and quarter size
-MIN_SIZE = 63 * 2 ** (SCALES - 1)  # px; AlexNet's last pooling layer needs 63 at the smallest scale
+MIN_SIZE = 63 * 2 ** (SCALES - 1)  # px; at the smallest scale AlexNet's last pooling layer needs 63
 
 
 class MultiScaleAlexNet(nn.Module):
     """DifferNet's feature extractor (Rudolph, Wandt, Rosenhahn, WACV 2021, https://arxiv.org/abs/2008.12577, sec. 3).
 
-    AlexNet's convolutions, frozen, applied to the image at full, half and quarter size; the spatial mean of each,
-    concatenated. `attention` inserts a module after each of three layers, as AttentDifferNet does
-    (https://arxiv.org/abs/2311.02747); the same modules serve all scales.
+    The features are the spatial means of the outputs of AlexNet's frozen convolutions for the image at full, half and
+    quarter size, concatenated. `attention` inserts a module after each of three layers, as AttentDifferNet does
+    (https://arxiv.org/abs/2311.02747); all scales share these modules.
 
     attention: None or a key of adnlib.attention.ATTENTION. placement: a key of PLACEMENTS. weights: "imagenet" or
-    "random". seed: of the attention's (and the random weights') initial values. options: the attention's own.
+    "random". seed: for the initial values of the attention and of random weights. options: arguments of the attention
+    module.
     """
 
     def __init__(
@@ -50,11 +51,11 @@ class MultiScaleAlexNet(nn.Module):
                 for layer, channels in PLACEMENTS[placement].items():
                     self.attention[str(layer)] = build_attention(attention, channels, **options)
             elif options:
-                raise AdnError(f"The options {sorted(options)} belong to an attention module: choose attention too.")
+                raise AdnError(f"The options {sorted(options)} belong to an attention module: choose one, too.")
             if weights == "random":
                 self.alexnet = torchvision.models.alexnet().features
             else:
-                with torch.device("meta"):  # spend no time on initial values that are overwritten
+                with torch.device("meta"):  # avoids computing initial values that are overwritten
                     self.alexnet = torchvision.models.alexnet().features
                 self.alexnet.load_state_dict(alexnet_weights(), assign=True)
         self.alexnet.requires_grad_(False).to(memory_format=torch.channels_last)  # faster, same values
@@ -75,7 +76,7 @@ class MultiScaleAlexNet(nn.Module):
         return x
 
     def path(self) -> list[nn.Module]:
-        """AlexNet's layers in order, each followed by its attention module where it has one."""
+        """AlexNet's layers in order, each followed by its attention module if it has one."""
         modules = []
         for index, layer in enumerate(self.alexnet):
             modules.append(layer)

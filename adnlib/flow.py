@@ -1,4 +1,4 @@
-"""The normalizing flow: coupling blocks in FrEIA that carry features y to a latent z of standard normal density."""
+"""The normalizing flow: FrEIA coupling blocks that map features y to a latent z with a standard normal density."""
 
 import torch
 from FrEIA.framework import SequenceINN
@@ -9,7 +9,7 @@ from adnlib.system.seeds import seeded
 
 
 class Float32(nn.Module):
-    """Ends a sub-network: whatever precision it computes in, scale, shift and log_det are float32 (or the input's)."""
+    """The last layer of a sub-network, which converts bfloat16 to float32 for scale, shift and log_det."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.float() if x.dtype == torch.bfloat16 else x
@@ -18,9 +18,10 @@ class Float32(nn.Module):
 def build_flow(dims: int, *, blocks: int = 8, hidden: int = 2048, layers: int = 3, clamp: float = 3.0, seed: int = 0):
     """DifferNet's flow (https://arxiv.org/abs/2008.12577, section 3) as a FrEIA SequenceINN.
 
-    Each block is a fixed random permutation (seed: the block's number, as in the published code) and a GLOW coupling
-    whose two sub-networks have `layers` hidden layers of `hidden` units. Lesson: notebooks/04_normalizing_flows.
-    The call `flow(y)` gives (z, log_det), (B, dims) and (B,); `flow(z, rev=True)` goes back.
+    Each block is a fixed random permutation (seed: the block's number, as in the published code) followed by a GLOW
+    coupling block with two sub-networks of `layers` hidden layers with `hidden` units each.
+    Lesson: notebooks/04_normalizing_flows.
+    The call `flow(y)` returns (z, log_det), (B, dims) and (B,); `flow(z, rev=True)` computes the inverse.
     """
 
     def subnet(dims_in: int, dims_out: int) -> nn.Sequential:
@@ -29,26 +30,26 @@ def build_flow(dims: int, *, blocks: int = 8, hidden: int = 2048, layers: int = 
         return nn.Sequential(*steps, nn.Linear(hidden, dims_out), Float32())
 
     def soft_clamp(s: Tensor) -> Tensor:
-        """Log-scale = clamp * 0.636 * atan(s / clamp), within +- clamp (eq. 2); FrEIA multiplies by clamp itself.
-        Its own "ATAN" leaves out the division, and an untrained flow of 8 blocks then overflows float32."""
+        """The log-scale clamp * 0.636 * atan(s / clamp), within +- clamp (eq. 2); FrEIA multiplies by clamp itself.
+        FrEIA's built-in "ATAN" omits the division, which makes an untrained flow of 8 blocks overflow float32."""
         return 0.636 * torch.atan(s / clamp)
 
     with seeded(seed):
         flow = SequenceINN(dims)
         for block in range(blocks):
-            # FrEIA seeds NumPy for the permutation and the block's weights come from torch: `seeded` guards both
+            # FrEIA seeds NumPy for the permutation, torch draws the block's weights: `seeded` restores both generators
             flow.append(PermuteRandom, seed=block)
             flow.append(GLOWCouplingBlock, subnet_constructor=subnet, clamp=clamp, clamp_activation=soft_clamp)
     return flow
 
 
 def nll(z: Tensor, log_det: Tensor) -> Tensor:
-    """Negative log-likelihood per dimension, (B, D), (B,) -> (B,): DifferNet's loss, eq. 4 divided by D as its
-    published code has it
+    """Negative log-likelihood per dimension, (B, D), (B,) -> (B,): DifferNet's loss, eq. 4 divided by D as in its
+    published code,
 
         (0.5 * sum z^2 - log|det dz/dy|) / D
 
-    in nats. Deviation from the density: the constant 0.5 * log(2 pi) is left out. It may be negative, as a density
-    may exceed 1.
+    in nats. Deviation from the density: the constant 0.5 * log(2 pi) is left out. The NLL can be negative, because a
+    density can exceed 1.
     """
     return (0.5 * z.square().sum(dim=1) - log_det) / z.shape[1]

@@ -1,4 +1,4 @@
-"""Training: maximise the likelihood of normal features; normal validation images choose the epoch that is kept."""
+"""Training: maximises the likelihood of normal features; normal validation images select the epoch that is kept."""
 
 import math
 import sys
@@ -24,16 +24,16 @@ from adnlib.flow import nll
 from adnlib.system.device import pick_device
 from adnlib.system.precision import autocast
 
-DIVERGED = 1e6  # nats per dimension; a sound training falls to single digits, wherever it starts
+DIVERGED = 1e6  # nats per dimension; a successful training falls to single digits from any start
 
 
 @dataclass(frozen=True)
 class History:
-    """The record of a training. `epochs` has a row per epoch: epoch, train_nll, validation_nll (nats per dimension),
-    seconds."""
+    """The record of a training run. `epochs` has a row per epoch: epoch, train_nll, validation_nll (nats per
+    dimension), seconds."""
 
     epochs: pd.DataFrame
-    chosen_epoch: int  # the model holds the weights of this epoch, which has the lowest validation_nll
+    chosen_epoch: int  # the epoch with the lowest validation_nll; the model holds its weights
     seconds: float
 
 
@@ -49,23 +49,24 @@ def fit(
     checkpoint_s: float = CHECKPOINT_S,
     watch: Callable[[DifferNet, int], dict] | None = None,
 ) -> History:
-    """Trains the flow, and the attention if `model.train_attention` says so, on `dataset.train`.
+    """Trains the flow, and the attention as `model.train_attention` specifies, on `dataset.train`.
 
-    Afterwards the model holds its best epoch: the lowest median, over the images of `dataset.validation`, of the NLL
-    averaged over the test views. (The mean is useless here: a flow can give one unusual normal image a score that is
-    many powers of ten too high.) The test images are not used. Optimiser as in DifferNet's published code: Adam, betas
-    (0.8, 0.8), eps 1e-4, weight decay 1e-5. Deviation: the preset may limit the gradient's norm and decay lr.
+    Afterwards the model holds the weights of its best epoch, which has the lowest median, over the images of
+    `dataset.validation`, of the NLL averaged over the test views. (The mean is useless here: a flow can give a single
+    unusual normal image a score that is many orders of magnitude too high.) The test images are not used. The optimiser
+    is that of DifferNet's published code: Adam, betas (0.8, 0.8), eps 1e-4, weight decay 1e-5. Deviation: the preset
+    may limit the gradient's norm and decay lr.
     The same seed gives the same result to the last bit on one processor with the same number of threads. (On a GPU
-    only where no attention is trained: CUDA sums the gradient of max pooling in no fixed order.)
-    After an error or an interrupt the model is as it was before or, where the loss diverged, holds its best epoch.
+    this holds only if no attention is trained: CUDA sums the gradient of max pooling in varying order.)
+    After an error or an interrupt the model is unchanged or, if the loss diverged, holds its best epoch.
 
-    seed: of the order of the images and of the views that each is shown in. epochs: the preset's unless given.
-    progress: a bar on standard output.
-    checkpoint: a folder for the state of the training, written every `checkpoint_s` seconds (less often where that
-    would take more than a tenth of the time) and at the end. Interrupted training resumes there and ends with the same
-    weights to the last bit as uninterrupted training. A second process in the same folder is refused.
-    watch: called after each epoch with the model and the epoch's number, -1 after the last one; the dict that it
-    returns is added to the epoch's row. It decides nothing.
+    seed: for the order of the images and the views of each. epochs: default, the preset's. progress: shows a bar on
+    standard output.
+    checkpoint: a folder for the state of the training, written every `checkpoint_s` seconds (less often if that would
+    take more than a tenth of the time) and at the end. Interrupted training resumes there and ends with the same
+    weights, to the last bit, as uninterrupted training. A second process in the same folder is refused.
+    watch: called after each epoch with the model and the epoch's number (-1 after the last epoch); the dict that it
+    returns is added to the epoch's row. It does not influence the training.
     """
     start = time.perf_counter()
     epochs = model.preset.epochs if epochs is None else epochs
@@ -106,16 +107,18 @@ def fit(
                 saved.write_if_due(loop.state)
         saved.write(loop.state())
         if not loop.best < DIVERGED:
-            raise AdnError(f"No epoch gave a validation loss below {DIVERGED:.0e}: lower lr in the preset, or rescale.")
+            raise AdnError(
+                f"No epoch reached a validation loss below {DIVERGED:.0e}: lower lr in the preset, or set rescale."
+            )
     model.load_state_dict(loop.best_weights, strict=False)
     model.eval()
     return History(pd.DataFrame(loop.rows), loop.chosen_epoch, loop.seconds)
 
 
 class TrainingLoop:
-    """One training, batch by batch, with everything that a later process needs to resume it exactly."""
+    """One training run, batch by batch, with the full state from which another process can resume it exactly."""
 
-    COUNTERS = ("epoch", "batch", "loss_sum", "rows", "best", "chosen_epoch", "seconds")  # of its state
+    COUNTERS = ("epoch", "batch", "loss_sum", "rows", "best", "chosen_epoch", "seconds")  # part of its state
 
     def __init__(self, model: DifferNet, source: FeatureSource, images: int, seed: int, epochs: int):
         self.model, self.source, self.preset = model, source, model.preset
@@ -130,7 +133,7 @@ class TrainingLoop:
         self.rows, self.best, self.chosen_epoch, self.best_weights, self.seconds = [], math.inf, 0, {}, 0.0
 
     def step(self) -> bool:
-        """Trains on one batch; True where it was the last one of its epoch."""
+        """Trains on one batch; returns True if it was the last one of its epoch."""
         if not self.batch:
             self._begin_epoch()
         rows, views = self.batches[self.batch]
@@ -154,13 +157,13 @@ class TrainingLoop:
 
     @torch.inference_mode()
     def end_epoch(self) -> dict:
-        """Evaluates the epoch on the validation images, keeps its weights if it is the best so far; its row."""
+        """Evaluates the epoch on the validation images, stores its weights if it is the best so far; returns a row."""
         y = self.source.validation()
         z, log_det = transform_views(self.model, y)  # (N, V, 768), (N, V)
         validation_nll = nll(z.flatten(0, 1), log_det.flatten()).view(log_det.shape).mean(dim=1).median().item()
         if self.model.train_attention == "guarded":
             validation_nll -= spread(y).item()
-        # without rescaling an untrained flow may start at 1e13 and fall: only a loss that was lower can diverge
+        # without rescaling, an untrained flow may start at 1e13 and fall: only a loss that was low can diverge
         if self.best < DIVERGED and not validation_nll < DIVERGED:
             self._stop_diverged(validation_nll)
         self.epoch += 1
@@ -178,7 +181,7 @@ class TrainingLoop:
         return row
 
     def state(self) -> dict:
-        """Everything that `restore` needs."""
+        """The state that `restore` needs."""
         return {
             "parameters": self.parameters,
             "best_weights": self.best_weights,
@@ -190,7 +193,7 @@ class TrainingLoop:
 
     @torch.no_grad()
     def restore(self, state: dict) -> None:
-        """Continues where the loop that gave `state` was."""
+        """Continues from the `state` of another loop."""
         for name, parameter in self.parameters.items():
             parameter.copy_(state["parameters"][name])
         self.best_weights = {name: tensor.to(self.device) for name, tensor in state["best_weights"].items()}
@@ -220,7 +223,7 @@ class TrainingLoop:
         return self.preset.lr * (1 + math.cos(math.pi * progress)) / 2
 
     def _stop_diverged(self, loss: float):
-        outcome = f"holds epoch {self.chosen_epoch}, the best so far" if self.best_weights else "is as it was before"
+        outcome = f"holds epoch {self.chosen_epoch}, the best so far" if self.best_weights else "is unchanged"
         raise DivergedError(
             f"Training diverged in epoch {self.epoch + 1} (loss {loss:.3g}): lower lr in the preset; "
             f"the model {outcome}.",
@@ -232,14 +235,15 @@ def spread(y: Tensor) -> Tensor:
     """Features (B, V, 768) -> (): the mean over dimensions of the log of their standard deviation.
 
     When features shrink, the NLL in nats per dimension falls by exactly as much as `spread` does; attention that is
-    trained by the NLL alone can therefore win by dimming everything. NLL - spread is the NLL of standardised features,
-    which no common scale changes: with train_attention="guarded" it is the loss. (This suite's own, no paper.)
+    trained by the NLL alone can therefore lower the loss by scaling down all features. NLL - spread is the NLL of
+    standardised features, which does not depend on a common scale. It is the loss with train_attention="guarded".
+    (Introduced in this suite; it is from no paper.)
     """
-    return y.flatten(0, 1).std(dim=0).clamp_min(1e-6).log().mean()  # a feature that is always zero does not count
+    return y.flatten(0, 1).std(dim=0).clamp_min(1e-6).log().mean()  # always-zero features add a constant
 
 
 class DivergedError(AdnError):
-    """The loss grew beyond all bounds; `best_weights` are those of the best epoch so far, if there was one."""
+    """Training diverged; `best_weights` are the weights of the best epoch so far, if there is one."""
 
     def __init__(self, message: str, best_weights: dict[str, Tensor]):
         super().__init__(message)
@@ -248,7 +252,7 @@ class DivergedError(AdnError):
 
 @contextmanager
 def restored_on_error(model: DifferNet) -> Iterator[None]:
-    """After any exception, including Ctrl-C, the model is what it was before: the same call again trains the same."""
+    """Restores the model after any exception in the block, including Ctrl-C, so that the call can be repeated."""
     before = {name: x.clone() for name, x in model.state_dict().items() if not name.startswith("features.alexnet.")}
     try:
         yield

@@ -124,7 +124,7 @@ def test_ctrl_c(monkeypatch, capsys):
 
     monkeypatch.setattr("adnlib.imagesets.sources.fetch_dataset", stop)
     assert main(["fetch"]) == 130
-    assert capsys.readouterr().err == "adn: stopped; nothing half-written is in place.\n"
+    assert capsys.readouterr().err == "adn: stopped; no file is left half-written.\n"
 
 
 def test_the_commands_start_without_torch():
@@ -162,8 +162,8 @@ def test_explain_writes_overlay_and_numbers(tiny_folder, tmp_path, capsys, monke
     [
         (["none.png"], "holds no finished run: train one"),
         (["none.png", "--run", "RUN"], "none.png"),
-        (["none.png", "--out", "x.csv"], "--out x.csv is no picture: give it the ending .png"),
-        (["none.png", "--out", "x"], "--out x is no picture: give it the ending .png"),
+        (["none.png", "--out", "x.csv"], "--out x.csv is not an image: use the extension .png"),
+        (["none.png", "--out", "x"], "--out x is not an image: use the extension .png"),
     ],
 )
 def test_explain_refuses_in_one_line(tiny_folder, tmp_path, capsys, arguments, message):

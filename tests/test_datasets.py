@@ -84,7 +84,7 @@ def broken(folder, what):
 @pytest.mark.parametrize(
     "what, message",
     [
-        ("empty", "The category .*tiny is empty: .*train/good needs two normal images"),
+        ("empty", "The category .*tiny is empty: .*train/good needs at least two normal images"),
         ("no anomalous", "no anomalous test images in .*tiny.*put some in test/NAME_OF_DEFECT"),
         ("no test normal", "no normal test images in .*tiny.*put some in test/good"),
     ],
@@ -280,8 +280,8 @@ def unknown_name(tmp_path, monkeypatch):
         (damaged_archive, "Cannot unpack .*wafers.zip"),
         (no_images_inside, "There is no category in"),
         (folder_without_images, "There is no category in .*mine"),
-        (another_archive, "is not the published mvtec_anomaly_detection.tar.xz .its sha256 is another"),
-        (another_set, "This holds chips and no category of insplad_fault: it is another data set"),
+        (another_archive, "is not the published mvtec_anomaly_detection.tar.xz .its sha256 differs"),
+        (another_set, "This contains chips and no category of insplad_fault: it is another data set"),
         (licence_not_accepted, "accept the licence.*adn data fetch mvtec_ad --from .*--accept-licence"),
         (only_by_hand, "shared drive.*unsupervised_anomaly_detection.zip.*adn data fetch insplad_fault --from"),
         (nobody_has_it, "No public copy is known: ask the authors"),
@@ -321,7 +321,7 @@ def test_ctrl_c_while_unpacking(wafers, empty_home, monkeypatch, capsys):
 def test_a_users_folder_that_is_gone(wafers, empty_home):
     fetch_dataset("semiconductor_wafer", wafers[0])
     shutil.rmtree(wafers[0])
-    with pytest.raises(AdnError, match="The folder .*mine of the data set semiconductor_wafer is gone: bring it back"):
+    with pytest.raises(AdnError, match="The folder .*mine of the data set semiconductor_wafer is gone: restore it"):
         load_dataset("semiconductor_wafer", "chips")
 
 
@@ -400,16 +400,17 @@ def test_a_damaged_download_is_not_kept(served_mtd, empty_home, tmp_path):
 def test_a_folder_of_ones_own_is_not_to_be_fetched(command, tmp_path, capsys):
     assert main(["data", command, f"folder:{tmp_path}"]) == 2
     assert capsys.readouterr().err == (
-        f"adn: error: folder:{tmp_path} is yours, nothing is to be fetched: `adn data check PATH` looks at it.\n"
+        f"adn: error: folder:{tmp_path} is your own folder, so there is nothing to fetch: "
+        "`adn data check PATH` checks it.\n"
     )
 
 
 def test_list_and_info(wafers, empty_home, capsys):
     assert main(["data", "list"]) == 0
-    assert re.search(r"insplad_fault +yours to bring +5 categories", capsys.readouterr().out)
+    assert re.search(r"insplad_fault +fetch by hand +5 categories", capsys.readouterr().out)
     fetch_dataset("semiconductor_wafer", wafers[0])
     assert main(["data", "info", "semiconductor_wafer"]) == 0
-    assert f"here       {wafers[0]}" in capsys.readouterr().out
+    assert f"folder     {wafers[0]}" in capsys.readouterr().out
     for name, entry in registry().items():
         if "categories" in entry:
             assert main(["data", "info", name]) == 0

@@ -66,7 +66,7 @@ def test_paper_preset_is_the_published_configuration():
 
 
 def test_a_pool_smaller_than_what_is_drawn_from_it_is_refused():
-    with pytest.raises(AdnError, match="view_pool=2 is less than train_views=4: choose as many or more, or 0"):
+    with pytest.raises(AdnError, match="view_pool=2 is less than train_views=4: choose at least as many, or 0"):
         replace(PRESETS["paper"], view_pool=2)
 
 

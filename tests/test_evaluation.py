@@ -14,6 +14,7 @@ from adnlib.evaluation import (
     evaluate,
     paired_difference,
     threshold_at,
+    verdict,
     watch_test,
 )
 
@@ -71,12 +72,12 @@ def test_paired_difference_is_narrower_than_the_two_intervals():
     assert high - low < 0.7 * (single[1] - single[0])
 
 
-@pytest.mark.parametrize("shift, verdict", [(1.0, "better"), (-1.0, "worse"), (0.0, "no difference shown")])
-def test_the_sentence_says_what_the_interval_says(shift, verdict):
+@pytest.mark.parametrize("shift, word", [(1.0, "better"), (-1.0, "worse"), (0.0, "no difference shown")])
+def test_the_sentence_says_what_the_interval_says(shift, word):
     normal, anomalous = draw()
     sentence = difference_in_words("SE", table(normal, anomalous + shift), "DifferNet", table(normal, anomalous))
     assert sentence.startswith("SE against DifferNet: AUROC ")
-    assert f": {verdict}, with one seed" in sentence and "interval over test images" in sentence
+    assert f": {word}, with one seed" in sentence and "interval over test images" in sentence
 
 
 def test_scores_of_different_images_are_not_compared():
@@ -103,3 +104,11 @@ def test_watching_the_test_set_decides_nothing_and_agrees_with_evaluate(tiny):
     assert first.auroc == second.auroc and first.scores.equals(second.scores)
     assert history.chosen_epoch > 1  # a look
     assert looks[history.chosen_epoch - 1] == second.auroc
+
+
+@pytest.mark.parametrize(
+    "low, high, word",
+    [(0.1, 0.2, "better"), (-0.2, -0.1, "worse"), (-0.1, 0.1, "no difference shown"), (np.nan, np.nan, "not known: one")],
+)
+def test_a_verdict_is_better_worse_or_neither(low, high, word):
+    assert verdict(low, high).startswith(word)

@@ -344,7 +344,7 @@ def test_only_a_gradient_longer_than_max_norm_is_shortened(tiny, monkeypatch):
 def test_a_diverging_loss_stops_with_a_sentence_and_the_best_weights(tiny, monkeypatch):
     model = model_of(preset=replace(SMOKE, lr=1e30, epochs=5))
     before = {name: x.clone() for name, x in model.state_dict().items()}
-    diverged = r"Training diverged in epoch \d \(loss .*\): lower lr in the preset; the model is as it was before"
+    diverged = r"Training diverged in epoch \d \(loss .*\): lower lr in the preset; the model is unchanged"
     with pytest.raises(AdnError, match=diverged):
         fit(model, tiny, progress=False)
     assert all(torch.equal(x, before[name]) for name, x in model.state_dict().items())
@@ -368,7 +368,7 @@ def test_a_loss_that_starts_high_and_falls_has_not_diverged(tiny, monkeypatch):
     monkeypatch.setattr(training, "DIVERGED", first)  # the start and the first epoch are above it, the end is not
     assert all(torch.equal(a, b) for a, b in zip(free, trained()[1], strict=True))
     monkeypatch.setattr(training, "DIVERGED", losses["validation_nll"].min())
-    with pytest.raises(AdnError, match="No epoch gave a validation loss below .* lower lr"):
+    with pytest.raises(AdnError, match="No epoch reached a validation loss below .* lower lr"):
         trained()
 
 

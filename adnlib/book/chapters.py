@@ -1,4 +1,4 @@
-"""Executing notebooks with papermill."""
+"""The execution of notebooks with papermill."""
 
 import logging
 import os
@@ -25,7 +25,7 @@ VARIANTS = (None, "se", "cbam")
 
 @dataclass(frozen=True)
 class Chapter:
-    """One execution of one notebook. `name` is the executed notebook's, `notebook` the source's."""
+    """One execution of one notebook. `notebook` names the source, `name` the executed notebook."""
 
     notebook: str
     parameters: dict = field(default_factory=dict)
@@ -55,9 +55,11 @@ def whole_book() -> list[Chapter]:
 def check_notebook(path: Path, parameters: Iterable[str]) -> NotebookNode:
     """Reads a notebook; AdnError unless one cell is tagged `parameters` and assigns each of `parameters`.
 
-    papermill itself runs a notebook without that cell with its defaults, and only logs an unknown parameter: a run
-    would pass that never was what it says.
+    Without that cell, papermill runs the notebook with its defaults, and it only logs unknown parameters: the run would
+    succeed, but not with the parameters that it was given.
     """
+    if not path.exists():
+        raise AdnError(f"There is no notebook {path}: clone the project, the installed library has no notebooks.")
     notebook = nbformat.read(path, as_version=4)
     tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     if len(tagged) != 1:
@@ -72,13 +74,13 @@ def check_notebook(path: Path, parameters: Iterable[str]) -> NotebookNode:
 def execute(chapter: Chapter, folder: Path, label: str = "", notebooks: Path = NOTEBOOKS) -> Path:
     """Executes a chapter with papermill into `folder`; a bar shows notebook, cell and seconds.
 
-    A failing cell raises AdnError with notebook, cell and error; the notebook executed so far is kept beside it.
+    A failing cell raises AdnError with notebook, cell and error; the notebook executed so far is saved in `folder`.
     """
     source, target = notebooks / f"{chapter.notebook}.ipynb", folder / f"{chapter.title}.ipynb"
     check_notebook(source, chapter.parameters)
     folder.mkdir(parents=True, exist_ok=True)
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # a debugger's remark in every kernel's start
+    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # hides a debugger's warning in every kernel
     bar = {"desc": f"{label}{chapter.title}", "unit": "cell", "leave": True}
     try:
         with _kernel_settings() as config:
@@ -93,23 +95,22 @@ def execute(chapter: Chapter, folder: Path, label: str = "", notebooks: Path = N
             )
     except PapermillExecutionError as error:
         raise AdnError(
-            f"{source.name} failed in its cell [{error.exec_count}] ({error.ename}: {error.evalue}); "
-            f"{target} shows where."
+            f"{source.name} failed in cell [{error.exec_count}] ({error.ename}: {error.evalue}); {target} shows where."
         ) from error
     return target
 
 
 @contextmanager
 def _kernel_settings() -> Iterator[Config]:
-    """Sockets in a private folder instead of open ports: nobody else on the machine can listen, and the kernel need
-    not warn of it. Windows has no such sockets and keeps the ports."""
+    """Kernel settings with sockets in a private folder instead of open ports: nobody else on the machine can listen,
+    and the kernel has no reason to warn about it. Windows has no such sockets and uses ports."""
     with tempfile.TemporaryDirectory(prefix="adn-") as folder:
         unix = os.name == "posix"
         yield Config({"KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}} if unix else {})
 
 
 def execute_all(chapters: list[Chapter], folder: Path) -> dict[str, float]:
-    """Executes chapters one after the other; seconds by title."""
+    """Executes chapters one after the other; returns the seconds by title."""
     seconds = {}
     for number, chapter in enumerate(chapters, 1):
         start = time.perf_counter()

@@ -1,11 +1,14 @@
-"""Executed notebooks as one HTML page that opens offline."""
+"""The report: executed notebooks as one HTML page that opens offline."""
 
+import base64
 import html
+import io
 import re
 from pathlib import Path
 
 import nbformat
 from latex2mathml.converter import convert as mathml
+from matplotlib.figure import Figure
 from nbconvert import HTMLExporter
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from nbformat import NotebookNode
@@ -16,7 +19,7 @@ from adnlib.system.files import write_whole
 
 
 def write_report(executed: list[Path], summary: str, page: Path) -> Path:
-    """One self-contained HTML page of executed notebooks, in order, under a summary (HTML). No script, no network."""
+    """Writes a summary (HTML) and executed notebooks, in order, as one HTML page without scripts or network access."""
     exporter = HTMLExporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True)
     exporter.register_preprocessor(CoalesceStreamsPreprocessor, enabled=True)  # a progress bar shows its last state
     entries, sections = [], []
@@ -24,7 +27,7 @@ def write_report(executed: list[Path], summary: str, page: Path) -> Path:
         notebook = nbformat.read(path, as_version=4)
         notebook.metadata.pop("widgets", None)
         for cell in notebook.cells:
-            for output in cell.get("outputs", []):  # without a kernel a panel is its picture
+            for output in cell.get("outputs", []):  # without a kernel, a panel is shown as its image
                 output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
             if cell.cell_type == "markdown":
                 cell.source = _formulas_to_mathml(cell.source, path.name)
@@ -42,6 +45,16 @@ def write_report(executed: list[Path], summary: str, page: Path) -> Path:
     return page
 
 
+def figure_html(figure: Figure, alt: str, caption: str) -> str:
+    """A matplotlib figure with its caption as HTML; the image is embedded."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    source = f"data:image/png;base64,{data}"
+    escaped = html.escape(caption)
+    return f'<figure><img src="{source}" alt="{html.escape(alt)}"><figcaption>{escaped}</figcaption></figure>'
+
+
 def notebook_title(notebook: NotebookNode) -> str:
     """The text of the first heading."""
     heading = re.search(r"^# (.+)$", notebook.cells[0].source, re.MULTILINE)
@@ -55,11 +68,11 @@ def _formulas_to_mathml(source: str, name: str) -> str:
         if match["code"]:
             return match["code"]
         if match["dollar"]:
-            return "&#36;"  # a lone one is money
+            return "&#36;"  # a single $ is a currency sign
         try:
             return mathml(match["block"] or match["inline"], display="block" if match["block"] else "inline")
         except Exception as error:
-            raise AdnError(f"{name}: the formula {match[0]} cannot be read ({error}): mend it.") from error
+            raise AdnError(f"{name}: the formula {match[0]} cannot be read ({error}): fix it.") from error
 
     code, block = r"(?P<code>```.*?```|`[^`\n]*`)", r"\$\$(?P<block>.+?)\$\$"
     pattern = rf"{code}|{block}|(?<![\\$\w])\$(?P<inline>[^$`\n]+?)\$(?!\d)|(?P<dollar>\$)"
@@ -67,7 +80,7 @@ def _formulas_to_mathml(source: str, name: str) -> str:
 
 
 def _local_links(body: str) -> str:
-    """Links between notebooks become links inside the page (to the first training, for 07_train)."""
+    """Turns links between notebooks into links inside the page (for 07_train, to the first training)."""
     return re.sub(r'href="(07_train|\w+)\.ipynb"', lambda m: f'href="#{m[1]}{"_none" * (m[1] == "07_train")}"', body)
 
 
@@ -88,7 +101,8 @@ main {{ margin-left: 15rem; padding: 1rem 2rem; max-width: 64rem; box-sizing: bo
 section {{ border-top: 1px solid var(--line); margin-top: 3rem; padding-top: 1rem; }}
 .file {{ color: var(--soft); font: 0.8rem ui-monospace, monospace; margin: 0; }}
 a {{ color: var(--link); }} a.anchor-link {{ display: none; }} img {{ max-width: 100%; height: auto; }}
-p, li {{ max-width: 46rem; }}
+p, li, figcaption {{ max-width: 46rem; }}
+figure {{ margin: 1rem 0; }} figcaption {{ color: var(--soft); font-size: 0.9rem; }}
 pre {{ overflow-x: auto; font: 0.85rem/1.45 ui-monospace, monospace; margin: 0; }}
 :not(pre) > code {{ background: var(--code); padding: 0.1em 0.3em; border-radius: 3px; font-size: 0.9em; }}
 .input_area, .text_cell pre {{ background: var(--code); border: 1px solid var(--line); border-radius: 6px;

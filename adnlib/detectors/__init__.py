@@ -1,4 +1,4 @@
-"""The field side by side: detectors of the papers beside DifferNet, one file each, behind one interface.
+"""Detectors from the papers next to DifferNet, one file each, with one interface.
 
     detector = build_detector("padim", backbone="vgg16", attention="se").fit(dataset.train)
     detector.score(dataset.test)  # (N,)
@@ -45,12 +45,12 @@ def build_detector(
     backbone_options: dict | None = None,
     **options,
 ) -> Detector:
-    """A detector by its short name, with nothing learned yet.
+    """An unfitted detector by its short name.
 
     name: a key of DETECTORS. backbone, attention: as in adnlib.models.backbones.Backbone; an attention module follows
-    each stage, with random weights that are not trained. image_size: px a side. seed: of all random numbers.
-    backbone_options: more for the backbone (weights, stages) or its attention (reduction, …).
-    options: the method's own, see its class.
+    each stage, with random weights that are not trained. image_size: side in px. seed: of all random numbers.
+    backbone_options: further options of the backbone (weights, stages) or its attention (reduction, …).
+    options: those of the method, see its class.
     """
     check_choice("detector", name, DETECTORS)
     given = dict(
@@ -71,7 +71,7 @@ def build_detector(
 
 
 def load_detector(path: Path | str) -> Detector:
-    """The fitted detector that `Detector.save` wrote; its backbone's weights come from where they always do."""
+    """The fitted detector that `Detector.save` wrote. The weights of its backbone are loaded as in `build_detector`."""
     arguments, tensors = read_saved(path)
     detector = build_detector(**arguments)
     detector.load_learned(tensors)

@@ -1,7 +1,7 @@
-"""What all detectors share: from images to the maps of a frozen backbone, to scores, and to a file and back.
+"""The base of all detectors: from images to the feature maps of a frozen backbone, to scores, and to a file and back.
 
-A method writes two functions: `learn`, from the maps of normal images, and `judge`, from the maps of any images to a
-score for each and, where it has one, a map of where the anomaly is.
+A method implements two functions. `learn` takes the feature maps of normal images. `judge` takes the feature maps of
+any images and returns a score for each image and, if the method has one, an anomaly map.
 """
 
 import json
@@ -22,17 +22,17 @@ from adnlib.models.backbones import Backbone
 from adnlib.system.files import write_whole
 from adnlib.system.seeds import seeded
 
-CHUNK = 16  # images in the backbone at once
-ROWS = 2048  # vectors whose distances to a memory bank are in work at once
+CHUNK = 16  # images per pass through the backbone
+ROWS = 2048  # vectors per computation of distances to a memory bank
 
 Maps = list[Tensor]  # one (B, C_i, h_i, w_i) for each stage of the backbone, the finest first
 
 
 class Detector(nn.Module):
-    """A detector that learns from normal images alone, on the maps of a frozen backbone.
+    """A detector that learns from normal images alone, on the feature maps of a frozen backbone.
 
-    backbone: a module from images uint8 (B, 3, S, S) to `Maps`, with `channels`, as adnlib.models.backbones has them.
-    image_size: S in px. seed: of every draw and of every start.
+    backbone: a module from images uint8 (B, 3, S, S) to `Maps`, with `channels`, as in adnlib.models.backbones.
+    image_size: S in px. seed: of every random draw and all initial weights.
     """
 
     title: str  # for readers
@@ -47,19 +47,19 @@ class Detector(nn.Module):
     def build(
         cls, backbone: str, attention: str | None, image_size: int, seed: int, backbone_options: dict, **options
     ) -> "Detector":
-        """The detector on a backbone given by its name."""
+        """The detector with a backbone given by name."""
         return cls(Backbone(backbone, attention, seed=seed, **backbone_options), image_size, seed, **options)
 
     def learn(self, chunks: Iterator[Maps]) -> None:
-        """Learns from the maps of all training images, a chunk of images at a time."""
+        """Learns from the feature maps of all training images, one chunk of images at a time."""
         raise NotImplementedError
 
     def judge(self, maps: Maps) -> tuple[Tensor, Tensor | None]:
-        """Maps of B images -> scores (B,), larger for more anomalous, and maps (B, S, S) or None."""
+        """Feature maps of B images -> scores (B,) and anomaly maps (B, S, S) or None, larger for more anomalous."""
         raise NotImplementedError
 
     def fit(self, train: Split | Tensor) -> "Detector":
-        """Learns from normal images, once: a split, or uint8 (N, 3, S, S). The same seed gives the same detector."""
+        """Learns from normal images: a split, or uint8 (N, 3, S, S). The same seed gives the same detector."""
         self._check_untrained()
         images = self._images(train)
         if len(images) < 2:
@@ -73,11 +73,11 @@ class Detector(nn.Module):
 
     def _check_untrained(self) -> None:
         if self.fitted and any(p.requires_grad for p in self.parameters()):
-            raise AdnError(f"This {type(self).__name__} is trained already: build a new one to train again.")
+            raise AdnError(f"This {type(self).__name__} is already trained: build a new one to train again.")
 
     @torch.inference_mode()
     def predict(self, images: Split | Tensor) -> tuple[Tensor, Tensor | None]:
-        """Scores (N,) and maps (N, S, S) or None, both float32, of one pass."""
+        """Scores (N,) and anomaly maps (N, S, S) or None, both float32, from one pass."""
         if not self.fitted:
             raise AdnError(f"This {type(self).__name__} has learned nothing yet: call fit with normal images first.")
         scores, maps = zip(*(self.judge(chunk) for chunk in self._chunks(self._images(images))), strict=True)
@@ -88,15 +88,15 @@ class Detector(nn.Module):
         return self.predict(images)[0]
 
     def map(self, images: Split | Tensor) -> Tensor | None:
-        """Where the anomaly is: (N, S, S), larger for more anomalous; None for a method that has no map."""
+        """Anomaly maps (N, S, S), larger for more anomalous; None for a method without maps."""
         return self.predict(images)[1]
 
     def maps(self, images: Tensor) -> Maps:
-        """What the method sees of images (B, 3, S, S)."""
+        """The feature maps that the method uses, from images (B, 3, S, S)."""
         return self.backbone(images)
 
     def map_shapes(self) -> list[torch.Size]:
-        """(C_i, h_i, w_i) of what the method sees."""
+        """The shapes (C_i, h_i, w_i) of the feature maps that the method uses."""
         with torch.inference_mode():
             return [y.shape[1:] for y in self.maps(torch.zeros(1, 3, self.image_size, self.image_size))]
 
@@ -118,21 +118,21 @@ class Detector(nn.Module):
                 yield self.maps(chunk.to(self.fitted.device))
 
     def learned(self) -> dict[str, Tensor]:
-        """All tensors but the backbone's: what `save` writes."""
+        """All tensors except those of the backbone: `save` writes these."""
         return {name: tensor for name, tensor in self.state_dict().items() if not name.startswith("backbone.")}
 
     def save(self, path: Path | str) -> None:
-        """Writes the fitted detector as one safetensors file; the backbone is not in it but named there."""
+        """Writes the fitted detector as one safetensors file, which names the backbone but does not contain it."""
         if self.built_by is None:
             raise AdnError("Only a detector made by build_detector can be saved: its file names the backbone.")
         tensors = {name: tensor.cpu().contiguous() for name, tensor in self.learned().items()}
         write_whole(Path(path).resolve(), safetensors.torch.save(tensors, {"built_by": json.dumps(self.built_by)}))
 
     def load_learned(self, tensors: dict[str, Tensor]) -> None:
-        """Puts back what `learned` gave, also where its shape depends on the training images."""
+        """Restores the tensors from `learned`, including those with shapes that depend on the training images."""
         for name, tensor in tensors.items():
-            place, _, leaf = name.rpartition(".")
-            owner = self.get_submodule(place)
+            path, _, leaf = name.rpartition(".")
+            owner = self.get_submodule(path)
             if leaf in owner._buffers:
                 owner._buffers[leaf] = tensor
             else:
@@ -149,28 +149,28 @@ def read_saved(path: Path | str) -> tuple[dict, dict[str, Tensor]]:
     except FileNotFoundError as error:
         raise AdnError(f"There is no file {path}: save a fitted detector there first.") from error
     except (safetensors.SafetensorError, KeyError, TypeError) as error:
-        raise AdnError(f"{path} holds no saved detector ({error}): save it again.") from error
+        raise AdnError(f"{path} contains no saved detector ({error}): save it again.") from error
 
 
 def stack(maps: Maps, mode: str = "nearest") -> Tensor:
-    """Maps of all stages, brought to the size of the first, as one: (B, sum of C_i, h_0, w_0)."""
+    """The maps of all stages, resized to the first and concatenated: (B, sum of C_i, h_0, w_0)."""
     size = maps[0].shape[-2:]
     return torch.cat([maps[0], *(F.interpolate(y, size=size, mode=mode) for y in maps[1:])], dim=1)
 
 
 def vectors(y: Tensor) -> Tensor:
-    """(B, C, h, w) -> a row for each place, (B * h * w, C)."""
+    """(B, C, h, w) -> one row per position, (B * h * w, C)."""
     return y.movedim(1, -1).flatten(0, -2)
 
 
 def to_image(y: Tensor, size: int, sigma: float = 4.0, mode: str = "bilinear") -> Tensor:
     """A map (B, h, w) at the size of the image, (B, size, size), smoothed by a Gaussian of `sigma` px.
 
-    The map is stretched over the whole image, as packages do; adnlib.explain.maps puts each place of AlexNet where its
-    layer looks, which differs by a few px.
+    The map is stretched over the whole image, as in other packages. adnlib.explain.maps puts each position at the
+    centre of its receptive field instead, which differs by a few px.
     """
     y = F.interpolate(y[:, None], size=(size, size), mode=mode)
-    reach = min(int(4 * sigma + 0.5), size - 1)  # px to each side; the border is a mirror
+    reach = min(int(4 * sigma + 0.5), size - 1)  # px to each side; the border is reflected
     return TF.gaussian_blur(y, [2 * reach + 1] * 2, [sigma, sigma])[:, 0]
 
 
@@ -181,12 +181,12 @@ def nearest(x: Tensor, bank: Tensor, count: int = 1) -> tuple[Tensor, Tensor]:
 
 
 def gather(chunks: Iterable[Maps]) -> Maps:
-    """The maps of all images in memory at once: a tensor (N, C_i, h_i, w_i) for each stage."""
+    """The maps of all images at once: a tensor (N, C_i, h_i, w_i) for each stage."""
     return [torch.cat(stage) for stage in zip(*chunks, strict=True)]
 
 
 def batches(count: int, size: int, epochs: int) -> Iterator[Tensor]:
-    """Indices of minibatches, in a new order for each epoch; a last batch of one is left out (no BatchNorm of one)."""
+    """Indices of minibatches, reshuffled in each epoch. A last batch of one is dropped, because BatchNorm needs two."""
     if size < 2:
         raise AdnError(f"batch={size} is too small: choose 2 or more.")
     for _ in range(epochs):
@@ -194,7 +194,7 @@ def batches(count: int, size: int, epochs: int) -> Iterator[Tensor]:
 
 
 def minimise(parameters: Iterable[Tensor], losses: Iterator[Tensor], steps: int, *, clip: float = 0.0, **adam) -> None:
-    """Adam on a stream of `steps` losses; the learning rate falls to zero along half a cosine."""
+    """Minimises a stream of `steps` losses with Adam. The learning rate falls to zero along half a cosine."""
     parameters = [p for p in parameters if p.requires_grad]
     optimizer = torch.optim.Adam(parameters, **adam)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(steps, 1))

@@ -1,4 +1,4 @@
-"""CFLOW-AD: a flow for the features of a place, told which place it is."""
+"""CFLOW-AD: a flow for the features of one position, conditioned on the position."""
 
 import math
 from collections.abc import Iterator
@@ -18,19 +18,19 @@ class CFLOW(Detector):
     """Gudovskiy, Ishizaka, Kozuka, "CFLOW-AD: Real-Time Unsupervised Anomaly Detection with Localization via
     Conditional Normalizing Flows", WACV 2022, https://arxiv.org/abs/2107.12571
 
-        c         = sines and cosines of the place (i, j): the condition
-        z         = flow_k(x | c) for the features x of one place at stage k, D_k values
+        c         = sines and cosines of the position (i, j): the condition
+        z         = flow_k(x | c) for the features x of one position at stage k, D_k values
         log p     = -D_k / 2 log(2 pi) - |z|^2 / 2 + log|det dz/dx|
         loss      = -log sigmoid(log p / D_k)                            as in the authors' code
-        P_k       = exp(log p / D_k - its largest value), at the size of the image
+        P_k       = exp(log p / D_k - its largest value), resized to the image
         map       = number of stages - sum over k of P_k;  score = the largest value of the map
 
-    Deviations: "its largest value" is that over the training images, so that the score of an image does not depend on
-    its neighbours (the authors' code takes it over the whole test set, anomalib over the batch); an epoch shows
-    `places` places of each image, drawn anew, instead of all; the learning rate falls to zero along half a cosine.
-    Options, the authors' in brackets: blocks (4; 8), hidden (1.0; 2.0: width of a sub-network's hidden layer, in
+    Deviations: "its largest value" is the largest over the training images, which makes the score of an image
+    independent of the other test images (the authors' code takes the whole test set, anomalib the batch). An epoch uses
+    `places` random positions of each image instead of all. The learning rate falls to zero along half a cosine.
+    Options, default; authors' value: blocks (4; 8), hidden (1.0; 2.0: width of a sub-network's hidden layer, in
     multiples of its input), condition (32; 128 values), clamp (1.9), places (64; all), epochs (20; 25 x 8),
-    lr (2e-3; 2e-4), batch (1024; 256 places).
+    lr (2e-3; 2e-4), batch (1024; 256 positions).
     """
 
     title = "CFLOW-AD"
@@ -52,7 +52,7 @@ class CFLOW(Detector):
     ):
         super().__init__(backbone, image_size, seed)
         if condition % 4 or condition < 4:
-            raise AdnError(f"condition={condition} cannot be shared by two sines and two cosines: choose 4, 8, 12, ….")
+            raise AdnError(f"condition={condition} cannot be split into two sines and two cosines: choose 4, 8, 12, ….")
         self.condition, self.places, self.epochs, self.lr, self.batch = condition, places, epochs, lr, batch
 
         def subnet(dims_in: int, dims_out: int) -> nn.Sequential:
@@ -73,10 +73,10 @@ class CFLOW(Detector):
                         permute_soft=False,
                     )
                 self.flows.append(flow)
-        self.register_buffer("highest", torch.zeros(len(self.flows)))  # log p / D_k of the training images
+        self.register_buffer("highest", torch.zeros(len(self.flows)))  # largest log p / D_k of the training images
 
     def log_p(self, stage: int, x: Tensor, c: Tensor) -> Tensor:
-        """Features x (Q, D) of places with the conditions c (Q, condition) -> log p(x | c) / D, (Q,)."""
+        """Features x (Q, D) of positions with the conditions c (Q, condition) -> log p(x | c) / D, (Q,)."""
         z, log_det = self.flows[stage](x, [c])
         return (log_det - 0.5 * z.square().sum(dim=1)) / x.shape[1] - 0.5 * math.log(2 * math.pi)
 
@@ -93,7 +93,7 @@ class CFLOW(Detector):
             self.highest[stage] = torch.stack(tops).max()
 
     def _losses(self, stage: int, x: Tensor, c: Tensor) -> Iterator[Tensor]:
-        """The loss of each minibatch of places of all images: x (N, P, D), c (P, condition)."""
+        """The loss of each minibatch of positions from all images: x (N, P, D), c (P, condition)."""
         images, places = x.shape[:2]
         shown = min(self.places, places)
         for _ in range(self.epochs):
@@ -112,9 +112,9 @@ class CFLOW(Detector):
 
 
 def encode_places(values: int, height: int, width: int) -> Tensor:
-    """The condition of each place, (values, height, width): sines and cosines of the column, then of the row.
+    """The condition of each position, (values, height, width): sines and cosines of the column, then of the row.
 
-    As Vaswani et al., "Attention Is All You Need" (https://arxiv.org/abs/1706.03762), encode a position in a sentence.
+    This is the positional encoding of Vaswani et al., "Attention Is All You Need", https://arxiv.org/abs/1706.03762.
     """
     half = values // 2
     rates = torch.exp(torch.arange(0, half, 2) * (-math.log(10000.0) / half))  # (values / 4,)

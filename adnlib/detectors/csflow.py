@@ -1,4 +1,4 @@
-"""CS-Flow: one flow over the maps of three scales, whose sub-networks look across the scales."""
+"""CS-Flow: one flow over the maps of three scales, with sub-networks that connect the scales."""
 
 from collections.abc import Iterator
 
@@ -22,16 +22,15 @@ class CSFlow(Detector):
 
         y_s       = the last stage's maps of the image at full, half and quarter size, (C, h / 2^s, w / 2^s)
         z         = flow(y_0, y_1, y_2), a chain of permutations and coupling blocks
-        r(x)_s    = gamma_s (own convolutions of x_s + upsampled ones of x_s+1 + strided ones of x_s-1)
+        r(x)_s    = gamma_s (convolutions of x_s + upsampled convolutions of x_s+1 + strided convolutions of x_s-1)
         loss      = (|z|^2 / 2 - log|det dz/dy|) / number of values
-        score     = the mean of z^2 / 2 over everything
-        map       = the product over s of the mean over channels of z_s^2, at the size of the image
+        score     = the mean of z^2 / 2 over all values
+        map       = the product over s of the mean over channels of z_s^2, resized to the image
 
-    Deviations: the authors' backbone is EfficientNet-B5 at 768 px; where a backbone's maps do not halve exactly they
-    are brought to sizes that do (bilinear). log|det| is taken for each image (anomalib sums it over the batch). Map,
-    Adam's betas and the permutation, one for all scales, as in anomalib. The learning rate falls to zero along half a
-    cosine.
-    Options, the authors' in brackets: blocks (4), hidden (32; 1024 channels), clamp (3.0), epochs (10; 240),
+    Deviations: the authors' backbone is EfficientNet-B5 at 768 px. Maps that cannot be halved exactly are resized
+    first (bilinear). log|det| is computed per image (anomalib sums it over the batch). The map, Adam's betas and the
+    permutation, the same for all scales, are anomalib's. The learning rate falls to zero along half a cosine.
+    Options, default; authors' value: blocks (4), hidden (32; 1024 channels), clamp (3.0), epochs (10; 240),
     lr (2e-3; 2e-4), batch (16).
     """
 
@@ -60,16 +59,16 @@ class CSFlow(Detector):
         step = 2 ** (SCALES - 1)
         try:
             y = [self.backbone(images[:, :, :: 2**s, :: 2**s])[-1] for s in range(SCALES)]  # every 2^s-th pixel
-        except AdnError as error:  # the backbone speaks of the size that it was given
+        except AdnError as error:  # the message of the backbone names the size of one scale
             raise AdnError(
-                f"image_size={self.image_size} is too small for {SCALES} scales, of which the last has a "
-                f"{step}th of it: choose a larger one."
+                f"image_size={self.image_size} is too small for {SCALES} scales, since the last scale has 1/{step} of "
+                "this size: choose a larger one."
             ) from error
         height, width = (side // step * step for side in y[0].shape[-2:])
         if not height or not width:
             raise AdnError(
-                f"image_size={self.image_size} leaves a map of {y[0].shape[-2]} x {y[0].shape[-1]} places, too small "
-                f"for {SCALES} scales: choose a larger one."
+                f"image_size={self.image_size} gives a map of {y[0].shape[-2]} x {y[0].shape[-1]} positions, which is "
+                f"too small for {SCALES} scales: choose a larger one."
             )
         sizes = [(height // 2**s, width // 2**s) for s in range(SCALES)]
         return [
@@ -78,7 +77,7 @@ class CSFlow(Detector):
         ]
 
     def loss(self, maps: Maps) -> Tensor:
-        """Maps of a batch -> its negative log-likelihood without the constant, in nats a value."""
+        """Maps of a batch -> its negative log-likelihood without the constant, in nats per value."""
         z, log_det = self.flow(maps)
         values = sum(z_s[0].numel() for z_s in z)
         return (0.5 * sum(z_s.square().sum(dim=(1, 2, 3)) for z_s in z) - log_det).mean() / values
@@ -109,7 +108,7 @@ class CSFlow(Detector):
 
 
 def cross_scale_flow(shapes: list[torch.Size], blocks: int, hidden: int, clamp: float) -> GraphINN:
-    """`flow(maps)` -> (z of each scale, log_det (B,)); the sub-networks of the last block have 5 x 5 kernels."""
+    """A flow, maps -> (z of each scale, log_det (B,)). The sub-networks of the last block have 5 x 5 kernels."""
     nodes = [InputNode(*shape, name=f"scale {s}") for s, shape in enumerate(shapes)]
     ends = [node.out0 for node in nodes]
     for block in range(blocks):
@@ -120,19 +119,19 @@ def cross_scale_flow(shapes: list[torch.Size], blocks: int, hidden: int, clamp: 
 
 
 class CrossScaleCoupling(InvertibleModule):
-    """A fixed permutation of the channels, the same at all scales, then a coupling of both halves of them."""
+    """A fixed permutation of the channels, the same at all scales, then an affine coupling of their two halves."""
 
     def __init__(self, dims_in: list[tuple], seed: int, hidden: int, kernel: int, clamp: float):
         super().__init__(dims_in)
         channels, self.clamp = dims_in[0][0], clamp
-        self.half = channels // 2  # channels of x_1; x_2 has the others
+        self.half = channels // 2  # number of channels in x_1; x_2 has the others
         order = torch.from_numpy(np.random.default_rng(seed).permutation(channels))
         self.register_buffer("order", order)
         self.r1 = CrossConvolutions(self.half, 2 * (channels - self.half), hidden, kernel)
         self.r2 = CrossConvolutions(channels - self.half, 2 * self.half, hidden, kernel)
 
     def couple(self, x: Maps, s_and_t: Maps, rev: bool) -> tuple[Maps, Tensor]:
-        """x -> exp(s) x + t at each scale, or back; and the sum of s of each image (B,)."""
+        """x -> exp(s) x + t at each scale, or its inverse; and the sum of s for each image (B,)."""
         out, log_det = [], 0
         for x_s, both in zip(x, s_and_t, strict=True):
             s, t = both.tensor_split([x_s.shape[1]], dim=1)
@@ -161,7 +160,7 @@ class CrossScaleCoupling(InvertibleModule):
 
 
 class CrossConvolutions(nn.Module):
-    """The sub-network: each scale's own way, and ways from its neighbours; gamma 0 makes a fresh block the identity."""
+    """The sub-network: convolutions within each scale and between neighbours. With gamma 0, s and t are 0."""
 
     def __init__(self, c_in: int, c_out: int, hidden: int, kernel: int):
         super().__init__()

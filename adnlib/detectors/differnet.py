@@ -1,4 +1,4 @@
-"""DifferNet and AttentDifferNet behind the interface of their peers."""
+"""DifferNet and AttentDifferNet with the interface of the other detectors."""
 
 import tempfile
 from dataclasses import replace
@@ -16,15 +16,15 @@ from adnlib.imagesets.reading import NORMAL, Sample
 from adnlib.presets import PRESETS
 from adnlib.training import fit
 
-HELD_OUT = 0.15  # of the training images: they choose the epoch
+HELD_OUT = 0.15  # share of the training images that is used to choose the epoch
 
 
 class DifferNetDetector(Detector):
-    """adnlib.DifferNet (its docstring names paper and deviations), with the interface of the others; it has no map.
+    """adnlib.DifferNet with the interface of the other detectors; its docstring names paper and deviations.
 
-    Its features are AlexNet's at three scales, and its attention stands where AttentDifferNet has it. Of the training
-    images some are held out, drawn with the seed, to choose the epoch.
-    Options: those of adnlib.DifferNet; epochs (the preset's).
+    It has no anomaly map. Its features are AlexNet's at three scales, and the attention modules are placed as in
+    AttentDifferNet. A random part of the training images is held out to choose the epoch.
+    Options: those of adnlib.DifferNet; epochs (default: the preset's).
     """
 
     title = "DifferNet"
@@ -48,7 +48,7 @@ class DifferNetDetector(Detector):
     ) -> "DifferNetDetector":
         if backbone != "alexnet":
             raise AdnError(
-                f"backbone={backbone!r} is not for differnet, whose features are AlexNet's at three scales: "
+                f"backbone={backbone!r} does not work with differnet, which uses AlexNet's features at three scales: "
                 "choose 'alexnet'."
             )
         check_choice("preset", preset, PRESETS)
@@ -58,7 +58,7 @@ class DifferNetDetector(Detector):
 
     def fit(self, train: Split | Tensor) -> "DifferNetDetector":
         self._check_untrained()
-        if not isinstance(train, Split):  # the training reads files, so that it can recognise them in its cache
+        if not isinstance(train, Split):  # the training needs files, because its cache is keyed by them
             with tempfile.TemporaryDirectory(prefix="adn-") as folder:
                 return self.fit(_write(self._images(train), Path(folder)))
         if len(train) < 2:
@@ -90,7 +90,7 @@ class DifferNetDetector(Detector):
 
 
 def _write(images: Tensor, folder: Path) -> Split:
-    """Images uint8 (N, 3, S, S) as files, without loss."""
+    """Writes images uint8 (N, 3, S, S) as lossless files."""
     samples = []
     for index, image in enumerate(images):
         path = folder / f"{index:06d}.png"

@@ -1,4 +1,4 @@
-"""FastFlow: a flow of convolutions over the whole map of each stage."""
+"""FastFlow: a convolutional flow over the whole feature map of each stage."""
 
 from collections.abc import Iterator
 
@@ -17,15 +17,15 @@ class FastFlow(Detector):
     Flows", 2021, https://arxiv.org/abs/2111.07677
 
         y_k       = LayerNorm of the maps of stage k, (C_k, h_k, w_k)
-        z_k       = flow_k(y_k), whose sub-networks are convolutions, 3 x 3 and 1 x 1 by turns
+        z_k       = flow_k(y_k) with convolutional sub-networks, 3 x 3 and 1 x 1 alternating
         loss      = sum over k of the mean over images of |z_k|^2 / 2 - log|det dz_k/dy_k|
-        map       = - mean over k of exp(- mean over channels of z_k^2 / 2), at the size of the image
+        map       = - mean over k of exp(- mean over channels of z_k^2 / 2), resized to the image
         score     = the largest value of the map
 
-    Deviations: as in anomalib, whose form of map and score this is (the authors published no code); so the LayerNorms
-    are trained and their determinant is left out of the loss, which is the likelihood of what they give. The learning
-    rate falls to zero along half a cosine, since the preset's epochs are few.
-    Options, the paper's in brackets: steps (4; 8 for ResNet-18, 20 for transformers), hidden (0.16; anomalib: 1.0 for
+    Deviations: the map and the score are those of anomalib, because the authors published no code. As there, the
+    LayerNorms are trained, and the loss leaves out their determinant: it is the likelihood of their output. The
+    learning rate falls to zero along half a cosine, because the default has few epochs.
+    Options, default; paper's value: steps (4; 8 for ResNet-18, 20 for transformers), hidden (0.16; anomalib: 1.0 for
     ResNets, 0.16 for transformers: channels of a sub-network's hidden layer, in multiples of its input), only_3x3
     (False: 3 x 3 and 1 x 1 alternate), clamp (2.0), epochs (10; 500), lr (2e-3; 1e-3), batch (32).
     """
@@ -65,7 +65,7 @@ class FastFlow(Detector):
         return [z for z, _ in pairs], [log_det for _, log_det in pairs]
 
     def loss(self, maps: Maps) -> Tensor:
-        """Maps of a batch -> its negative log-likelihood without the constant, in nats an image."""
+        """Maps of a batch -> its negative log-likelihood without the constant, in nats per image."""
         pairs = zip(*self.transform(maps), strict=True)
         return sum((0.5 * z.square().sum(dim=(1, 2, 3)) - log_det).mean() for z, log_det in pairs)
 
@@ -84,7 +84,7 @@ class FastFlow(Detector):
 
 
 def convolutions(kernel: int, hidden: float):
-    """A constructor of sub-networks: two convolutions with a ReLU between, as FrEIA calls it."""
+    """A constructor of sub-networks for FrEIA: two convolutions with a ReLU in between."""
 
     def subnet(c_in: int, c_out: int) -> nn.Sequential:
         width = max(1, int(hidden * c_in))

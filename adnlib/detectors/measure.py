@@ -1,9 +1,9 @@
-"""Detectors measured alike: the same images and protocol, and for those that share a backbone the same maps.
+"""Measurements of all detectors with the same images and protocol, and the same maps where they share a backbone.
 
     python -m adnlib.detectors.measure grids/detectors.toml data/detectors.csv
 
-trains and scores every point of the grid that the table has not got yet. Times are processor seconds (of all cores
-together), which other work on the machine disturbs little.
+trains and scores every point of the grid that is missing from the table. Times are processor seconds (all cores
+together), which depend little on other work on the machine.
 """
 
 import json
@@ -31,7 +31,7 @@ MIB = 2**20
 
 
 class CachedBackbone(nn.Module):
-    """A frozen backbone that computes each batch once; `saved` counts the seconds that it would have taken again."""
+    """A frozen backbone that computes each batch once. `saved` counts the seconds that this has saved."""
 
     def __init__(self, backbone: nn.Module, limit_mib: float = 6000):
         super().__init__()
@@ -55,12 +55,12 @@ class CachedBackbone(nn.Module):
 
 
 def measure(detector: Detector, dataset: Dataset, seed: int = 0) -> dict:
-    """Fits on `dataset.train`, scores `dataset.test`: a row of numbers.
+    """Fits on `dataset.train` and scores `dataset.test`. Returns a row of numbers.
 
-    auroc with its 95 % interval over test images (`seed`: the bootstrap's); pixel_auroc where there are a map and
-    masks; fit_s and images_per_s in processor seconds, decoding left out, but for DifferNet, which reads files itself
-    (and whose features may lie in the cache: ADN_CACHE_GB=0 leaves it out); memory_mib: what the fitted detector holds,
-    and parameters: how many of it were trained, both without the backbone.
+    auroc with its 95 % interval over test images (`seed`: of the bootstrap); pixel_auroc if there are maps and masks;
+    fit_s and images_per_s in processor seconds, without decoding, except for DifferNet, which reads the files itself
+    and can find its features in the cache (ADN_CACHE_GB=0 disables it); memory_mib: the size of the fitted detector;
+    parameters: the number of trained parameters. Both exclude the backbone.
     """
     size = detector.image_size
     train, test = dataset.train, dataset.test
@@ -84,25 +84,25 @@ def measure(detector: Detector, dataset: Dataset, seed: int = 0) -> dict:
 
 
 def _seconds(detector: Detector, work) -> tuple[float, object]:
-    """Processor seconds of `work`, with those that a remembering backbone saved; and its result."""
+    """Processor seconds of `work`, including those that a caching backbone saved; and its result."""
     before, start = getattr(detector.backbone, "saved", 0.0), time.process_time()
     result = work()
     return time.process_time() - start + getattr(detector.backbone, "saved", 0.0) - before, result
 
 
 def masks_of(test: Split, size: int) -> Tensor | None:
-    """bool (N, size, size), at the nearest pixels; None where an anomalous image has no mask."""
+    """Masks bool (N, size, size), resized by nearest pixel; None if an anomalous image has no mask."""
     masks = torch.zeros(len(test), size, size, dtype=torch.bool)
     for row, sample in zip(masks, test, strict=True):
         if sample.label:
-            if (found := sample.mask_at(size)) is None:
+            if (mask := sample.mask_at(size)) is None:
                 return None
-            row |= found
+            row |= mask
     return masks
 
 
 def run_grid(grid: Path, table: Path) -> None:
-    """Measures every point of `grid` that `table` (CSV) does not hold; a row is written as soon as it is there."""
+    """Measures every point of `grid` that is missing from `table` (CSV). Each row is written immediately."""
     known = pd.read_csv(table) if table.exists() else pd.DataFrame()
     done = set(known["point"]) if len(known) else set()
     backbones: dict[str, CachedBackbone] = {}
@@ -152,7 +152,7 @@ def evenly(split: Split, count: int) -> Split:
 
 
 def _rounded(value):
-    """Numbers to five digits; counts as they are."""
+    """Rounds a number to five digits and leaves counts unchanged."""
     if isinstance(value, int):
         return value
     return None if value is None else float(np.format_float_positional(value, 5, fractional=False))

@@ -1,4 +1,4 @@
-"""The plain nearest-neighbour detector: how far is each patch from the nearest normal patch?"""
+"""The plain nearest-neighbour detector: the distance of each patch to the nearest normal patch."""
 
 from collections.abc import Iterator
 
@@ -11,16 +11,16 @@ from adnlib.errors import AdnError
 
 
 class NearestPatches(Detector):
-    """The simplest thing that could work, in the manner of Damm, Laszkiewicz, Lederer, Fischer, "AnomalyDINO",
+    """The simplest memory of patches, similar to Damm, Laszkiewicz, Lederer, Fischer, "AnomalyDINO",
     https://arxiv.org/abs/2405.14529
 
-        p         = the features of one place, of length 1
+        p         = the features of one position, normalised to length 1
         s(p)      = min over normal patches m of 1 - cos(p, m)                     the map
         score     = the mean of the largest hundredth of s(p) over the image
 
-    Deviations: AnomalyDINO has DINOv2's features, rotated copies and masks; here are any backbone's, all stages side by
-    side, and nothing else. Of the training patches at most `bank` are kept, drawn at random: what PatchCore's coreset
-    adds is the difference between the two methods.
+    Deviations: AnomalyDINO uses DINOv2's features, rotated copies and masks. Here any backbone works, all stages are
+    concatenated, and there is nothing else. At most `bank` random training patches are stored; PatchCore selects them
+    with a coreset instead.
     Options: bank (10000).
     """
 
@@ -29,7 +29,7 @@ class NearestPatches(Detector):
     def __init__(self, backbone: nn.Module, image_size: int = 256, seed: int = 0, *, bank: int = 10_000):
         super().__init__(backbone, image_size, seed)
         if bank < 1:
-            raise AdnError(f"bank={bank} keeps no patch: choose 1 or more.")
+            raise AdnError(f"bank={bank} stores no patch: choose 1 or more.")
         self.size = bank
         self.register_buffer("bank", torch.empty(0))  # (M, D)
 

@@ -1,4 +1,4 @@
-"""Models trained by DifferNet's published code (https://github.com/marco-rudolph/differnet), read into this one's."""
+"""Import of models that were trained with DifferNet's published code, https://github.com/marco-rudolph/differnet"""
 
 import re
 from collections.abc import Collection
@@ -15,33 +15,34 @@ from adnlib.presets import PRESETS, Preset
 
 FEATURES, FLOW = "feature_extractor.features", "nf.module_list"
 LAYER = re.compile(rf"{FLOW}\.(\d+)\.s[12]\.(fc(\d+)([a-z]*))\.(?:weight|bias)")  # fc1, fc2, fc2b, fc3 as published
-UNUSED = re.compile(rf"feature_extractor\.classifier\.|{FLOW}\.\d+\.s[12]\.bn\.")  # there, but no score depends on it
-LIMIT = 1e6  # of the values behind each block of the published code
+UNUSED = re.compile(rf"feature_extractor\.classifier\.|{FLOW}\.\d+\.s[12]\.bn\.")  # present, but no score depends on it
+LIMIT = 1e6  # for the values after each block, as in the published code
 
 
 def from_official(state_dict: dict[str, Tensor], *, preset: str | Preset = "paper") -> DifferNet:
-    """The DifferNet that computes what the published code's computes with these weights, to float32's rounding.
+    """The DifferNet with the weights of the published code and the same outputs, up to float32 rounding.
 
-    The published code writes the state dict to weights/NAME: `torch.load("weights/NAME", map_location="cpu")`. Of the
-    whole model in models/NAME, in the folder of that code (unpickling runs code: only files that you trust):
+    The published code writes the state dict to weights/NAME: `torch.load("weights/NAME", map_location="cpu")`. To read
+    the whole model in models/NAME, run this in the folder of that code (unpickling runs code: only load files that you
+    trust):
 
         whole = torch.load("models/NAME", map_location="cpu", weights_only=False)
         model = adnlib.detectors.official.from_official(whole.state_dict())
 
-    AlexNet's tensors are taken as they are given; blocks, hidden width and hidden layers of the flow are read from the
-    names and shapes; image size, views, clamp and the rest come from `preset`. The permutations are not in the state
-    dict: both codes draw them from NumPy's legacy generator, seeded with the block's number. Halves, order and formula
-    of the coupling are the same in both. The published code limits the values behind each block to +-1e6; a forward
-    hook does it here, which `state_dict()` does not keep.
-    Raises AdnError, naming key and remedy, for anything else than such a state dict.
+    AlexNet's tensors are copied unchanged. The flow's blocks, hidden width and hidden layers follow from the names and
+    shapes. Image size, views, clamp and the rest come from `preset`. The permutations are not in the state dict: both
+    codes draw them from NumPy's legacy generator, seeded with the block's number. The halves, their order and the
+    formula of the coupling are the same in both. The published code limits the values after each block to +-1e6. Here a
+    forward hook does this, which is not part of `state_dict()`.
+    For anything other than such a state dict, AdnError names the key and how to fix it.
     """
     if not isinstance(preset, Preset):
         check_choice("preset", preset, PRESETS)
         preset = PRESETS[preset]
     given = _tensors(state_dict)
-    found = [match for match in map(LAYER.fullmatch, given) if match]
-    blocks = max((int(match[1]) for match in found), default=2) // 2  # 0 is the input, then permutation and coupling
-    layers = [name for _, _, name in sorted({(int(m[3]), m[4], m[2]) for m in found})] or ["fc1"]
+    matches = [match for match in map(LAYER.fullmatch, given) if match]
+    blocks = max((int(m[1]) for m in matches), default=2) // 2  # 0: the input; then permutation and coupling in turns
+    layers = [name for _, _, name in sorted({(int(m[3]), m[4], m[2]) for m in matches})] or ["fc1"]
     names = {  # ours: theirs
         f"features.alexnet.{layer}.{kind}": f"{FEATURES}.{layer}.{kind}"
         for layer in CONVOLUTIONS
@@ -60,20 +61,20 @@ def from_official(state_dict: dict[str, Tensor], *, preset: str | Preset = "pape
     inputs = given[f"{FLOW}.2.s1.{layers[-1]}.bias"].numel()
     if inputs != 768:
         raise AdnError(
-            f"The flow is for {inputs} features, not 768 (AlexNet's 256 at three scales): only such a model "
-            "can be read, train one with n_scales = 3 in the published code."
+            f"The flow is for {inputs} features, not 768 (AlexNet's 256 at three scales): train a model with "
+            "n_scales = 3 in the published code."
         )
     hidden = given[f"{FLOW}.2.s1.{layers[0]}.bias"].numel()
     preset = replace(preset, blocks=blocks, hidden=hidden, layers=len(layers) - 1)
     model = DifferNet(preset=preset, weights="random")
-    own = model.state_dict()
+    state = model.state_dict()
     for ours, theirs in names.items():
-        if given[theirs].shape != own[ours].shape:
+        if given[theirs].shape != state[ours].shape:
             raise AdnError(
-                f"{theirs!r} has the shape {tuple(given[theirs].shape)} where {tuple(own[ours].shape)} was "
-                "expected: give an unchanged state dict of the published code."
+                f"{theirs!r} has the shape {tuple(given[theirs].shape)}, but {tuple(state[ours].shape)} is "
+                "expected: pass an unchanged state dict of the published code."
             )
-    model.load_state_dict(own | {ours: given[theirs] for ours, theirs in names.items()})
+    model.load_state_dict(state | {ours: given[theirs] for ours, theirs in names.items()})
     for coupling in model.flow.module_list[1::2]:
         coupling.register_forward_hook(_limit)
     is_imagenet = digest(model.features.alexnet.state_dict()) == registry()["alexnet"]["tensors_sha256"]
@@ -82,23 +83,23 @@ def from_official(state_dict: dict[str, Tensor], *, preset: str | Preset = "pape
 
 
 def _tensors(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict without DataParallel's prefix, where all is what it should be by type and finite."""
+    """The state dict without DataParallel's prefix. AdnError unless all entries are finite tensors."""
     if not isinstance(state_dict, dict) or not state_dict:
         what = "empty" if isinstance(state_dict, dict) else f"a {type(state_dict).__name__}, not a dict"
-        raise AdnError(f"The state dict is {what}: give what model.state_dict() returns in the published code.")
+        raise AdnError(f"The state dict is {what}: pass the result of model.state_dict() in the published code.")
     for key, tensor in state_dict.items():
         if not isinstance(key, str) or not isinstance(tensor, Tensor):
             raise AdnError(
-                f"The state dict's entry {key!r} is no tensor: give what model.state_dict() returns, "
-                "without anything around it."
+                f"The state dict's entry {key!r} is not a tensor: pass the result of model.state_dict() "
+                "itself, without a dict around it."
             )
         if not torch.isfinite(tensor).all():
-            raise AdnError(f"{key!r} holds NaN or infinite values: its training diverged, take an earlier state.")
+            raise AdnError(f"{key!r} contains NaN or infinite values: its training diverged, use an earlier state.")
     return {key.removeprefix("module."): tensor for key, tensor in state_dict.items()}
 
 
 def _check_names(given: dict[str, Tensor], wanted: Collection[str]) -> None:
-    """Raises AdnError unless `given` has the wanted names, and beside them only what is known to be unused."""
+    """Raises AdnError unless `given` has all wanted names and, apart from these, only known unused ones."""
     known = set(wanted)
     unknown = [key for key in given if key not in known and not UNUSED.match(key)]
     first = given.get(f"{FEATURES}.0.weight")
@@ -106,17 +107,17 @@ def _check_names(given: dict[str, Tensor], wanted: Collection[str]) -> None:
     foreign = [key for key in unknown if key.startswith("feature_extractor.")]
     if foreign and not is_alexnet:
         raise AdnError(
-            f"The feature extractor is not AlexNet (it has {foreign[0]!r}): only the published code's own "
-            "backbone can be read."
+            f"The feature extractor is not AlexNet (it has {foreign[0]!r}): only the published code's "
+            "default backbone can be read."
         )
     if unknown:
         raise AdnError(
             f"The published DifferNet has no {unknown[0]!r}: attention and other additions of its forks "
-            "cannot be read, train such a model with DifferNet(attention=...)."
+            "cannot be read, so train such a model with DifferNet(attention=...)."
         )
     missing = next((key for key in wanted if key not in given), None)
     if missing:
-        raise AdnError(f"The state dict lacks {missing!r}: give the whole of what model.state_dict() returns.")
+        raise AdnError(f"The state dict lacks {missing!r}: pass the complete result of model.state_dict().")
 
 
 def _limit(coupling: torch.nn.Module, arguments: tuple, output: tuple) -> tuple:

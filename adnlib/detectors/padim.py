@@ -1,4 +1,4 @@
-"""PaDiM: one Gaussian for each place of the image."""
+"""PaDiM: one Gaussian for each position of the image."""
 
 from collections.abc import Iterator
 
@@ -14,14 +14,14 @@ class PaDiM(Detector):
     """Defard, Setkov, Loesch, Audigier, "PaDiM: a Patch Distribution Modeling Framework for Anomaly Detection and
     Localization", ICPR 2020, https://arxiv.org/abs/2011.08785
 
-        x_ij      the features of all stages at place (i, j), of which `dims` channels drawn at random are kept
+        x_ij      = the features of all stages at position (i, j), restricted to `dims` random channels
         mu_ij, Sigma_ij = mean and covariance of x_ij over the training images, + epsilon I
         M(x_ij)   = sqrt((x_ij - mu_ij)^T Sigma_ij^-1 (x_ij - mu_ij))      the Mahalanobis distance: the map
         score     = the largest value of the smoothed map
 
-    Deviations: none in the mathematics. Sigma is inverted by way of its Cholesky factor. As in anomalib, coarser
-    stages are brought to the finest by the nearest neighbour, and the map is smoothed at the size of the image.
-    Options: dims (100; the paper has 100 for ResNet-18 and 550 for Wide-ResNet-50-2), epsilon (0.01, the paper's).
+    Deviations: none in the mathematics. Sigma is inverted through its Cholesky factor. As in anomalib, coarser stages
+    are resized to the finest by nearest neighbour, and the map is smoothed at the size of the image.
+    Options: dims (100; the paper: 100 for ResNet-18, 550 for Wide-ResNet-50-2), epsilon (0.01, as in the paper).
     """
 
     title = "PaDiM"
@@ -36,11 +36,11 @@ class PaDiM(Detector):
         self.epsilon = epsilon
         with seeded(seed):
             self.register_buffer("picked", torch.randperm(total)[:dims])
-        self.register_buffer("mean", torch.empty(0))  # (P, D), of P = h * w places
+        self.register_buffer("mean", torch.empty(0))  # (P, D) for P = h * w positions
         self.register_buffer("whitening", torch.empty(0))  # (P, D, D)
 
     def embed(self, maps: Maps) -> Tensor:
-        """Maps -> what is kept of each place, (B, D, h, w)."""
+        """Maps -> the selected channels of all stages, (B, D, h, w)."""
         return stack(maps)[:, self.picked]
 
     def learn(self, chunks: Iterator[Maps]) -> None:

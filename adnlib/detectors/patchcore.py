@@ -1,4 +1,4 @@
-"""PatchCore: a memory of normal patches, thinned out until it just covers them."""
+"""PatchCore: a memory of normal patches, reduced to a coreset that covers all of them."""
 
 from collections.abc import Iterator
 
@@ -14,17 +14,17 @@ class PatchCore(Detector):
     """Roth, Pemula, Zepeda, Schölkopf, Brox, Gehler, "Towards Total Recall in Industrial Anomaly Detection", CVPR 2022,
     https://arxiv.org/abs/2106.08265
 
-        patch     = the mean of 3 x 3 neighbouring places, of all stages
-        coreset   = greedily, again and again the patch that is farthest from all that are chosen already
+        patch     = the mean over 3 x 3 neighbouring positions, in all stages
+        coreset   = chosen greedily: always the patch that is farthest from all patches chosen so far
         s(p)      = min over m in the coreset of |p - m|                                           the map
         p*, m*    = the patch of the image with the largest s and its nearest m
         score     = (1 - exp|p* - m*| / sum over the b nearest neighbours m of m* of exp|p* - m|) s(p*)
 
-    Deviations: as in the authors' code, distances are measured after a random projection while the coreset is chosen
-    (the paper quotes Johnson and Lindenstrauss for it), and the coreset's first patch is drawn. As in anomalib the
-    authors' further averaging of the channels is left out, and the map is enlarged without smoothing between places.
-    Options: coreset (0.01: the share of the patches that is kept; the paper has 0.25, 0.1 and 0.01), neighbours b (9),
-    projection (64 dimensions; the authors' code has 128).
+    Deviations: as in the authors' code, the coreset is chosen with distances after a random projection (the paper cites
+    Johnson and Lindenstrauss for this), and its first patch is random. As in anomalib, the authors' further averaging
+    of the channels is left out, and the map is enlarged without interpolation.
+    Options: coreset (0.01: the share of patches that is stored; the paper: 0.25, 0.1 and 0.01), neighbours b (9),
+    projection (64 dimensions; the authors' code: 128).
     """
 
     title = "PatchCore"
@@ -41,7 +41,7 @@ class PatchCore(Detector):
     ):
         super().__init__(backbone, image_size, seed)
         if not 0 < coreset <= 1:
-            raise AdnError(f"coreset={coreset} is no share of the patches: choose more than 0 and at most 1.")
+            raise AdnError(f"coreset={coreset} is out of range: choose more than 0 and at most 1.")
         if min(neighbours, projection) < 1:
             raise AdnError(f"neighbours={neighbours} and projection={projection} must be 1 or more.")
         self.coreset, self.neighbours, self.projection = coreset, neighbours, projection
@@ -60,17 +60,17 @@ class PatchCore(Detector):
 
     def judge(self, maps: Maps) -> tuple[Tensor, Tensor]:
         patches = self.embed(maps)  # (B, D, h, w)
-        distance, found = nearest(vectors(patches), self.bank)  # (B * h * w, 1) each
-        distance, found = distance.view(len(patches), -1), found.view(len(patches), -1)  # (B, P)
+        distance, index = nearest(vectors(patches), self.bank)  # (B * h * w, 1) each
+        distance, index = distance.view(len(patches), -1), index.view(len(patches), -1)  # (B, P)
         s, at = distance.max(dim=1)
-        scores = s * self.weight(patches.flatten(2)[range(len(at)), :, at], found.gather(1, at[:, None])[:, 0])
+        scores = s * self.weight(patches.flatten(2)[range(len(at)), :, at], index.gather(1, at[:, None])[:, 0])
         where = distance.view(len(patches), *patches.shape[-2:])
         return scores, to_image(where, self.image_size, mode="nearest")
 
     def weight(self, patch: Tensor, found: Tensor) -> Tensor:
-        """The factor before s: near 1 where m* stands alone, 1 - 1/b where its neighbours are as near to the patch.
+        """The factor of s: near 1 if m* is isolated, 1 - 1/b if its neighbours are equally near to the patch.
 
-        patch p* (B, D); found: the index of m* in the bank (B,) -> (B,)
+        patch: p* (B, D); found: the index of m* in the bank (B,) -> (B,)
         """
         b = min(self.neighbours, len(self.bank))
         if b == 1:
@@ -80,7 +80,7 @@ class PatchCore(Detector):
 
 
 def greedy_coreset(x: Tensor, count: int, first: int = 0) -> Tensor:
-    """Indices (count,) of rows of x (N, D): after `first` always the row that is farthest from all chosen ones."""
+    """Indices (count,) of rows of x (N, D): `first`, then always the row that is farthest from all chosen rows."""
     chosen = torch.empty(count, dtype=torch.long, device=x.device)
     chosen[0] = first
     norms = x.square().sum(dim=1)
@@ -88,6 +88,6 @@ def greedy_coreset(x: Tensor, count: int, first: int = 0) -> Tensor:
     for i in range(1, count):
         last = x[chosen[i - 1]]
         distance = torch.minimum(distance, norms - 2 * (x @ last) + last.square().sum())
-        distance[chosen[i - 1]] = -torch.inf  # never twice
+        distance[chosen[i - 1]] = -torch.inf  # never chosen twice
         chosen[i] = distance.argmax()
     return chosen

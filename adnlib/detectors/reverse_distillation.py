@@ -1,4 +1,4 @@
-"""Reverse distillation: a student that must paint the teacher's maps back from a narrow summary of them."""
+"""Reverse distillation: a student that reconstructs the teacher's feature maps from a compact summary."""
 
 from collections.abc import Iterator
 
@@ -16,19 +16,19 @@ class ReverseDistillation(Detector):
     """Deng, Li, "Anomaly Detection via Reverse Distillation from One-Class Embedding", CVPR 2022,
     https://arxiv.org/abs/2201.10703
 
-        E_k       = the teacher's maps: those of the frozen backbone
+        E_k       = the teacher's feature maps, from the frozen backbone
         phi       = the bottleneck: all E_k fused at the size of the last, then halved
         D_k       = the student's maps, decoded from phi, the last stage first
         loss      = sum over k of 1 - cos(E_k, D_k), each flattened                as in the authors' code
-        map       = sum over k of 1 - cos(E_k, D_k) at each place, at the size of the image, smoothed
+        map       = sum over k of 1 - cos(E_k, D_k) at each position, resized to the image and smoothed
         score     = the largest value of the map
 
-    Plain reverse distillation: RD++ adds projections that are trained on images with artificial noise.
-    Deviations: for ResNet-18 with width 1.0 the student is the authors' (and anomalib's). Here a stage may have any
-    number of channels and any size: strides follow from the sizes, and what does not fit exactly is brought to size
-    (bilinear). `width` below 1 narrows the student, and a 1 x 1 convolution then leads to the teacher's channels. The
-    learning rate falls to zero along half a cosine. Adam's betas are anomalib's, (0.5, 0.99).
-    Options, the authors' in brackets: width (0.25; 1.0), epochs (10; 200), lr (5e-3), batch (16).
+    This is plain reverse distillation; RD++ adds projections that are trained on images with artificial noise.
+    Deviations: for ResNet-18 and width 1.0 the student is that of the authors (and of anomalib). Here a stage can have
+    any number of channels and any size: the strides follow from the sizes, and maps that do not fit exactly are resized
+    (bilinear). A `width` below 1 gives a narrower student with a 1 x 1 convolution to the teacher's channels. The
+    learning rate falls to zero along half a cosine. Adam's betas (0.5, 0.99) are anomalib's.
+    Options, default; authors' value: width (0.25; 1.0), epochs (10; 200), lr (5e-3), batch (16).
     """
 
     title = "reverse distillation"
@@ -80,7 +80,7 @@ class Student(nn.Module):
         channels = [shape[0] for shape in shapes]
         inner = [max(1, round(width * c)) for c in channels]
         steps = [max(1, round(a[0] / b[0])) for a, b in zip(self.sizes, self.sizes[1:], strict=False)]
-        self.shrink = nn.ModuleList()  # stage k -> the size of the last: a chain of strided convolutions
+        self.shrink = nn.ModuleList()  # stage k -> the size of the last stage, by strided convolutions
         for k in range(len(shapes) - 1):
             widths = [channels[k], *inner[k + 1 :]]
             chain = [convolution(*io, step) for *io, step in zip(widths, widths[1:], steps[k:], strict=False)]
@@ -108,7 +108,7 @@ class Student(nn.Module):
 
 
 class Grow(nn.Module):
-    """A residual block that enlarges by `step`: as torchvision's BasicBlock, with a transposed convolution first."""
+    """A residual block that upsamples by `step`: torchvision's BasicBlock with a transposed convolution first."""
 
     def __init__(self, c_in: int, c_out: int, step: int):
         super().__init__()
@@ -140,5 +140,5 @@ def residual_blocks(c_in: int, c_out: int, stride: int) -> nn.Sequential:
 
 
 def fit_size(y: Tensor, size: torch.Size) -> Tensor:
-    """(B, C, h, w) at another size, where it has not got it already."""
+    """y (B, C, h, w), resized if it does not have this size."""
     return y if y.shape[-2:] == size else F.interpolate(y, size=tuple(size), mode="bilinear")

@@ -1,4 +1,4 @@
-"""SPADE: nearest normal images first, then nearest places in them."""
+"""SPADE: the nearest normal images, then the nearest positions in them."""
 
 from collections.abc import Iterator
 
@@ -15,12 +15,12 @@ class SPADE(Detector):
 
         f_y     = mean over space of the last stage's features of image y
         d(y)    = mean over the K nearest training images f of |f_y - f|^2        the image's score
-        F(y, p) = the features of all stages at place p
-        d(y, p) = mean over the kappa nearest F of any place in the nearest images of |F(y, p) - F|^2      the map
+        F(y, p) = the features of all stages at position p
+        d(y, p) = mean over the kappa nearest F, at any position in these images, of |F(y, p) - F|^2       the map
 
-    Deviations: the map looks at the `map_neighbours` nearest images, not at all K, for its cost grows with them (the
-    paper: map_neighbours = neighbours); where there are fewer training images than K, all count. The last stage is the
-    last of the backbone given, which for a ResNet may be layer3. The paper normalises nothing, nor does this.
+    Deviations: the map uses the `map_neighbours` nearest images instead of all K, because its cost grows with them (the
+    paper: map_neighbours = neighbours). With fewer than K training images, all are used. The last stage is that of the
+    given backbone; for a ResNet it can be layer3. As in the paper, features are not normalised.
     Options: neighbours K (50), map_neighbours (10; 0: no map), kappa (1).
     """
 
@@ -43,8 +43,8 @@ class SPADE(Detector):
                 "(map_neighbours=0: no map)."
             )
         self.neighbours, self.map_neighbours, self.kappa = neighbours, map_neighbours, kappa
-        self.register_buffer("images", torch.empty(0))  # (N, C), a row for each training image
-        self.register_buffer("places", torch.empty(0))  # (N, P, D), of its places
+        self.register_buffer("images", torch.empty(0))  # (N, C), one row per training image
+        self.register_buffer("places", torch.empty(0))  # (N, P, D), the positions of each
 
     def learn(self, chunks: Iterator[Maps]) -> None:
         images, places = [], []
@@ -56,13 +56,13 @@ class SPADE(Detector):
         self.places = torch.cat(places) if places else self.images[:, None]
 
     def judge(self, maps: Maps) -> tuple[Tensor, Tensor | None]:
-        distances, found = nearest(maps[-1].mean(dim=(2, 3)), self.images, min(self.neighbours, len(self.images)))
+        distances, indices = nearest(maps[-1].mean(dim=(2, 3)), self.images, min(self.neighbours, len(self.images)))
         scores = distances.square().mean(dim=1)  # (B,)
         if not self.map_neighbours:
             return scores, None
         y = stack(maps)  # (B, D, h, w)
         where = []
-        for one, rows in zip(y, found[:, : self.map_neighbours], strict=True):
+        for one, rows in zip(y, indices[:, : self.map_neighbours], strict=True):
             gallery = self.places[rows].flatten(0, 1)  # (K * P, D)
             where.append(nearest(vectors(one[None]), gallery, self.kappa)[0].square().mean(dim=1))  # (P,)
         where = torch.stack(where).view(len(y), *y.shape[-2:])

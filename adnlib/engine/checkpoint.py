@@ -1,4 +1,4 @@
-"""Checkpoints: the state of a training in a folder, so that interrupted training resumes where it stopped."""
+"""Checkpoints: the state of a training run in a folder, from which interrupted training resumes."""
 
 import shutil
 import time
@@ -21,7 +21,7 @@ CHECKPOINT_S = 60.0  # between two checkpoints
 
 
 def training_digest(model: DifferNet, dataset: Dataset, seed: int, epochs: int) -> str:
-    """A digest of everything that the course of a training depends on."""
+    """A digest of everything that the result of a training run depends on."""
     device = model.feature_mean.device
     images = [cache.file_digest(sample.path) for split in (dataset.train, dataset.validation) for sample in split]
     precisions = [resolve(p, device) for p in (model.preset.precision, model.preset.flow_precision)]
@@ -40,10 +40,10 @@ def training_digest(model: DifferNet, dataset: Dataset, seed: int, epochs: int) 
 
 
 class Checkpoint:
-    """The state of one training in a folder, which is locked while the context is open; without a folder a no-op.
+    """The state of one training run in a folder, locked inside the `with` block; without a folder, it does nothing.
 
     every_s: seconds between two writes; 0 writes after every batch.
-    AdnError: another process has the folder, it cannot be written, or the state in it is damaged.
+    AdnError: another process uses the folder, it cannot be written to, or its state is damaged.
     """
 
     def __init__(self, folder: Path | str | None, every_s: float = CHECKPOINT_S):
@@ -102,7 +102,7 @@ class Checkpoint:
         self.write_seconds = self.written_at - start
 
     def write_if_due(self, state: Callable[[], dict]) -> None:
-        """`write`, where the last one was long enough ago."""
+        """Calls `write` if the last write was long enough ago."""
         due = max(self.every_s, 9 * self.write_seconds)
         if not self.every_s or time.perf_counter() - self.written_at >= due:
             self.write(state())

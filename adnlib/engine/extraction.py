@@ -1,4 +1,4 @@
-"""From images to features, and of many views through the flow: in chunks, with bounded memory.
+"""Feature extraction and transformation by the flow for many images and views, in chunks with bounded memory.
 
 Images are decoded in threads; views are made and convolved in batches on the device. The features of a frozen network
 never change, so those of each view are computed once and cached on disk (adnlib.system.cache) under a digest of what
@@ -21,14 +21,14 @@ from adnlib.system import cache
 from adnlib.system.precision import autocast, resolve
 from adnlib.views import View
 
-IMAGE_BYTES = 2**30  # of decoded images in memory; more lie in a file
+IMAGE_BYTES = 2**30  # of decoded images in memory; more are stored in a file
 CHUNK_BYTES = 2**29  # of activations at once; bounds memory
-FLOW_ROWS = 8192  # features in the flow at once
-BYTES_PER_PIXEL = 96  # of an image in work: uint8 and float copies, conv1's output at four bytes
+FLOW_ROWS = 8192  # feature vectors in the flow at once
+BYTES_PER_PIXEL = 96  # of an image in process: uint8 and float copies, conv1's output at four bytes
 
 
 def chunk_size(size: int) -> int:
-    """How many images of `size` x `size` px are in work at once."""
+    """The number of images of `size` x `size` px that are processed at once."""
     return max(1, CHUNK_BYTES // (BYTES_PER_PIXEL * size * size))
 
 
@@ -46,7 +46,7 @@ def extract(model: DifferNet, images: Tensor, views: tuple[View, ...]) -> Tensor
 
 
 def read_images(split: Split, size: int) -> Tensor:
-    """All images of a split as uint8 (N, 3, size, size), decoded in threads; memory-mapped where they are large."""
+    """All images of a split as uint8 (N, 3, size, size), decoded in threads; memory-mapped if they are large."""
     shape = (len(split), 3, size, size)
     if int(np.prod(shape)) <= IMAGE_BYTES:
         images = np.empty(shape, np.uint8)
@@ -67,16 +67,16 @@ def _decode(split: Split, images: np.ndarray) -> None:
 def features_of(
     model: DifferNet, split: Split, views: tuple[View, ...], *, progress: bool = False, keep: bool = True
 ) -> Tensor:
-    """Features (N, V, 768) of a split's images, on the model's device: `extract`, from the cache where they lie there.
+    """Features (N, V, 768) of a split's images, on the model's device: `extract`, or from the cache.
 
-    progress: a bar on standard output with views of images per second and the time left; keep: on disk, for views
-    that will be asked for again.
+    progress: shows a bar on standard output with views of images per second and the time left. keep: uses the cache
+    on disk, for views that will be needed again.
     """
     if not keep:
         return _compute(model, split, views, progress)
     device, size = model.feature_mean.device, model.preset.image_size
     precision = resolve(model.preset.precision, device)
-    made_from = cache.digest(
+    source_digest = cache.digest(
         "features, version 2",
         _contents(split),
         size,
@@ -85,15 +85,15 @@ def features_of(
         device.type,
         torch.__version__,
     )
-    names = {view: cache.digest(made_from, view) for view in views}
-    known = {view: cache.load(name) for view, name in names.items()}
-    missing = tuple(view for view in names if known[view] is None)
+    names = {view: cache.digest(source_digest, view) for view in views}
+    features = {view: cache.load(name) for view, name in names.items()}
+    missing = tuple(view for view in names if features[view] is None)
     if missing:
         y = _compute(model, split, missing, progress)  # (N, missing, 768)
         for view, values in zip(missing, y.unbind(1), strict=True):
-            known[view] = values.cpu().numpy()
-            cache.keep(names[view], known[view])
-    return torch.from_numpy(np.stack([known[view] for view in views], axis=1)).to(device)
+            features[view] = values.cpu().numpy()
+            cache.keep(names[view], features[view])
+    return torch.from_numpy(np.stack([features[view] for view in views], axis=1)).to(device)
 
 
 def _contents(split: Split) -> list[str]:

@@ -1,4 +1,4 @@
-"""Where the features of a training come from: computed once for a frozen network, anew where attention is trained."""
+"""Feature sources for training: computed once for a frozen network, in every step if attention is trained."""
 
 from typing import Protocol
 
@@ -16,7 +16,7 @@ STEM_BYTES = 2**30  # of stored stem outputs
 
 
 class FeatureSource(Protocol):
-    """What a training loop reads."""
+    """The features that a training loop reads."""
 
     def begin_epoch(self, epoch: int) -> None:
         """Prepares an epoch, numbered from 1."""
@@ -31,7 +31,7 @@ class FeatureSource(Protocol):
 
 
 class FrozenFeatures:
-    """Features of a network in which nothing is trained: computed once for each view; once an epoch for fresh views."""
+    """Features of a frozen network: computed once per view, or once per epoch for new views."""
 
     def __init__(self, model: DifferNet, dataset: Dataset, progress: bool):
         self.model, self.split, self.preset = model, dataset.train, model.preset
@@ -53,7 +53,7 @@ class FrozenFeatures:
 
 
 class JointFeatures:
-    """Features through attention that is being trained; what precedes the attention, the stem, is computed once."""
+    """Features with attention that is being trained; the layers before the attention, the stem, are computed once."""
 
     def __init__(self, model: DifferNet, dataset: Dataset, progress: bool):
         self.model, self.preset = model, model.preset
@@ -81,9 +81,9 @@ def set_rescaling(model: DifferNet, y: Tensor) -> None:
 
 
 class StemStore:
-    """The stem outputs of images in views, and the features behind them: `features` has a gradient.
+    """The stem outputs of images in several views, and the features computed from them, which have a gradient.
 
-    With `keep` the stem is computed once for each of `views` and stored, where that takes no more than STEM_BYTES.
+    With `keep` the stem is computed once for each of `views` and stored, if that takes no more than STEM_BYTES.
     """
 
     def __init__(self, model: DifferNet, images: Tensor, views: tuple[View, ...], keep: bool):
@@ -115,20 +115,20 @@ class StemStore:
 
 
 def stem(features: MultiScaleAlexNet, images: Tensor) -> list[Tensor]:
-    """Images (B, 3, H, W) -> for each scale (B, C, h, w) before the first attention module: no training changes it."""
+    """Images (B, 3, H, W) -> for each scale the input (B, C, h, w) of the first attention module."""
     x = features.normalize(images).contiguous(memory_format=torch.channels_last)
     before = features.path()[: _stem_length(features)]
     return [_run(before, downscale(x, scale)) for scale in range(SCALES)]
 
 
 def after_stem(features: MultiScaleAlexNet, maps: list[Tensor]) -> Tensor:
-    """The remaining layers: what `stem` gave -> features (B, 768)."""
+    """The remaining layers: outputs of `stem` -> features (B, 768)."""
     after = features.path()[_stem_length(features) :]
     return pool([_run(after, x) for x in maps])
 
 
 def _stem_length(features: MultiScaleAlexNet) -> int:
-    """How many modules of the path precede the first attention module; without attention all."""
+    """The number of modules in the path before the first attention module; without attention, all."""
     first = min((int(index) for index in features.attention), default=len(features.alexnet) - 1)
     return first + 1
 

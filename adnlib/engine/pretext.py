@@ -1,8 +1,8 @@
-"""Attention that learns before DifferNet sees it, by telling images with made defects from the same images without.
+"""Pretext training: attention learns to distinguish images with synthetic defects from the same images without them.
 
-The gates learn what a defect looks like; the flow, trained afterwards on normal images alone, then works on features
-that they weigh. Two sources of pairs: patches cut and pasted in the data set's own normal images, or rendered metal
-parts (adnlib.imagesets.wild_parts) whose damage is known. No test image is used.
+The gates learn what a defect looks like. The flow is trained afterwards, on normal images only, with the features that
+these gates weight. The pairs come from one of two sources: patches cut and pasted in the data set's normal images, or
+rendered metal parts (adnlib.imagesets.wild_parts) with known damage. The test images are not used.
 """
 
 import sys
@@ -24,34 +24,34 @@ from adnlib.system.seeds import seeded
 
 EPOCHS = 8
 BATCH = 24  # pairs
-RENDERED = 60  # pairs a part
-OTHER_SEED = 10_000  # of the rendered pairs: none of them is an image of the data set wild_parts
+RENDERED = 60  # pairs per part
+OTHER_SEED = 10_000  # for the rendered pairs: none of them is an image of the data set wild_parts
 
 
 def learn_attention(
     model: DifferNet, dataset: Dataset, *, seed: int = 0, epochs: int = EPOCHS, progress: bool = False
 ) -> float:
     """Trains `model.features.attention` on pairs from `model.train_attention`, "cutpaste" or "wild_parts", and freezes
-    it; returns the share of images told right in the last epoch (one half is chance).
+    it; returns the classification accuracy in the last epoch (0.5 is chance).
 
-    A linear classifier reads the standardised features (B, 768) and is thrown away afterwards. The flow is not
-    touched. The same seed gives the same gates to the last bit on one machine.
+    A linear classifier reads the standardised features (B, 768) and is discarded afterwards. The flow is not changed.
+    The same seed gives the same gates to the last bit on one machine.
     """
     device = model.feature_mean.device
     size = model.preset.image_size
     normal = read_images(dataset.train, size) if model.train_attention == "cutpaste" else rendered_pairs(size)
     if len(normal) < 2:
-        raise AdnError("train_attention='cutpaste' needs two training images or more: add some.")
+        raise AdnError("train_attention='cutpaste' needs at least two training images: add some.")
     with seeded(seed):
         classifier = nn.Sequential(nn.BatchNorm1d(768, affine=False), nn.Linear(768, 1)).to(device)
     attention = model.features.attention.requires_grad_(True)
     optimizer = torch.optim.Adam([*attention.parameters(), *classifier.parameters()], lr=1e-3)
-    dice = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     views = model.preset.views("train")
     for _ in tqdm(range(epochs), desc="attention", file=sys.stdout, leave=False, disable=not progress):
-        right = seen = 0
-        for pairs in _batches(normal, dice):  # uint8 (2, B, 3, S, S): without a defect, with one
-            view = views[int(torch.randint(len(views), (), generator=dice))]
+        correct = total = 0
+        for pairs in _batches(normal, generator):  # uint8 (2, B, 3, S, S): without a defect, with one
+            view = views[int(torch.randint(len(views), (), generator=generator))]
             with autocast(model.preset.precision, device):
                 y = model.features(view(pairs.flatten(0, 1).to(device)))  # (2 B, 768)
             logit = classifier(y)[:, 0]
@@ -59,44 +59,44 @@ def learn_attention(
             optimizer.zero_grad()
             F.binary_cross_entropy_with_logits(logit, label).backward()
             optimizer.step()
-            right += ((logit > 0) == (label > 0)).sum().item()
-            seen += len(label)
+            correct += ((logit > 0) == (label > 0)).sum().item()
+            total += len(label)
     attention.requires_grad_(False)
-    return right / seen
+    return correct / total
 
 
-def _batches(images: Tensor, dice: torch.Generator) -> Iterator[Tensor]:
-    """An epoch of pairs (2, B, 3, S, S): of pairs as they are, (N, 2, 3, S, S), or of images and their cut-pastes."""
-    for rows in torch.randperm(len(images), generator=dice).split(BATCH):
+def _batches(images: Tensor, generator: torch.Generator) -> Iterator[Tensor]:
+    """One epoch of batches (2, B, 3, S, S) of pairs (N, 2, 3, S, S), or of images and their cut-and-paste copies."""
+    for rows in torch.randperm(len(images), generator=generator).split(BATCH):
         if len(rows) > 1:  # batch statistics need two
             yield (
                 images[rows].transpose(0, 1)
                 if images.ndim == 5
-                else torch.stack([images[rows], cut_paste(images[rows], dice)])
+                else torch.stack([images[rows], cut_paste(images[rows], generator)])
             )
 
 
-def cut_paste(images: Tensor, dice: torch.Generator) -> Tensor:
-    """In each image (B, 3, S, S) a random rectangle, 2 to 15 % of the area, is copied to another place, a little
-    brighter or darker.
+def cut_paste(images: Tensor, generator: torch.Generator) -> Tensor:
+    """CutPaste: copies a random rectangle of each image (B, 3, S, S), 2 to 15 % of its area, to another position,
+    slightly brighter or darker.
 
-    Li, Sohn, Yoon, Pfister, "CutPaste", CVPR 2021, https://arxiv.org/abs/2104.04015. Deviations: of its jitter of
-    colours only the brightness, no scar-shaped patches, no rotation of the patch.
+    Li, Sohn, Yoon, Pfister, "CutPaste", CVPR 2021, https://arxiv.org/abs/2104.04015. Deviations: only the
+    brightness of the patch is jittered, and there are no scar-shaped and no rotated patches.
     """
     size = images.shape[-1]
     pasted = images.clone()
     for image in pasted:
-        area, ratio, brightness, *place = torch.rand(7, generator=dice).tolist()
+        area, ratio, brightness, *position = torch.rand(7, generator=generator).tolist()
         area, ratio = (0.02 + 0.13 * area) * size**2, 0.3 * (1 / 0.3**2) ** ratio  # height / width: 0.3 to 3.3
         height, width = (min(size - 1, round(np.sqrt(area * r))) for r in (ratio, 1 / ratio))
-        y, x, to_y, to_x = (int(p * (size - s)) for p, s in zip(place, [height, width] * 2, strict=True))
+        y, x, to_y, to_x = (int(p * (size - s)) for p, s in zip(position, [height, width] * 2, strict=True))
         patch = image[:, y : y + height, x : x + width].float() * (0.9 + 0.2 * brightness)
         image[:, to_y : to_y + height, to_x : to_x + width] = patch.clamp(0, 255).to(image.dtype)
     return pasted
 
 
 def rendered_pairs(size: int) -> Tensor:
-    """Metal parts before wild backgrounds, whole and damaged: uint8 (N, 2, 3, size, size)."""
+    """Metal parts on wild backgrounds, intact and damaged: uint8 (N, 2, 3, size, size)."""
     pairs = []
     for part in PARTS:
         for index in range(RENDERED):

@@ -1,7 +1,7 @@
-"""Attention in every detector: the matrix method x attention x backbone, and the sentences that follow from it.
+"""Attention in every detector: the matrix method x attention x backbone, and sentences generated from it.
 
 A cell is a detector (method and backbone) on a category. Every comparison is paired by seed, which fixes the detector's
-own draws and the attention's start; adnlib.experiments.statistics has the statistics.
+random draws and the attention's initial weights. The statistics are in adnlib.experiments.statistics.
 """
 
 from pathlib import Path
@@ -19,8 +19,8 @@ METHODS = {"padim": "PaDiM", "patchcore": "PatchCore", "nearest_patches": "neare
 
 
 def committed_matrix(table: Path | str = TABLE) -> pd.DataFrame:
-    """The project's own measurements, numbers only: what grids/attention_everywhere.toml left in `table`, and the
-    DifferNet runs of data/ledger.csv with attention at its random start, on the same categories."""
+    """The project's own measurements, numbers only: `table`, measured with grids/attention_everywhere.toml, and the
+    DifferNet runs of data/ledger.csv with frozen attention on the same categories."""
     peers = pd.read_csv(table)
     runs = findings.committed_ledger()
     frozen = runs["train_attention"].astype(str).eq("False") & runs["placement"].eq("figure") & runs["options"].eq("{}")
@@ -31,25 +31,25 @@ def committed_matrix(table: Path | str = TABLE) -> pd.DataFrame:
 
 
 def matrix(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows with detector, backbone, category, attention, seed and auroc -> a table for adnlib.experiments.statistics:
-    its `dataset` is method and backbone, its `variant` the attention."""
+    """Rows with detector, backbone, category, attention, seed and auroc -> a table for adnlib.experiments.statistics,
+    with method and backbone as its `dataset` and the attention as its `variant`."""
     detector = rows["detector"].map(METHODS).fillna(rows["detector"]) + ", " + rows["backbone"]
     same = {"status": "done", "preset": "", "weights": "imagenet"}
     return rows[["category", "seed", "auroc"]].assign(dataset=detector, variant=rows["attention"], **same)
 
 
 def gains(table: pd.DataFrame, baseline: str = NONE) -> pd.DataFrame:
-    """A row for each detector, category and attention: the mean difference of AUROC to `baseline` over seeds, with
-    Student's paired interval and a verdict; columns as statistics.by_category's."""
+    """A row for each detector, category and attention: the mean AUROC difference to `baseline` over seeds, with
+    Student's paired interval and a verdict. The other columns are those of statistics.by_category."""
     each = statistics.by_category(statistics.differences(table, baseline=baseline))
     each = each[each["variant"] != NONE]
     return each.assign(verdict=[verdict(low, high) for low, high in zip(each["low"], each["high"], strict=True)])
 
 
 def summary(each: pd.DataFrame) -> pd.DataFrame:
-    """A row for each attention of `gains`: in how many cells it is better and worse, and the mean of its differences.
+    """A row for each attention in `gains`: in how many cells it is better and worse, and the mean of its differences.
 
-    The cells share images, backbones and seeds: the mean has no honest interval, and gets none.
+    The cells share images, backbones and seeds, so no honest interval of the mean can be computed.
     """
     groups = each.groupby("variant", sort=False)
     table = groups["difference"].agg(["mean", "min", "max"])
@@ -60,28 +60,28 @@ def summary(each: pd.DataFrame) -> pd.DataFrame:
 
 
 def in_words(each: pd.DataFrame, baseline: str = NONE) -> str:
-    """Where attention helps and where it hurts, in sentences, from `gains`; the control is not counted as attention.
+    """Sentences on where attention helps and where it hurts, from `gains`. The control does not count as attention.
 
-    The intervals are over seeds: they speak of these test images only. The comparisons share baselines, images and
-    backbones, so that how many there are is no test of its own, and none is made of it.
+    The intervals are over seeds and apply to these test images only. The comparisons share baselines, images and
+    backbones, so the counts are not a significance test.
     """
     each = each[each["variant"] != CONTROL]
     against = "the same detector without attention" if baseline == NONE else "the constant gate"
     if each["low"].isna().all():
         return "Not known: one seed has no interval."
-    found = {word: each[each["verdict"] == word] for word in ("better", "worse")}
-    said = [
-        f"Of {len(each)} comparisons with {against}, on these test images, attention is better in "
-        f"{len(found['better'])} and worse in {len(found['worse'])}; the others show no difference."
+    by_verdict = {word: each[each["verdict"] == word] for word in ("better", "worse")}
+    sentences = [
+        f"Of {len(each)} comparisons with {against} on these test images, attention is better in "
+        f"{len(by_verdict['better'])} and worse in {len(by_verdict['worse'])}. The others show no difference."
     ]
-    for (word, rows), verb in zip(found.items(), ("helps", "hurts"), strict=True):
+    for (word, rows), verb in zip(by_verdict.items(), ("helps", "hurts"), strict=True):
         if rows.empty:
-            said.append(f"It {verb} nowhere that these runs could show.")
+            sentences.append(f"These runs do not show that it {verb} anywhere.")
             continue
         sign = 1 if word == "better" else -1
-        most = rows.loc[(sign * rows["difference"]).idxmax()]
-        counts = ", ".join(f"{name} ({count})" for name, count in rows["dataset"].value_counts().items())
-        where = f"{attention_label(most['variant'])} in {most['dataset']} on {most['category']}"
-        points = f"{100 * most['difference']:+.1f} points"
-        said.append(f"It {verb} in {counts}; most {where}, {points}.")
-    return " ".join(said)
+        largest = rows.loc[(sign * rows["difference"]).idxmax()]
+        counts = "; ".join(f"{name} ({count})" for name, count in rows["dataset"].value_counts().items())
+        where = f"{attention_label(largest['variant'])} in {largest['dataset']}, on {largest['category']}"
+        points = f"{100 * largest['difference']:+.1f} points"
+        sentences.append(f"It {verb} in {counts}. The largest effect is {points}: {where}.")
+    return " ".join(sentences)

@@ -1,7 +1,8 @@
-"""The one description of a run. It needs no torch.
+"""The single description of a run. It does not import torch.
 
 Each parameter of RunConfig is an option of `adn train`, a key of a grid file, a parameter of notebooks/07_train, a part
-of the run's folder name, a column of the ledger, and an entry of parameters.json; its default, types and help are here.
+of the run's folder name, a column of the ledger and an entry of parameters.json. Its default, types and help text are
+defined here.
 """
 
 import argparse
@@ -13,8 +14,8 @@ from pathlib import Path
 
 from adnlib.errors import AdnError
 
-TRAINED = {False: "frozen", True: "trained"}  # the other values of train_attention are words already
-LABELS = {  # of attention modules; the others are acronyms
+TRAINED = {False: "frozen", True: "trained"}  # the other values of train_attention are already words
+LABELS = {  # names of attention modules; the others are acronyms
     "constant": "constant gate",
     "coordinate": "coordinate attention",
     "simam": "SimAM",
@@ -26,7 +27,7 @@ CONSTANTS = {"none": None, "true": True, "false": False}  # on the command line 
 
 
 def _parameter(default, help: str, *types: type):
-    """A field with its help and its allowed types, by default that of its default."""
+    """A field with its help text and its allowed types. Without `types`, only the type of the default is allowed."""
     metadata = {"help": help, "types": types or (type(default),)}
     if isinstance(default, dict):
         return field(default_factory=lambda: dict(default), metadata=metadata)
@@ -35,25 +36,25 @@ def _parameter(default, help: str, *types: type):
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything that makes a run; AdnError where a value has the wrong type."""
+    """Everything that defines a run. A value of the wrong type raises AdnError."""
 
-    dataset: str = _parameter("elpv", "a known data set, or folder:PATH for images of your own")
-    category: str | None = _parameter("mono", "a category of the data set, or all for each of them", str, type(None))
+    dataset: str = _parameter("elpv", "a known data set, or folder:PATH for your own images")
+    category: str | None = _parameter("mono", "a category of the data set, or all for every category", str, type(None))
     attention: str | None = _parameter(
         None,
         "se, cbam, eca, coordinate, simam, bam, gather_excite, global_context or constant",
         str,
         type(None),
     )
-    placement: str = _parameter("figure", "of the attention: figure, before-pool or after-pool5")
+    placement: str = _parameter("figure", "where attention is inserted: figure, before-pool or after-pool5")
     train_attention: bool | str = _parameter(
-        False, "True to train the attention by the likelihood; or guarded, cutpaste, wild_parts", bool, str
+        False, "False (frozen), True (with the flow), guarded, cutpaste or wild_parts", bool, str
     )
     preset: str = _parameter("fast", "paper, fast, lean, unscaled or smoke")
-    weights: str = _parameter("imagenet", "of AlexNet: imagenet, or random")
-    seed: int = _parameter(0, "of the initial values, the order of the images and their views")
-    options: dict = _parameter({}, "of the attention, such as reduction, kernel_size, residual, value")
-    device: str = _parameter("auto", "auto, cpu or cuda; not a part of the run's name")
+    weights: str = _parameter("imagenet", "AlexNet's weights: imagenet or random")
+    seed: int = _parameter(0, "seed of the initial weights, the order of the images and their views")
+    options: dict = _parameter({}, "options of the attention module: reduction, kernel_size, residual, value, …")
+    device: str = _parameter("auto", "auto, cpu or cuda; not part of the run's name")
 
     def __post_init__(self):
         for parameter in fields(self):
@@ -64,7 +65,7 @@ class RunConfig:
 
     @classmethod
     def from_dict(cls, values: dict) -> "RunConfig":
-        """A config from the parameters that differ from their defaults; AdnError names an unknown one."""
+        """A config from the parameters that differ from their defaults. AdnError names an unknown parameter."""
         known = [parameter.name for parameter in fields(cls)]
         for name in values:
             if name not in known:
@@ -73,15 +74,15 @@ class RunConfig:
 
     @property
     def parameters(self) -> dict:
-        """All parameters but the device, in the order of parameters.json."""
+        """All parameters except the device, in the order of parameters.json."""
         return {name: value for name, value in asdict(self).items() if name != "device"}
 
     @property
     def name(self) -> str:
         """The run's folder name, such as "elpv-mono-se-figure-frozen-fast-seed0".
 
-        A folder of images is named by the last part of its path and six digits of the path's sha256, since two folders
-        may have the same name.
+        A folder of images is named by the last part of its path and six digits of the path's sha256, because two
+        folders can have the same name.
         """
         dataset = self.dataset
         if dataset.startswith("folder:"):
@@ -111,13 +112,13 @@ class RunConfig:
 
     @property
     def row(self) -> dict:
-        """The run's columns in the ledger: its variant and its parameters, options as JSON."""
+        """The run's columns in the ledger: its variant and its parameters, with the options as JSON."""
         parameters = self.parameters
         options = json.dumps(parameters.pop("options"), sort_keys=True)
         return {"variant": self.variant, **parameters, "options": options}
 
     def without_attention(self) -> "RunConfig":
-        """The plain DifferNet of this config."""
+        """This config for the plain DifferNet."""
         return replace(self, attention=None, placement="figure", options={}, train_attention=False)
 
 
@@ -127,16 +128,16 @@ def attention_label(attention: str) -> str:
 
 
 def notebook_parameters() -> str:
-    """The source of 07_train's parameters cell."""
+    """The source of the parameters cell of 07_train."""
     lines = []
     for parameter, value in zip(fields(RunConfig), asdict(RunConfig()).values(), strict=True):
         text = json.dumps(value) if isinstance(value, str) else repr(value)
         lines.append(f"{parameter.name} = {text}  # {parameter.metadata['help']}")
-    return "\n".join([*lines, 'runs = "../runs"  # the folder of runs'])
+    return "\n".join([*lines, 'runs = "../runs"  # the folder with the runs'])
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds an option for each parameter of a run."""
+    """Adds one command-line option for each parameter of a run."""
     for parameter in fields(RunConfig):
         flag, help = "--" + parameter.name.replace("_", "-"), parameter.metadata["help"]
         if parameter.name == "options":
@@ -152,7 +153,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def from_arguments(arguments: argparse.Namespace) -> RunConfig:
-    """The config that the options of `add_arguments` describe."""
+    """The config described by the options that `add_arguments` adds."""
     values = {parameter.name: getattr(arguments, parameter.name, None) for parameter in fields(RunConfig)}
     for name in ("attention", "train_attention"):
         values[name] = CONSTANTS.get(values[name], values[name])

@@ -1,4 +1,4 @@
-"""This project's questions, the runs that answer them, and README's section on them."""
+"""The project's questions, the runs that answer them, and the section about them in README."""
 
 import io
 
@@ -11,28 +11,28 @@ from adnlib.experiments.statistics import BASELINE, by_category, differences, ov
 from adnlib.system.files import sha256, write_whole
 from adnlib.system.folders import DATA, ROOT
 
-CONTROLS = {"SE": "constant gate 0.5", "CBAM": "constant gate 0.25"}  # dim as much as the module does at its start
+CONTROLS = {"SE": "constant gate 0.5", "CBAM": "constant gate 0.25"}  # the same mean as the untrained module
 LEDGER = DATA / "ledger.csv"
-SHOWN = {  # in README's figure, by preset
+SHOWN = {  # the variants in README's figure, by preset
     "fast": ["SE, frozen", "constant gate 0.5", "CBAM, frozen", "constant gate 0.25"],
     "lean": ["SE, trained", "CBAM, trained"],
 }
-QUESTIONS = {  # what one change does while the rest stays as it is: the runs beside each other, as (preset, variant)
-    "Features rescaled before the flow (fast), or as they come (unscaled)": [
+QUESTIONS = {  # the effect of one change while the rest stays the same: the runs to compare, as (preset, variant)
+    "Features rescaled before the flow (fast) or left as they are (unscaled)": [
         (preset, variant) for variant in SHOWN["fast"] for preset in ("fast", "unscaled")
     ],
-    "Where the gates stand": [
+    "Where the gates are inserted": [
         ("fast", f"{module}, frozen{place}") for module in CONTROLS for place in ("", ", before-pool", ", after-pool5")
     ],
-    "How narrow the gate's hidden layer is: 1/16 of the channels, or 1/2": [
+    "Width of the gate's hidden layer: 1/16 or 1/2 of the channels": [
         ("fast", f"{module}, frozen{reduction}") for module in CONTROLS for reduction in ("", ", reduction 2")
     ],
-    "Attention at its random start, trained by the likelihood, or a gate in its place": [
+    "Attention frozen, trained by maximising the likelihood, or replaced by a constant gate": [
         ("lean", name)
         for module, gate in CONTROLS.items()
         for name in (f"{module}, frozen", f"{module}, trained", gate)
     ],
-    "Other ways to train": [
+    "Other ways to train attention": [
         ("lean", "SE, trained"),
         ("lean", "SE, guarded"),
         ("lean", "SE, trained, identity"),
@@ -40,52 +40,69 @@ QUESTIONS = {  # what one change does while the rest stays as it is: the runs be
         ("fast", "SE, wild_parts"),
     ],
 }
-UNDER = {  # of this project's folders of images, what the papers call them
+UNDER = {  # the papers' names for data sets that this project reads from a folder
     ("folder:data", "mvtec_bottle"): ("mvtec_ad", "bottle"),
     ("folder:data", "mtd"): ("mtd", "mtd"),
 }
-MARKS = ("<!-- made by `adn evidence` -->", "<!-- end -->")  # around the ledger's sentences in README
+MARKS = ("<!-- made by `adn evidence` -->", "<!-- end -->")  # around the generated section of README
 CEILING = 0.999  # an AUROC above it leaves no room for a gain
+PAGE_HEAD = """# The evidence: does attention help?
+
+Made by `adn evidence` from [ledger.csv](ledger.csv), the runs of `grids/evidence.toml`; do not edit.
+
+Each run is compared with its partner: the same images, split, views, seed and initial flow. The epoch is chosen on
+normal validation images. A difference is in points of AUROC (hundredths). **Frozen** attention has random weights that
+are never trained; **trained** attention is trained with the flow by maximising the likelihood; **guarded** is the same
+with a term that gives nothing for shrinking the features; **cutpaste** and **wild_parts** train the attention on made
+defects before the flow. A **constant gate** multiplies every feature by one number and attends to nothing: it is the
+control. Presets: **fast** is the default; **lean** is `fast` with one view of each image in an epoch; **unscaled** is
+`fast` without rescaling the features before the flow.
+
+The interval of several categories is over the categories; one over two or three categories rests on as few differences
+and is narrow or wide by luck. Many comparisons are made: of twenty without any effect, one interval excludes zero.
+
+![Differences of AUROC with intervals, a row per category, a column per variant](evidence.png)
+"""
 
 
 def published(dataset: str) -> pd.DataFrame:
-    """What papers report on a data set: category, method, auroc (percent) and source, from data/published.csv."""
+    """Published results on a data set: category, method, auroc (percent) and source, from data/published.csv."""
     rows = pd.read_csv(DATA / "published.csv")
     return rows[rows["dataset"] == dataset]
 
 
 def committed_ledger() -> pd.DataFrame:
-    """The project's own runs, numbers only: what sweeps of grids/evidence.toml left in `adn runs --csv`."""
+    """The project's own runs, numbers only: trained with grids/evidence.toml, exported with `adn runs --csv`."""
     return pd.read_csv(LEDGER)
 
 
 def under_published_names(rows: pd.DataFrame) -> pd.DataFrame:
-    """A ledger's rows, those of the papers' images that came as a folder with the papers' data set and category."""
+    """A ledger's rows, with the papers' data set and category names for images that were read from a folder."""
     names = [UNDER.get(key, key) for key in zip(rows["dataset"], rows["category"], strict=True)]
     return rows.assign(dataset=[name for name, _ in names], category=[name for _, name in names])
 
 
 def against_gates(ledger: pd.DataFrame) -> pd.DataFrame:
-    """`summary` of each module against the gate that dims as much and attends to nothing; column gate: which."""
+    """`summary` of each module against the constant gate with the same mean, which the column `gate` names."""
     parts = []
     for module, gate in CONTROLS.items():
         rows = summary(ledger, gate)
         if len(rows):
-            own = rows["variant"].str.split(",").str[0] == module
-            parts.append(rows[own].assign(gate=gate))
+            of_module = rows["variant"].str.split(",").str[0] == module
+            parts.append(rows[of_module].assign(gate=gate))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
 def ablations(ledger: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """For each of QUESTIONS a table for plots.forest: name, then the columns of `over_categories`.
+    """A table for plots.forest for each of QUESTIONS: name, then the columns of `over_categories`.
 
-    All rows of a table rest on the same sets and seeds, those that each of them has; each run is compared with the
-    plain DifferNet of its own preset. A question is left out until all of its rows have such a run.
+    All rows of a table use the same categories and seeds, those that every row has. Each run is compared with the
+    plain DifferNet of its own preset. A question is left out until there are such runs for all of its rows.
     """
     pairs, tables = differences(ledger), {}
     pairs["set"] = list(zip(*(pairs[name] for name in ("dataset", "category", "weights", "seed")), strict=True))
-    for question, asked in QUESTIONS.items():
-        rows = {(p, v): pairs[(pairs["preset"] == p) & (pairs["variant"] == v)] for p, v in asked}
+    for question, keys in QUESTIONS.items():
+        rows = {(p, v): pairs[(pairs["preset"] == p) & (pairs["variant"] == v)] for p, v in keys}
         if common := set.intersection(*(set(runs["set"]) for runs in rows.values())):
             each = [over_categories(runs[runs["set"].isin(common)]) for runs in rows.values()]
             mixed = len({preset for preset, _ in rows}) > 1
@@ -95,7 +112,7 @@ def ablations(ledger: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def forest_tables(ledger: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """For plots.forest: of each variant with the papers' placement and reduction, name, difference, low, high."""
+    """Tables for plots.forest (name, difference, low, high), by variant, with the papers' placement and reduction."""
     tables = {}
     for preset, runs in finished_runs(ledger, "auroc").groupby("preset", sort=False):
         shown = runs[runs["variant"].isin(SHOWN.get(preset, []))]
@@ -111,63 +128,77 @@ def forest_tables(ledger: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return tables
 
 
+def headline(ledger: pd.DataFrame) -> list[str]:
+    """README's answer: a sentence for each way of training in its figure, and one for all of them together."""
+    lines, verdicts = [], []
+    for preset, names in SHOWN.items():
+        table, clauses = summary(ledger[ledger["preset"] == preset]), []
+        for name in (name for name in names if name not in CONTROLS.values()):
+            for _, row in table[table["variant"] == name].iterrows() if len(table) else ():
+                module, how = name.split(", ")
+                verdict = "shows no difference" if row["verdict"] == "no difference shown" else f"is {row['verdict']}"
+                interval = "" if np.isnan(row["low"]) else f", {100 * row['low']:+.1f} to {100 * row['high']:+.1f}"
+                clauses.append(f"{module} {verdict} ({100 * row['difference']:+.1f} points{interval})")
+                verdicts.append(row["verdict"])
+        if clauses:
+            lines.append(f"- **{how.capitalize()}** attention: {', '.join(clauses)}.")
+    plain = ledger[ledger["variant"] == BASELINE]
+    better = verdicts.count("better") or "none"
+    lines.append(
+        f"- Of these {len(verdicts)} variants {better} {'are' if better not in ('none', 1) else 'is'} better than the plain "
+        f"{BASELINE}, on {plain['category'].nunique()} categories with up to {plain['seed'].nunique()} seeds each."
+    )
+    return lines
+
+
 def in_readme(text: str, ledger: pd.DataFrame) -> str:
-    """README's text with what the ledger says between two marks: sentences on the modules of its figure, against
-    DifferNet and against their gates, and a table of all that was tried."""
-    done = finished_runs(ledger, "auroc")
-    said = []
+    """README's text with `headline` between the marks."""
+    before, rest = text.split(MARKS[0])
+    lines = "\n".join(headline(finished_runs(ledger)))
+    return f"{before}{MARKS[0]}\n{lines}\n{MARKS[1]}{rest.split(MARKS[1])[1]}"
+
+
+def evidence_page(ledger: pd.DataFrame) -> str:
+    """data/evidence.md: sentences on the modules in README's figure, against the plain DifferNet and against the
+    constant gates with the same mean, and a table of all variants."""
+    done = finished_runs(ledger)
+    lines = [PAGE_HEAD]
     for preset, names in SHOWN.items():
         for name in (name for name in names if name not in CONTROLS.values()):
             for baseline in (BASELINE, CONTROLS[name.split(",")[0]]):
-                said += [f"- {line}" for line in sentences(done[done["preset"] == preset], baseline, [name])]
-    if len(tried := summary(done)):
-        columns = ["preset", "variant", "points", "95 % interval", "sets", "pairs of runs", "verdict"]
-        said += [
-            f"\n<details><summary>All that was tried, against {BASELINE}</summary>\n",
-            _row(columns),
-            _row(["---"] * len(columns)),
-        ]
-        for _, row in tried.sort_values(["preset", "variant"]).iterrows():
-            interval = "" if np.isnan(row["low"]) else f"{100 * row['low']:+.1f} to {100 * row['high']:+.1f}"
-            sets = f"{row['categories']} ({row['independent']} independent)"
-            said.append(
-                _row(
-                    [
-                        row["preset"],
-                        row["variant"],
-                        f"{100 * row['difference']:+.1f}",
-                        interval,
-                        sets,
-                        str(row["pairs of runs"]),
-                        row["verdict"],
-                    ]
-                )
-            )
-        said.append("\n</details>")
+                lines += [f"- {line}" for line in sentences(done[done["preset"] == preset], baseline, [name])]
+    lines.append(f"\n## All variants against {BASELINE}\n")
+    columns = ["preset", "variant", "points", "95 % interval", "categories", "pairs of runs", "verdict"]
+    lines += [_row(columns), _row(["---"] * len(columns))]
+    for _, row in summary(done).sort_values(["preset", "variant"]).iterrows():
+        interval = "" if np.isnan(row["low"]) else f"{100 * row['low']:+.1f} to {100 * row['high']:+.1f}"
+        categories = f"{row['categories']} ({row['independent']} independent)"
+        points, pairs = f"{100 * row['difference']:+.1f}", str(row["pairs of runs"])
+        lines.append(_row([row["preset"], row["variant"], points, interval, categories, pairs, row["verdict"]]))
     plain = done[done["variant"] == BASELINE].groupby("category")["auroc"].mean()
     if full := sorted(plain.index[plain > CEILING]):
-        said.append(
-            f"\nNo gain is possible on {', '.join(full)}, though the means include it: the AUROC of the plain "
-            f"{BASELINE} is above {CEILING} there."
+        lines.append(
+            f"\nThe means include {', '.join(full)}, where a gain is impossible: the AUROC of the plain {BASELINE} is "
+            f"above {CEILING} there."
         )
-    said.append(
+    lines.append(
         f"\n{len(done)} runs, {done['seconds'].sum() / 3600:.1f} hours of training and scoring, on "
-        f"{done[['dataset', 'category']].drop_duplicates().shape[0]} sets of images."
+        f"{done[['dataset', 'category']].drop_duplicates().shape[0]} categories."
     )
-    before, rest = text.split(MARKS[0])
-    return before + MARKS[0] + "\n" + "\n".join(said) + "\n" + MARKS[1] + rest.split(MARKS[1])[1]
+    return "\n".join(lines) + "\n"
 
 
 def _row(cells: list[str]) -> str:
-    """A line of a table in Markdown."""
+    """One row of a Markdown table."""
     return f"| {' | '.join(cells)} |"
 
 
 def update_readme() -> None:
-    """Writes data/evidence.png and README's section from the committed ledger."""
-    picture = io.BytesIO()
-    figure = plots.forest(forest_tables(committed_ledger()), "Does attention help? Each category, and all of them")
-    figure.savefig(picture, format="png", dpi=110, metadata={"Ledger": sha256(LEDGER)})
-    write_whole(DATA / "evidence.png", picture.getvalue())
+    """Writes data/evidence.png, data/evidence.md and README's answer from the committed ledger."""
+    ledger, buffer = committed_ledger(), io.BytesIO()
+    figure = plots.forest(forest_tables(ledger), "Does attention help? Single categories and all together")
+    figure.savefig(buffer, format="png", dpi=110, metadata={"Ledger": sha256(LEDGER)})
+    write_whole(DATA / "evidence.png", buffer.getvalue())
+    write_whole(DATA / "evidence.md", evidence_page(ledger).encode())
     readme = ROOT / "README.md"
-    write_whole(readme, in_readme(readme.read_text(encoding="utf-8"), committed_ledger()).encode())
+    write_whole(readme, in_readme(readme.read_text(encoding="utf-8"), ledger).encode())

@@ -1,7 +1,7 @@
 """Grid files: many runs in a few lines of TOML.
 
-A grid is a list of tables [[grid]]. A key is a parameter, its value one value or a list; the points of a table are all
-combinations.
+A grid is a list of tables [[grid]]. Each key is a parameter of a run, with one value or a list of values. The points of
+a table are all combinations.
 
     [[grid]]
     dataset = "elpv"
@@ -9,8 +9,8 @@ combinations.
     attention = ["none", "se", "cbam"]
     seed = [0, 1, 2]
 
-`attention = "none"` is the plain DifferNet; `category = "all"` stands for each category of the data set. A relative
-"folder:PATH" starts from the grid file's folder.
+`attention = "none"` is the plain DifferNet; `category = "all"` means every category of the data set. A relative
+"folder:PATH" is relative to the folder of the grid file.
 """
 
 import itertools
@@ -25,7 +25,7 @@ from adnlib.experiments.config import RunConfig
 
 
 def read_tables(path: Path | str) -> list[dict]:
-    """The tables of a grid file; AdnError where it cannot be read or holds anything else."""
+    """The tables of a grid file. AdnError if it cannot be read or contains anything else."""
     try:
         content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -34,12 +34,12 @@ def read_tables(path: Path | str) -> list[dict]:
         raise AdnError(f"The grid file {path} cannot be read ({error}): fix that line.") from error
     tables = content.get("grid")
     if set(content) != {"grid"} or not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
-        raise AdnError(f"The grid file {path} may hold only tables [[grid]]: see grids/quick.toml.")
+        raise AdnError(f"The grid file {path} must contain only tables [[grid]]: see grids/quick.toml.")
     return tables
 
 
 def expand(tables: Iterable[dict], base: Path | None = None) -> Iterator[dict]:
-    """All combinations of each table's values, in order; `base` is where a relative "folder:PATH" starts."""
+    """All combinations of the values of each table, in order. A relative "folder:PATH" is relative to `base`."""
     for table in tables:
         values = [value if isinstance(value, list) else [value] for value in table.values()]
         for combination in itertools.product(*values):
@@ -52,17 +52,17 @@ def expand(tables: Iterable[dict], base: Path | None = None) -> Iterator[dict]:
 
 
 def point_name(point: dict) -> str:
-    """A point of a grid as a key of a table: its values, except for the path of a folder."""
+    """The key of a grid point in a table: its values, without the path of a folder."""
     return json.dumps({**point, "dataset": point["dataset"].split(":")[0]}, sort_keys=True)
 
 
 def read_grid(path: Path | str) -> list[RunConfig]:
-    """The runs of a grid file; AdnError names what is wrong in it."""
+    """The runs of a grid file. AdnError names what is wrong in it."""
     return grid_runs(read_tables(path), str(path), Path(path).resolve().parent)
 
 
 def grid_runs(tables: Iterable[dict], source: str = "the grid", base: Path | None = None) -> list[RunConfig]:
-    """The runs of grid tables, in order, each once; a parameter that a table leaves out has its default."""
+    """The runs of grid tables, in order and without duplicates. Parameters that a table omits have their defaults."""
     runs = {}
     for point in expand(tables, base):
         try:
@@ -80,6 +80,6 @@ def grid_runs(tables: Iterable[dict], source: str = "the grid", base: Path | Non
 
 
 def _category_names(dataset: str) -> list[str]:
-    from adnlib.datasets import category_names  # imports torch, which other grids need not wait for
+    from adnlib.datasets import category_names  # imports torch, which other grids do not need
 
     return category_names(dataset)

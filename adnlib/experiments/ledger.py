@@ -1,4 +1,4 @@
-"""The ledger: the runs of a folder as one table. It needs no torch and is quick."""
+"""The ledger: the runs in a folder as one table. It is fast because it does not import torch."""
 
 import json
 from pathlib import Path
@@ -11,21 +11,21 @@ from adnlib.system.files import write_whole
 if TYPE_CHECKING:
     import pandas as pd
 
-PAIRED_BY = ["dataset", "category", "preset", "weights", "seed"]  # what two runs share that may be compared
-KEY = [*PAIRED_BY, "variant"]  # what makes a row of a shared ledger
-PROTOCOLS = {  # columns of the ledger; all three are shown side by side, always
-    "auroc": "epoch by normal validation images",
+PAIRED_BY = ["dataset", "category", "preset", "weights", "seed"]  # two runs can be compared if they share these
+KEY = [*PAIRED_BY, "variant"]  # identifies a row of a shared ledger
+PROTOCOLS = {  # columns of the ledger; all three are always shown together
+    "auroc": "epoch chosen on normal validation images",
     "auroc_last": "last epoch",
     "auroc_best_on_test": "best on test (optimistic, as published)",
 }
-FORMAT = 2  # of parameters.json; format 1 does not state its number
+FORMAT = 2  # of parameters.json; files of format 1 do not state a number
 
 
 def read_ledger(root: Path | str) -> "pd.DataFrame":
-    """A table with a row for each run in `root`: finished, in training (or stopped) and failed ones.
+    """A table with a row for each run in `root`, whether it is finished, in training (or stopped), or failed.
 
-    status: done, failed, or training; then the parameters, the AUROC under three protocols (see `adnlib.experiments.
-    runs`), seconds, and for a failed run its error.
+    Columns: status (done, failed or training), the parameters, the AUROC under the three PROTOCOLS, seconds, and the
+    error of a failed run.
     """
     import pandas as pd
 
@@ -43,7 +43,7 @@ def read_ledger(root: Path | str) -> "pd.DataFrame":
 
 
 def read_facts(folder: Path) -> dict:
-    """A finished run's parameters.json; AdnError where it lacks what names the run or what the ledger shows."""
+    """The parameters.json of a finished run. AdnError if it lacks the run's parameters or a column of the ledger."""
     try:
         facts = json.loads((folder / "parameters.json").read_text(encoding="utf-8"))
         ledger_row(facts)
@@ -52,34 +52,34 @@ def read_facts(folder: Path) -> dict:
         readable = False
     if not readable:
         raise AdnError(
-            f"{folder} has a parameters.json that is cut short or of another version of this library: "
+            f"{folder} has a parameters.json that is truncated or from another version of this library: "
             "remove the folder and train the run again."
         )
     return facts
 
 
 def ledger_row(facts: dict) -> dict:
-    """A run's parameters.json as one row of the ledger."""
+    """The parameters.json of a run as a row of the ledger."""
     metrics, seconds = facts["metrics"], facts["seconds"]
     row = RunConfig.from_dict(facts["parameters"]).row | metrics
     return row | {"seconds": seconds["fit"] + seconds["evaluate"], "chosen_epoch": facts["chosen_epoch"]}
 
 
 def read_shared(path: Path) -> "pd.DataFrame":
-    """A ledger that `share` wrote; AdnError where the file holds anything else."""
+    """A ledger written by `share`. AdnError if the file contains anything else."""
     import pandas as pd
 
     try:
         ledger = pd.read_csv(path)
-    except ValueError:  # pandas' own errors, and bytes that are not text
+    except ValueError:  # pandas' own errors and bytes that are not text
         ledger = pd.DataFrame()
     if not {"run", "status", "auroc", *KEY} <= set(ledger):
-        raise AdnError(f"{path} exists and is not a ledger of runs: name another file.")
+        raise AdnError(f"{path} exists but is not a ledger of runs: name another file.")
     return ledger
 
 
 def share(ledger: "pd.DataFrame", path: Path) -> None:
-    """Adds a ledger's finished runs to a CSV file that names no path of this machine."""
+    """Adds the finished runs of a ledger to a CSV file, without any path of this machine."""
     finished = ledger[ledger["status"] == "done"]
     if finished.empty:
         print(f"no run is finished yet: {path} is unchanged")
@@ -88,15 +88,15 @@ def share(ledger: "pd.DataFrame", path: Path) -> None:
     named = without_paths(finished)
     if same := list(finished["run"][named.duplicated(KEY, keep=False)][:2]):
         raise AdnError(
-            f"{same[0]} and {same[1]} would become one row of {path}, where a folder of images keeps only the last "
-            "part of its path: rename one of the two folders and train it again."
+            f"{same[0]} and {same[1]} would become one row of {path}, which stores only the last part of a folder's "
+            "path: rename one of the two folders and train its run again."
         )
     shared = merged(named, earlier)
     write_whole(path.resolve(), shared.to_csv(index=False, float_format="%.6g").encode())
 
 
 def without_paths(ledger: "pd.DataFrame") -> "pd.DataFrame":
-    """A ledger in which a folder of images has only the last part of its path, and no digest of the path."""
+    """A ledger in which each folder of images is named by the last part of its path, without the digest of the path."""
     folders = ledger["dataset"].fillna("").str.startswith("folder:")
     run = ledger["run"].where(~folders, ledger["run"].str.replace(r"_[0-9a-f]{6}-", "-", n=1, regex=True))
     dataset = ledger["dataset"].str.replace(r"^folder:(?:.*/)?([^/]+)/*$", r"folder:\1", regex=True)
@@ -104,7 +104,7 @@ def without_paths(ledger: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def merged(ledger: "pd.DataFrame", earlier: "pd.DataFrame") -> "pd.DataFrame":
-    """The finished runs of two ledgers as one table; of a run that both have, the first one's row."""
+    """The finished runs of two ledgers as one table. For a run in both, the row of the first ledger is kept."""
     import pandas as pd
 
     both = pd.concat([finished_runs(ledger), finished_runs(earlier)], ignore_index=True)
@@ -116,6 +116,6 @@ def finished_runs(ledger: "pd.DataFrame", protocol: str = "auroc") -> "pd.DataFr
     """The finished runs that have an AUROC under a protocol (a column of the ledger)."""
     check_choice("protocol", protocol, PROTOCOLS)
     if protocol not in ledger:
-        raise AdnError(f"The ledger has no column {protocol!r}: its runs are of another version, train them again.")
+        raise AdnError(f"The ledger has no column {protocol!r}: its runs are from another version, train them again.")
     done = ledger[(ledger["status"] == "done") & ledger[protocol].notna()]
-    return done.fillna({"category": "the only one"})  # pandas would leave such runs out of every group
+    return done.fillna({"category": "single category"})  # pandas would drop such runs from every group

@@ -1,11 +1,11 @@
-"""Runs: a folder per trained model, with everything needed to repeat it, compare it and use it.
+"""Runs: one folder per trained model, with everything needed to reproduce, compare and use it.
 
     parameters.json   parameters, versions, image counts, times, metrics
     history.csv       a row per epoch
     scores.csv        a row per validation and test image
-    model.safetensors flow, attention and feature scale; AlexNet's own weights are named by their sha256
+    model.safetensors flow, attention and feature scale; AlexNet's weights are identified by their sha256
 
-A folder is written whole or not at all.
+A folder is written completely or not at all.
 """
 
 import json
@@ -31,7 +31,7 @@ from adnlib.system.files import whole_folder
 from adnlib.system.precision import resolve
 from adnlib.training import History, fit
 
-RESOLVED = ("precision", "flow_precision")  # of a preset: a run records what "auto" became
+RESOLVED = ("precision", "flow_precision")  # of a preset: a run records what "auto" was resolved to
 PACKAGES = ("torch", "torchvision", "FrEIA", "numpy", "scikit-learn", "attentdiffernet")
 
 
@@ -44,7 +44,7 @@ class Run:
 
     @cached_property
     def config(self) -> RunConfig:
-        """The parameters that made the run."""
+        """The parameters of the run."""
         return RunConfig.from_dict(self.facts["parameters"])
 
     @property
@@ -70,14 +70,14 @@ class Run:
         return self.scores[self.scores["part"] == "test"]
 
     def dataset(self) -> Dataset:
-        """The data set that the run used, with the same split."""
+        """The data set of the run, with the same split."""
         return load_dataset(self.config.dataset, self.config.category)
 
     def model(self) -> DifferNet:
         """The trained model."""
         preset = self.facts["preset"]
         if not set(preset) <= {field.name for field in fields(Preset)}:
-            raise AdnError(f"{self.folder} was made by a newer version of this library: train it again.")
+            raise AdnError(f"{self.folder} is from a newer version of this library: train it again.")
         precisions = {name: self.facts[name] for name in RESOLVED if name in self.facts}
         model = build_model(self.config, replace(Preset(**preset), **precisions))
         state = safetensors.torch.load_file(self.folder / "model.safetensors")
@@ -86,7 +86,7 @@ class Run:
 
 
 def build_model(config: RunConfig, preset: Preset | None = None) -> DifferNet:
-    """The untrained model of a run; preset: in place of the one that the config names."""
+    """The untrained model of a run; `preset` replaces the one that the config names."""
     return DifferNet(
         config.attention,
         config.placement,
@@ -99,7 +99,7 @@ def build_model(config: RunConfig, preset: Preset | None = None) -> DifferNet:
 
 
 def train_run(root: Path | str, config: RunConfig, *, progress: bool = True) -> Run:
-    """Trains, evaluates and saves one run under `root`; progress: bars on standard output."""
+    """Trains, evaluates and saves one run under `root`; progress: whether to show progress bars."""
     dataset, model = load_dataset(config.dataset, config.category), build_model(config)
     history = fit(
         model,
@@ -114,14 +114,14 @@ def train_run(root: Path | str, config: RunConfig, *, progress: bool = True) -> 
 
 
 def checkpoint_folder(root: Path | str, config: RunConfig) -> Path:
-    """Where a run has its checkpoint until `save_run`: beside the run's folder."""
+    """The folder of a run's checkpoint until `save_run`, next to the run's folder."""
     return Path(root).resolve() / f"{config.name}.training"
 
 
 def save_run(
     root: Path | str, config: RunConfig, model: DifferNet, dataset: Dataset, history: History, evaluation: Evaluation
 ) -> Run:
-    """Writes a run's folder under `root`, replacing an older run of the same name; removes the checkpoint."""
+    """Writes a run's folder under `root`, replacing any run of the same name, and removes the checkpoint."""
     folder = Path(root).resolve() / config.name
     facts = {
         "format": FORMAT,
@@ -144,7 +144,7 @@ def save_run(
         **{name: resolve(getattr(model.preset, name), model.feature_mean.device) for name in RESOLVED},
         "alexnet_sha256": registry()["alexnet"]["tensors_sha256"] if model.weights == "imagenet" else None,
     }
-    own = {
+    tensors = {
         name: tensor.detach().cpu().contiguous()
         for name, tensor in model.state_dict().items()
         if not name.startswith("features.alexnet.")
@@ -152,14 +152,14 @@ def save_run(
     with whole_folder(folder) as new:
         history.epochs.to_csv(new / "history.csv", index=False)
         evaluation.scores.to_csv(new / "scores.csv", index=False)
-        (new / "model.safetensors").write_bytes(safetensors.torch.save(own))
+        (new / "model.safetensors").write_bytes(safetensors.torch.save(tensors))
         (new / "parameters.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
     drop_checkpoint(checkpoint_folder(root, config))
     return Run(folder, facts)
 
 
 def _protocols(epochs: pd.DataFrame, chosen: float) -> dict[str, float]:
-    """The test AUROC of the last epoch, and of the best epoch on the test set: "optimistic, as published"."""
+    """The test AUROC of the last epoch and of the best epoch on the test set, which is optimistic."""
     if "test_auroc" not in epochs:
         return {}
     evaluated = epochs["test_auroc"].dropna()
@@ -167,7 +167,7 @@ def _protocols(epochs: pd.DataFrame, chosen: float) -> dict[str, float]:
 
 
 def read_run(folder: Path | str) -> Run:
-    """The run in `folder`."""
+    """The finished run in `folder`."""
     folder = Path(folder)
     try:
         return Run(folder, read_facts(folder))
@@ -176,7 +176,7 @@ def read_run(folder: Path | str) -> Run:
 
 
 def read_runs(root: Path | str, **wanted) -> list[Run]:
-    """All finished runs under `root` whose parameters equal `wanted`, e.g. dataset="elpv", seed=0; plain first."""
+    """All finished runs under `root` whose parameters equal `wanted`, e.g. dataset="elpv", seed=0; plain ones first."""
     runs = [read_run(path.parent) for path in sorted(Path(root).glob("*/parameters.json"))]
     runs = [run for run in runs if all(run.parameters.get(key) == value for key, value in wanted.items())]
     order = {None: 0, "se": 1, "cbam": 2}
@@ -184,7 +184,7 @@ def read_runs(root: Path | str, **wanted) -> list[Run]:
 
 
 def comparison(runs: list[Run]) -> pd.DataFrame:
-    """The comparison table: a row for each run. The interval is over test images, not over seeds."""
+    """A comparison table with a row for each run. The interval is over test images, not over seeds."""
     rows = []
     for run in runs:
         metrics, seconds, counts = run.facts["metrics"], run.facts["seconds"], run.facts["parameter_counts"]
@@ -195,7 +195,7 @@ def comparison(runs: list[Run]) -> pd.DataFrame:
                 "AUROC": metrics["auroc"],
                 "95 % from": metrics["auroc_low"],
                 "to": metrics["auroc_high"],
-                "kept epoch": run.facts["chosen_epoch"],
+                "selected epoch": run.facts["chosen_epoch"],
                 "training (s)": round(seconds["fit"]),
                 "scoring (s)": round(seconds["evaluate"]),
                 "parameters": sum(counts.values()),

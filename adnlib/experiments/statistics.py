@@ -1,7 +1,7 @@
-"""Comparisons of runs: paired differences with intervals, and the sentences that follow from them.
+"""Comparisons of runs: paired differences with intervals, and sentences generated from them.
 
-Every comparison is paired: a variant's run against the plain DifferNet's of the same data set, category, preset,
-weights and seed, which has the same split, the same views and the same initial flow.
+Every comparison is paired: a run of a variant against the run of the plain DifferNet with the same data set, category,
+preset, weights and seed. Both share the split, the views and the initial flow.
 """
 
 from collections.abc import Iterable
@@ -15,13 +15,13 @@ from adnlib.evaluation import verdict
 from adnlib.experiments.ledger import PAIRED_BY, PROTOCOLS, finished_runs
 
 BASELINE = "DifferNet"
-LEVEL = 0.95  # of every interval
-RESAMPLES = 5000  # of the bootstrap
-ENOUGH = 8  # categories for a bootstrap over them
+LEVEL = 0.95  # confidence level of every interval
+RESAMPLES = 5000  # bootstrap resamples
+ENOUGH = 8  # minimum number of categories for a bootstrap
 
 
 def has_intervals(ledger: pd.DataFrame, baseline: str = BASELINE) -> bool:
-    """Whether some variant has two seeds or more beside the baseline's of a data set and category."""
+    """Whether any variant has two or more seeds in common with the baseline in some category."""
     runs = finished_runs(ledger, "auroc")
     if baseline not in set(runs["variant"]):
         return False
@@ -29,9 +29,10 @@ def has_intervals(ledger: pd.DataFrame, baseline: str = BASELINE) -> bool:
 
 
 def summary(ledger: pd.DataFrame, baseline: str = BASELINE) -> pd.DataFrame:
-    """`over_categories` of each preset in turn, with the preset in a column of its own.
+    """`over_categories` for each preset, with the preset as an extra column.
 
-    Presets are not mixed: a run is compared with its partner of the same preset, and a mean is of one preset's runs.
+    Presets are not mixed: a run is compared with its partner of the same preset, and each mean uses the runs of one
+    preset.
     """
     parts = []
     for preset, runs in finished_runs(ledger, "auroc").groupby("preset", sort=False):
@@ -41,7 +42,7 @@ def summary(ledger: pd.DataFrame, baseline: str = BASELINE) -> pd.DataFrame:
 
 
 def sentences(ledger: pd.DataFrame, baseline: str = BASELINE, variants: Iterable[str] | None = None) -> list[str]:
-    """What the ledger says in words, a sentence for each preset and variant, or for those that are named."""
+    """The ledger in words: one sentence for each preset and variant, or only for the `variants` that are named."""
     rows = summary(ledger, baseline)
     if len(rows) and variants is not None:
         rows = rows[rows["variant"].isin(list(variants))]
@@ -49,7 +50,7 @@ def sentences(ledger: pd.DataFrame, baseline: str = BASELINE, variants: Iterable
 
 
 def between_presets(ledger: pd.DataFrame, baseline: str = "fast") -> list[str]:
-    """Sentences on the plain DifferNet of each preset against that of `baseline`, paired by set and seed."""
+    """Sentences on the plain DifferNet of each preset against that of `baseline`, paired by category and seed."""
     plain = finished_runs(ledger, "auroc").query("variant == @BASELINE")
     plain = plain.assign(variant=plain["preset"], preset="")
     if baseline not in set(plain["variant"]):
@@ -61,17 +62,17 @@ def between_presets(ledger: pd.DataFrame, baseline: str = "fast") -> list[str]:
 
 
 def over_seeds(ledger: pd.DataFrame, protocol: str = "auroc") -> pd.DataFrame:
-    """A row for each data set, category and variant: AUROC's mean and standard deviation (sd) over seeds."""
+    """A row for each data set, category and variant: mean and standard deviation (sd) of the AUROC over seeds."""
     groups = finished_runs(ledger, protocol).groupby(["dataset", "category", "variant"], sort=False)[protocol]
     return groups.agg(mean="mean", sd="std", seeds="count").reset_index()
 
 
 def differences(ledger: pd.DataFrame, protocol: str = "auroc", baseline: str = BASELINE) -> pd.DataFrame:
-    """A row for each run that has its partner: `difference` is its `auroc` minus the `baseline`'s of the same seed."""
+    """A row for each run with a partner: `difference` is its `auroc` minus that of `baseline` with the same seed."""
     runs = finished_runs(ledger, protocol)
     plain = runs[runs["variant"] == baseline][[*PAIRED_BY, protocol]]
     if plain.empty:
-        raise AdnError(f"The ledger has no finished run of {baseline}: every comparison needs it, train it too.")
+        raise AdnError(f"The ledger has no finished run of {baseline}: every comparison needs one, so train it too.")
     pairs = runs[runs["variant"] != baseline].merge(plain, on=PAIRED_BY, suffixes=("", "_baseline"))
     pairs = pairs.rename(columns={f"{protocol}_baseline": "baseline"}).assign(auroc=pairs[protocol])
     pairs["difference"] = pairs["auroc"] - pairs["baseline"]
@@ -81,7 +82,7 @@ def differences(ledger: pd.DataFrame, protocol: str = "auroc", baseline: str = B
 def by_category(pairs: pd.DataFrame) -> pd.DataFrame:
     """A row for each data set, category and variant: the mean difference over seeds, with Student's paired interval.
 
-    With one seed there is no interval: `low` and `high` are not numbers.
+    With one seed there is no interval: `low` and `high` are NaN.
     """
     rows = []
     for key, group in pairs.groupby(["dataset", "category", "variant"], sort=False):
@@ -93,10 +94,10 @@ def by_category(pairs: pd.DataFrame) -> pd.DataFrame:
 def over_categories(pairs: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """A row for each variant: the mean over categories of the mean difference over seeds, with an interval.
 
-    It is the interval of the mean of all categories of the kind that these were drawn from (`mean_interval`). The two
-    settings of a part of wild_parts, "_wild" and "_plain", show the same parts with the same damage: their mean counts
-    as one. With one category, or one such pair, the interval is that over its seeds. better, worse: how many categories
-    are, each with its own interval over seeds.
+    The interval is that of the mean over all categories of the kind that these were drawn from (`mean_interval`). In
+    wild_parts, the settings "_wild" and "_plain" show the same parts with the same damage, so their mean counts as one
+    category. With one category, or one such pair, the interval is over its seeds. better, worse: the number of
+    categories that are better or worse by their own interval over seeds.
     """
     all_of, rows = by_category(pairs).groupby("variant"), []
     for variant, group in by_category(_independent(pairs)).groupby("variant", sort=False):
@@ -111,16 +112,16 @@ def over_categories(pairs: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 
 
 def _independent(pairs: pd.DataFrame) -> pd.DataFrame:
-    """`differences` with the two settings of a part as one category, the mean of both."""
+    """`differences` with the two settings of a part merged into one category, their mean."""
     part = pairs["category"].str.removesuffix("_wild").str.removesuffix("_plain")
     kinds = pairs.assign(category=part.where(pairs["dataset"] == "wild_parts", pairs["category"]))
     return kinds.groupby(["variant", *PAIRED_BY], sort=False).mean(numeric_only=True).reset_index()
 
 
 def protocols(ledger: pd.DataFrame) -> pd.DataFrame:
-    """A row for each variant and protocol: its mean AUROC, the baseline's of the same runs, and their difference.
+    """A row for each variant and protocol: its mean AUROC, that of its baseline runs, and their difference.
 
-    Means as in `over_categories`: over seeds, then over independent categories.
+    The means are those of `over_categories`: over seeds, then over independent categories.
     """
     tables = []
     for column, protocol in PROTOCOLS.items():
@@ -133,9 +134,9 @@ def protocols(ledger: pd.DataFrame) -> pd.DataFrame:
 
 
 def changes(table: pd.DataFrame) -> pd.DataFrame:
-    """A row for each `change` that a benchmark tried: `over_seeds`, and the paired difference to the first one.
+    """A row for each `change` of a benchmark: `over_seeds`, and the paired difference to the first change.
 
-    What is not trained (it has no auroc_last) shares no seed with it: its difference is that to the first one's mean.
+    Methods without training (no auroc_last) share no seed with it: their difference is to the mean of the first change.
     """
     same = dict.fromkeys(["dataset", "category", "preset", "weights"], "")
     runs = table.rename(columns={"change": "variant"}).assign(status="done", **same)
@@ -147,24 +148,25 @@ def changes(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def mean_interval(d: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """The 95 % interval of a mean, (K,) -> low, high: a bootstrap, or Student's for fewer than ENOUGH values.
+    """The 95 % interval of a mean, (K,) -> low, high: by bootstrap, or Student's for fewer than ENOUGH values.
 
-    The bootstrap's is the percentile interval, widened for few values as T. Hesterberg proposes ("What Teachers Should
-    Know About the Bootstrap", The American Statistician 69, 2015): the plain one is too short by a factor of
-    sqrt((K - 1) / K), and takes the normal's quantiles for Student's. Below ENOUGH even that misses too often.
+    The bootstrap interval is the percentile interval, widened for few values as T. Hesterberg proposes ("What Teachers
+    Should Know About the Bootstrap", The American Statistician 69, 2015): the plain one is too short by a factor of
+    sqrt((K - 1) / K), and uses normal quantiles where Student's are needed. Below ENOUGH values even the widened
+    interval misses the mean too often.
     """
     k = len(d)
     if k < ENOUGH:
         return _student(d)
     draws = np.random.default_rng(seed).integers(k, size=(RESAMPLES, k))
-    means = np.sort(d)[draws].mean(axis=1)  # sorted: the order of a ledger's rows changes nothing
+    means = np.sort(d)[draws].mean(axis=1)  # sorted, so the order of a ledger's rows has no effect
     tail = stats.norm.cdf(np.sqrt(k / (k - 1)) * stats.t.ppf((1 - LEVEL) / 2, k - 1))
     low, high = np.quantile(means, [tail, 1 - tail])
     return float(low), float(high)
 
 
 def _student(d: np.ndarray) -> tuple[float, float]:
-    """Student's interval of a mean, (K,) -> low, high; no numbers where K is 1."""
+    """Student's interval of a mean, (K,) -> low, high; NaN if K is 1."""
     if len(d) == 1:
         return np.nan, np.nan
     half = stats.t.ppf((1 + LEVEL) / 2, len(d) - 1) * d.std(ddof=1) / np.sqrt(len(d))
@@ -172,7 +174,7 @@ def _student(d: np.ndarray) -> tuple[float, float]:
 
 
 def in_words(row: pd.Series, baseline: str = BASELINE) -> str:
-    """One sentence on a row of `over_categories`."""
+    """A row of `over_categories` in words."""
     over = f"{row['categories']} categories" if row["categories"] > 1 else "one category"
     if row["independent"] < row["categories"]:
         over += f" ({row['independent']} independent)"
@@ -180,14 +182,13 @@ def in_words(row: pd.Series, baseline: str = BASELINE) -> str:
     interval = ""
     if not np.isnan(row["low"]):
         interval = f", {100 * LEVEL:.0f} % interval {100 * row['low']:+.2f} to {100 * row['high']:+.2f}"
-    difference = f"AUROC {100 * row['difference']:+.2f} points"
-    if row["categories"] > 1:
-        interval += f", single categories {row['better']} better and {row['worse']} worse"
-    return f"{row['variant']} against {baseline} over {over} and {pairs}: {difference}{interval}: {row['verdict']}."
+    difference = f"AUROC {100 * row['difference']:+.2f} points against {baseline}"
+    single = f"; single categories: {row['better']} better, {row['worse']} worse" if row["categories"] > 1 else ""
+    return f"{row['variant']}: {difference}{interval}, over {over} and {pairs}{single}. Verdict: {row['verdict']}."
 
 
 def inflation(ledger: pd.DataFrame) -> pd.DataFrame:
-    """A row for each finished run: what choosing the epoch on the test set adds, against both honest ways."""
+    """A row for each finished run: what choosing the epoch on the test set adds to each of the two honest protocols."""
     runs = finished_runs(ledger, "auroc_best_on_test")
     return runs[["variant", *PAIRED_BY]].assign(
         over_validation=runs["auroc_best_on_test"] - runs["auroc"],

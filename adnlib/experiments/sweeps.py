@@ -1,7 +1,7 @@
-"""Sweeps: the runs of a grid, each an execution of 07_train in a process of its own, none twice.
+"""Sweeps: the runs of a grid, each of them one execution of 07_train in a separate process.
 
-A finished run is skipped, no matter how it was trained; a failed one is tried again by the next sweep; one that was
-stopped or killed resumes from its last checkpoint. The executed notebook is saved in the run's folder as its record.
+A finished run is skipped, no matter how it was trained. The next sweep repeats a failed run and resumes a stopped or
+killed one from its last checkpoint. The executed notebook is saved in the run's folder as a record.
 """
 
 import json
@@ -25,13 +25,13 @@ from adnlib.experiments.config import RunConfig
 from adnlib.system.files import write_whole
 
 Show = Callable[[RunConfig, int, int], None]  # called with a run, the cell being executed, and the number of cells
-TOPIC = "adn-cells"  # of dask's events
-REFUSED = 2  # exit status of a run that ended with a sentence: another attempt would end with the same one
+TOPIC = "adn-cells"  # topic of the dask events
+REFUSED = 2  # exit status of a run that ended with an error message: another attempt would end the same way
 ATTEMPTS = 3  # for a run whose process was killed
 
 
 def is_done(root: Path, config: RunConfig) -> bool:
-    """Whether a run is finished, its notebook included where a sweep executes it or was killed while doing so."""
+    """Whether a run is finished. If a sweep is executing it, or was killed doing so, its notebook must be there too."""
     return (root / config.name / "parameters.json").exists() and not _work_folder(root, config).exists()
 
 
@@ -40,19 +40,19 @@ def _work_folder(root: Path, config: RunConfig) -> Path:
 
 
 def execute_run(root: Path | str, config: RunConfig) -> str:
-    """Executes 07_train for a run unless it is finished; returns the run's name.
+    """Executes 07_train for a run unless the run is finished. Returns the run's name.
 
-    The notebook is moved into the run's folder last. A failure leaves NAME.failed/ with the notebook as far as it was
-    executed and the error's sentence, and raises AdnError.
+    Moving the notebook into the run's folder is the last step. A failure raises AdnError and leaves NAME.failed/ with
+    the partly executed notebook and the error message.
     """
-    from adnlib.book.chapters import Chapter, execute  # imports papermill, which a finished sweep need not wait for
+    from adnlib.book.chapters import Chapter, execute  # imports papermill, which a finished sweep does not need
 
     root = Path(root).resolve()
     if is_done(root, config):
         return config.name
     run, failed, work = root / config.name, root / f"{config.name}.failed", _work_folder(root, config)
     work.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(work / "lock"):  # wait for the process of a killed sweep that may still be running
+    with filelock.FileLock(work / "lock"):  # waits for a killed sweep's process, which may still be running
         if not (run / "notebook.ipynb").exists():
             chapter = Chapter("07_train", {**asdict(config), "runs": str(root)}, "notebook")
             try:
@@ -69,27 +69,27 @@ def execute_run(root: Path | str, config: RunConfig) -> str:
 
 
 class Processes:
-    """The default engine: each run in a process of its own on this machine, `workers` at a time."""
+    """The default engine: each run in a separate process on this machine, `workers` at a time."""
 
     def __init__(self, workers: int = 1):
         self.workers, self.running, self.stopped = workers, set(), threading.Event()
 
     def __call__(self, root: Path, configs: list[RunConfig], show: Show) -> Iterator[tuple[RunConfig, str | None]]:
-        """Yields each run as it ends, with its error's sentence or None."""
+        """Yields each run when it ends, with its error message or None."""
         self.stopped.clear()
         with ThreadPoolExecutor(self.workers) as pool:
             jobs = {pool.submit(self.run, root, config, show): config for config in configs}
             try:
                 for job in as_completed(jobs):
                     yield jobs[job], job.result()
-            finally:  # Ctrl-C: what has not begun does not begin, what is running ends and keeps its checkpoint
+            finally:  # Ctrl-C: waiting runs do not start; running ones end and keep their checkpoints
                 self.stopped.set()
                 for process in tuple(self.running):
-                    process.kill()  # nbclient handles milder signals itself, and two of them may keep it waiting
+                    process.kill()  # nbclient handles milder signals itself, and two of them can make it hang
                 pool.shutdown(wait=False, cancel_futures=True)
 
     def run(self, root: Path, config: RunConfig, show: Show) -> str | None:
-        """One run; its error's sentence or None."""
+        """Executes one run. Returns its error message or None."""
         threads = max(1, (os.cpu_count() or 1) // self.workers)
         command = [sys.executable, "-m", "adnlib.experiments.sweeps", str(root), json.dumps(asdict(config))]
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
@@ -101,7 +101,7 @@ class Processes:
             ) as process:
                 self.running.add(process)
                 output = b""
-                while block := process.stderr.read1():  # papermill's bar of cells, then perhaps an error
+                while block := process.stderr.read1():  # papermill's progress bar, then possibly an error
                     output = (output + block)[-4000:]
                     if cells := re.findall(rb"(\d+)/(\d+) \[", output):
                         show(config, int(cells[-1][0]), int(cells[-1][1]))
@@ -110,21 +110,21 @@ class Processes:
             if process.returncode in (0, REFUSED):
                 return last_line if process.returncode else None
         status = process.returncode
-        return f"its process ended {ATTEMPTS} times without a result, the last time with status {status}: {last_line}"
+        return f"its process ended {ATTEMPTS} times without a result, last with exit status {status}: {last_line}"
 
 
 class Dask:
-    """Many machines: the workers of a dask.distributed scheduler, or of a cluster of processes started here.
+    """Many machines: the workers of a dask.distributed scheduler, or of a local cluster of processes.
 
-    address: "tcp://HOST:PORT" of a scheduler whose workers see `root` under the same path, or "local".
-    The run of a killed worker is repeated by another one.
+    address: "tcp://HOST:PORT" of a scheduler whose workers find `root` under the same path, or "local".
+    If a worker is killed, another one repeats its run.
     """
 
     def __init__(self, address: str = "local", workers: int = 2):
         self.address, self.workers = address, workers
 
     def __call__(self, root: Path, configs: list[RunConfig], show: Show) -> Iterator[tuple[RunConfig, str | None]]:
-        """As `Processes`."""
+        """See `Processes`."""
         try:
             import distributed
         except ImportError as error:
@@ -153,7 +153,7 @@ class Dask:
 
 
 def _on_worker(root: str, config: RunConfig) -> str | None:
-    """A dask worker's task: the run in a process of its own, so that a crash there does not end the worker."""
+    """The task of a dask worker: one run in a separate process, whose crash does not end the worker."""
     import distributed
 
     worker = distributed.get_worker()
@@ -162,7 +162,7 @@ def _on_worker(root: str, config: RunConfig) -> str | None:
 
 
 def sweep(configs: list[RunConfig], root: Path | str, engine: Processes | Dask | None = None) -> dict[str, str]:
-    """Executes every run that is not finished, with a bar; the sentences of those that failed, by the run's name."""
+    """Executes all unfinished runs with a progress bar. Returns the error messages of failed runs by run name."""
     root = Path(root).resolve()
     todo = [config for config in configs if not is_done(root, config)]
     failed = {}

@@ -74,11 +74,6 @@ def compare(measured: dict[str, list[dict[str, pd.DataFrame]]]) -> pd.DataFrame:
     return pd.concat(rows, ignore_index=True)
 
 
-def verdict(low: float, high: float) -> str:
-    """ "yes", "no" or "not shown": whether the interval of a difference lies above zero."""
-    return "yes" if low > 0 else "no" if high < 0 else "not shown"
-
-
 def chosen_map(table: pd.DataFrame, categories: list[str], measure: str = "auroc_within") -> str:
     """The plain DifferNet's map with the largest mean of a measure over `categories`.
 

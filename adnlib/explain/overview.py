@@ -12,16 +12,17 @@ from adnlib.explain.maps import grad_cam
 from adnlib.plots import ANOMALOUS_COLOUR, NORMAL_COLOUR, STYLE
 
 
-def overview(runs: Sequence[Run], columns: int = 5) -> Figure:
+def overview(runs: Sequence[Run], columns: int = 6) -> Figure:
     """Test images in the first row, and in a row per run its Grad-CAM map with its score and verdict.
 
-    runs: of one category, with one image size. The images are chosen by rule: of the normal test images, and of each
-    kind of defect in turn, the one with the median score of the first run. A map is stretched to its own range.
+    runs: of one category, with one image size. The images are chosen by rule: equally many normal ones and of each kind
+    of defect, evenly spaced by the first run's score (with one of each kind, the median). A map is stretched to its own
+    range.
     """
     if not runs:
         raise AdnError("There are no runs to compare: train one with `adn train`.")
     dataset, test = runs[0].dataset(), runs[0].test.reset_index(drop=True)
-    chosen = median_images(test["defect"].to_numpy(), test["score"].to_numpy())[:columns]
+    chosen = typical_images(test["defect"].to_numpy(), test["score"].to_numpy(), columns)
     size = runs[0].facts["preset"]["image_size"]
     images = dataset.test.images(size)[chosen] if len(dataset.test) == len(test) else None
     if images is None or [sample.defect for sample in dataset.test] != list(test["defect"]):
@@ -54,12 +55,13 @@ def overview(runs: Sequence[Run], columns: int = 5) -> Figure:
     return figure
 
 
-def median_images(defects: np.ndarray, scores: np.ndarray) -> list[int]:
-    """The index of the image with the median score, (N,), for "good" and then for each kind of defect in order."""
-    kinds = ["good", *sorted(set(defects) - {"good"})]
+def typical_images(defects: np.ndarray, scores: np.ndarray, count: int) -> list[int]:
+    """Up to `count` indices into (N,): for "good" and for each kind of defect equally many, evenly spaced by score."""
+    kinds = ["good", *sorted(set(defects) - {"good"})][:count]
+    each = count // len(kinds)
     order = np.argsort(scores, kind="stable")
     groups = [order[defects[order] == kind] for kind in kinds]
-    return [int(group[len(group) // 2]) for group in groups if len(group)]
+    return [int(group[int((i + 0.5) / each * len(group))]) for group in groups if len(group) for i in range(each)]
 
 
 def _frame(axis, anomalous: bool) -> None:

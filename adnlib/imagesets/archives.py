@@ -1,4 +1,4 @@
-"""Unpacking archives from elsewhere: nothing lands outside the target, no links, and no more than a data set needs."""
+"""Safe unpacking of untrusted archives: nothing outside the target, no links, and limits on files and bytes."""
 
 import errno
 import lzma
@@ -33,8 +33,9 @@ BROKEN = (
 def unpack(archive: Path, folder: Path) -> None:
     """Unpacks a zip or tar archive (plain, gz, bz2, xz) into the existing empty `folder`, with a progress bar.
 
-    Refused with one AdnError: names outside `folder`, links and devices, a name twice, passwords, more than MAX_FILES
-    files or MAX_BYTES bytes, anything damaged or cut short. `folder` may then hold a part: give a scratch folder.
+    AdnError: names outside `folder`, links and devices, duplicate names, passwords, more than MAX_FILES files or
+    MAX_BYTES bytes, damaged or truncated archives. `folder` may then contain a part of the files, so pass a scratch
+    folder.
     """
     files = written = 0
     try:
@@ -45,7 +46,7 @@ def unpack(archive: Path, folder: Path) -> None:
             with bar as source:
                 for name, content in _members(source, archive):
                     if content is None and not PurePosixPath(name).parts:
-                        continue  # "." itself, with which `tar cf x.tar .` begins
+                        continue  # "." itself, the first entry after `tar cf x.tar .`
                     target = folder / _inside(name, archive)
                     if content is None:  # a folder
                         target.mkdir(parents=True, exist_ok=True)
@@ -65,7 +66,7 @@ def unpack(archive: Path, folder: Path) -> None:
     except BROKEN as error:
         raise _damaged(archive, error) from error
     except OSError as error:
-        if error.errno not in (None, errno.EINVAL):  # the system's: the disk, a permission. The archive may be good
+        if error.errno not in (None, errno.EINVAL):  # a system error, such as a full disk: the archive may be intact
             raise
         raise _damaged(archive, error) from error
     if not files:
@@ -74,27 +75,29 @@ def unpack(archive: Path, folder: Path) -> None:
 
 def _damaged(archive: Path, error: Exception) -> AdnError:
     reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(":")
-    reason = "it asks for a password" if "password" in reason else reason
-    return AdnError(f"Cannot unpack {archive} ({reason}): it is damaged, incomplete or no archive; download it again.")
+    reason = "it is protected by a password" if "password" in reason else reason
+    return AdnError(
+        f"Cannot unpack {archive} ({reason}): it is damaged, incomplete or not an archive; download it again."
+    )
 
 
 def _inside(name: str, archive: Path) -> Path:
-    """`name` as a relative path that stays where it is put."""
+    """`name` as a relative path inside the target folder; AdnError if it leads outside."""
     path = PurePosixPath(name.replace("\\", "/"))
     if not path.parts or path.is_absolute() or ".." in path.parts or ":" in path.parts[0] or "\0" in name:
-        raise AdnError(f"{archive} holds {name!r}, which would land outside the target folder: refused.")
+        raise AdnError(f"{archive} holds {name!r}, which would be written outside the target folder: refused.")
     return Path(*path.parts)
 
 
 def _members(source: IO[bytes], archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
-    """(name, content) of every member in the archive's order; None as content of a folder."""
-    refuse_link = "{} holds {!r}, a link or device and not a file: refused."
+    """(name, content) of every member in the archive's order; the content of a folder is None."""
+    link_message = "{} holds {!r}, which is a link or device, not a file: refused."
     if zipfile.is_zipfile(source):
         source.seek(0)
         with zipfile.ZipFile(source) as members:
             for member in members.infolist():
                 if stat.S_ISLNK(member.external_attr >> 16):
-                    raise AdnError(refuse_link.format(archive, member.filename))
+                    raise AdnError(link_message.format(archive, member.filename))
                 if member.is_dir():
                     yield member.filename, None
                 else:
@@ -105,5 +108,5 @@ def _members(source: IO[bytes], archive: Path) -> Iterator[tuple[str, IO[bytes] 
     with tarfile.open(fileobj=source) as members:
         for member in members:
             if not (member.isreg() or member.isdir()):
-                raise AdnError(refuse_link.format(archive, member.name))
+                raise AdnError(link_message.format(archive, member.name))
             yield member.name, members.extractfile(member) if member.isreg() else None

@@ -1,4 +1,4 @@
-"""elpv-dataset's wheel as an inspection data set, in MVTec AD's layout."""
+"""ELPV: converts elpv-dataset's wheel to an inspection data set in MVTec AD's layout."""
 
 import re
 import zipfile
@@ -10,11 +10,11 @@ from adnlib.errors import AdnError
 
 
 def lay_out_elpv(archive: Path, folder: Path) -> dict[str, dict[str, int]]:
-    """Writes the cells of each kind (mono, poly) into `folder`; returns how many each leaves out, by reason.
+    """Writes the cells of each category (mono, poly) into `folder`; returns how many it leaves out, by reason.
 
-    Normal is a defect probability of 0, anomalous 1; the uncertain ones (1/3, 2/3) are left out and counted. The set
-    has no split of its own: 70 % of the normal cells, drawn with seed 0, are for training. It does not say which
-    module a cell was cut from, so that cells of one module may stand on both sides.
+    Cells with a defect probability of 0 are normal, with 1 anomalous; uncertain cells (1/3, 2/3) are left out and
+    counted. The data set has no published split: 70 % of the normal cells, drawn with seed 0, are for training. It does
+    not state which module a cell was cut from, so both sides of the split may contain cells of the same module.
     """
     with zipfile.ZipFile(archive) as wheel:
         rows = [line.split() for line in wheel.read("elpv_dataset/data/labels.csv").decode().splitlines()]
@@ -34,7 +34,7 @@ def lay_out_elpv(archive: Path, folder: Path) -> dict[str, dict[str, int]]:
                 for image in images:
                     if not re.fullmatch(r"images/cell\d{4}\.png", image):
                         raise AdnError(
-                            f"{archive.name} names an unexpected image {image!r}: it is not the known release."
+                            f"{archive.name} contains an unexpected image {image!r}: it is not the registered release."
                         )
                     target = folder / category / part / Path(image).name
                     target.write_bytes(wheel.read(f"elpv_dataset/data/{image}"))

@@ -1,17 +1,17 @@
-"""Folders of images as data sets are published, read without renaming anything.
+"""Folder layouts in which data sets are published, read without renaming anything.
 
-MVTec AD's layout, which the field has made its standard (InsPLAD-fault and folders of your own have it too):
+MVTec AD's layout is the standard of the field (InsPLAD-fault and your own folders also have it):
 
-    CATEGORY/train/good/*              normal, to train on
-    CATEGORY/validation/good/*         normal, to validate with, where the set has its own (MVTec LOCO AD)
-    CATEGORY/test/good/*               normal, to test on
+    CATEGORY/train/good/*              normal, for training
+    CATEGORY/validation/good/*         normal, for validation, if the data set has them (MVTec LOCO AD)
+    CATEGORY/test/good/*               normal, for testing
     CATEGORY/test/DEFECT/*             anomalous
     CATEGORY/ground_truth/DEFECT/STEM_mask.png
 
-Magnetic tiles: `MT_Free/Imgs/*.jpg` is normal and split as DifferNet published it (data/mtd_train.txt),
-`MT_DEFECT/Imgs/*.jpg` is anomalous, each with its mask beside it under the same stem as `.png`.
+Magnetic tiles: `MT_Free/Imgs/*.jpg` are normal and split as in DifferNet's published list (data/mtd_train.txt);
+`MT_DEFECT/Imgs/*.jpg` are anomalous, each with its mask beside it, a `.png` of the same stem.
 
-Capitals in the names of folders and endings make no difference.
+The case of folder names and file extensions is ignored.
 """
 
 import re
@@ -22,21 +22,21 @@ from adnlib.errors import AdnError
 from adnlib.imagesets.reading import ANOMALOUS, ENDINGS, NORMAL, Sample, list_images
 from adnlib.system.folders import DATA
 
-DEPTH = 4  # folders below the one given in which categories are looked for: archives nest
+DEPTH = 4  # levels below the given folder that are searched for categories, because archives have nested folders
 MASKS = ("ground_truth", "groundtruth")
-# Masks of all layouts (wild_parts has some of the whole parts, too), and hidden files
+# Masks of all layouts (wild_parts also has masks of the whole parts) and hidden files
 NO_IMAGE = re.compile(r"ground_?truth/.*|mt_[^/]*/imgs/[^/]*\.png|part/.*_part\.png|(.*/)?\..*", re.IGNORECASE)
 
 
 @dataclass
 class Contents:
-    """What one category's folder holds, as found: three lists of samples and what no list has a place for."""
+    """The contents of one category's folder: three lists of samples and the files that belong to none of them."""
 
     train: list[Sample] = field(default_factory=list)
-    validation: list[Sample] = field(default_factory=list)  # the set's own; empty for most
+    validation: list[Sample] = field(default_factory=list)  # published with the data set; usually empty
     test: list[Sample] = field(default_factory=list)
     lone_masks: list[Path] = field(default_factory=list)  # masks whose image is missing
-    other_files: list[Path] = field(default_factory=list)  # in folders of images, but not images by their ending
+    other_files: list[Path] = field(default_factory=list)  # in image folders, but without an image extension
 
     @property
     def samples(self) -> list[Sample]:
@@ -44,46 +44,46 @@ class Contents:
 
 
 def find_categories(root: Path) -> dict[str, Path]:
-    """The categories in `root` or below it, by name, sorted; AdnError where there is none or a name occurs twice."""
+    """The categories in `root` or below it, sorted by name; AdnError if there is none or a name occurs twice."""
     if not root.exists():
         raise AdnError(f"There is no data folder {root}: check the path.")
     if not root.is_dir():
-        raise AdnError(f"{root} is a file and no data folder: unpack it, or see `adn data fetch --help` for archives.")
-    found = {}
+        raise AdnError(f"{root} is a file, not a data folder: unpack it, or see `adn data fetch --help` for archives.")
+    folders = {}
     for folder, children in _folders(root, DEPTH):
         if _is_category(children):
             name = "mtd" if "mt_free" in children else folder.resolve().name
-            if name in found:
-                raise AdnError(f"The category {name} lies in {found[name]} and in {folder}: name one of the two.")
-            found[name] = folder
-            children.clear()  # nothing else is looked for inside a category
-    if not found:
+            if name in folders:
+                raise AdnError(f"The category {name} is in {folders[name]} and in {folder}: name one of the two.")
+            folders[name] = folder
+            children.clear()  # categories are not searched for further categories
+    if not folders:
         raise AdnError(f"There is no category in {root}: a category is a folder that holds train/good (and test).")
-    return dict(sorted(found.items()))
+    return dict(sorted(folders.items()))
 
 
 def pick_category(categories: dict[str, Path], wanted: str | None, where: object) -> str:
-    """The name in `categories` that `wanted` means (capitals, blanks, - and _ are all one); None means the only one."""
-    names = {_plain(name): name for name in categories}
+    """The name in `categories` that matches `wanted` (any case; blanks, - and _ are equivalent); None: the only one."""
+    names = {_normalised_name(name): name for name in categories}
     if wanted is None and len(names) == 1:
         return next(iter(categories))
-    if wanted is None or _plain(wanted) not in names:
+    if wanted is None or _normalised_name(wanted) not in names:
         raise AdnError(f"category={wanted!r} is not in {where}: choose one of {', '.join(map(repr, categories))}.")
-    return names[_plain(wanted)]
+    return names[_normalised_name(wanted)]
 
 
 def read_category(folder: Path) -> Contents:
-    """The contents of one category's folder, whose layout is recognised; no image is opened."""
+    """The contents of one category's folder in any supported layout; no image is opened."""
     children = _children(folder)
     return _read_mtd(children) if "mt_free" in children else _read_mvtec(children)
 
 
 def ignored_images(folder: Path, contents: Contents) -> list[Path]:
-    """The images anywhere in a category's folder that are in none of the lists and are no masks; hidden ones aside."""
-    read = {sample.path for sample in contents.samples}
-    images = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in ENDINGS and path not in read)
-    inner = [path.relative_to(folder) for path in images if path.is_file()]
-    return [folder / path for path in inner if not NO_IMAGE.fullmatch(path.as_posix())]
+    """The images anywhere in a category's folder that are in none of the lists, except masks and hidden files."""
+    sample_paths = {sample.path for sample in contents.samples}
+    images = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in ENDINGS and path not in sample_paths)
+    paths = [path.relative_to(folder) for path in images if path.is_file()]
+    return [folder / path for path in paths if not NO_IMAGE.fullmatch(path.as_posix())]
 
 
 def _read_mvtec(children: dict[str, Path]) -> Contents:
@@ -128,12 +128,12 @@ def _read_mtd(children: dict[str, Path]) -> Contents:
 
 
 def _images(folder: Path | None, contents: Contents) -> list[Path]:
-    """The images of a folder; its other files are noted."""
+    """The images of a folder; its other files are added to `contents.other_files`."""
     if folder is None:
         return []
     images = list_images(folder)
-    known = set(images)
-    contents.other_files += sorted(p for p in folder.iterdir() if p not in known and p.is_file() and p.name[0] != ".")
+    paths = set(images)
+    contents.other_files += sorted(p for p in folder.iterdir() if p not in paths and p.is_file() and p.name[0] != ".")
     return images
 
 
@@ -142,17 +142,17 @@ def _is_category(children: dict[str, Path]) -> bool:
 
 
 def _children(folder: Path | None) -> dict[str, Path]:
-    """The folders in `folder`, by name in small letters."""
+    """The folders in `folder`, by name in lower case."""
     if folder is None:
         return {}
     try:
         return {path.name.lower(): path for path in folder.iterdir() if path.is_dir() and path.name[0] not in "._"}
     except PermissionError as error:
-        raise AdnError(f"The folder {folder} may not be read: change its permissions.") from error
+        raise AdnError(f"The folder {folder} cannot be read: change its permissions.") from error
 
 
 def _folders(root: Path, depth: int):
-    """(folder, its children by name), `root` first; whoever empties the children is not led into them."""
+    """Yields (folder, its children by name), `root` first; children that the caller removes are not visited."""
     children = _children(root)
     yield root, children
     if depth:
@@ -160,5 +160,5 @@ def _folders(root: Path, depth: int):
             yield from _folders(child, depth - 1)
 
 
-def _plain(name: str) -> str:
+def _normalised_name(name: str) -> str:
     return name.lower().replace(" ", "-").replace("_", "-")

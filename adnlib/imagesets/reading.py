@@ -1,8 +1,8 @@
-"""Image files as they come, decoded to what the models see: upright uint8 RGB; and masks: bool.
+"""Reading image files as upright uint8 RGB, which is what the models see, and mask files as bool.
 
-16-bit grey is divided by 257, so that 65535 becomes 255: one rule for all images, since a stretch of each by its own
-extremes would make them incomparable. Transparent pixels are laid on white, as a page shows them. Of a file with
-several pages the first counts. Floating-point pixels have no known range and are refused.
+16-bit grey is divided by 257, which maps 65535 to 255. All images follow this one rule, because stretching each to its
+own range would make them incomparable. Transparent pixels are blended onto white, as on a web page. Of a file with
+several pages, the first is read. Images with floating-point pixels, whose range is not known, are refused.
 """
 
 from dataclasses import dataclass
@@ -17,30 +17,30 @@ from adnlib.errors import AdnError
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 NORMAL, ANOMALOUS = 0, 1
-ORIENTATION = 0x0112  # EXIF's tag; values from 5 on lie on their side
+ORIENTATION = 0x0112  # EXIF tag; from value 5 on, the stored image lies on its side
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The image files directly in `folder`, by name; hidden ones (macOS leaves "._000.png" behind) are not images."""
+    """The image files directly in `folder`, by name; hidden files, such as macOS's "._000.png", are left out."""
     return sorted(path for path in folder.glob("*") if path.suffix.lower() in ENDINGS and path.name[0] != ".")
 
 
 def read_picture(path: Path) -> Image.Image:
-    """The image file as an upright RGB picture; AdnError names a file that cannot be read."""
+    """The image file as an upright RGB image; AdnError names a file that cannot be read."""
     with _open(path) as file:
-        picture = ImageOps.exif_transpose(file)
-        if picture.mode.startswith("I"):
-            picture = _to_8_bit(picture)
-        if picture.mode == "F":
-            raise ValueError("floating-point pixels, whose range is not known: save it with 8 or 16 bits")
-        if picture.has_transparency_data:
-            picture = picture.convert("RGBA")
-            picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-        return picture.convert("RGB")
+        image = ImageOps.exif_transpose(file)
+        if image.mode.startswith("I"):
+            image = _to_8_bit(image)
+        if image.mode == "F":
+            raise ValueError("its floating-point pixels have no known range: save it with 8 or 16 bits")
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        return image.convert("RGB")
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """A mask file as bool (H, W): above half of 255, or, where no pixel is, above 0 (masks of 0 and 1)."""
+    """A mask file as bool (H, W): pixels above 127 or, if there are none, above 0 (for masks of 0 and 1)."""
     with _open(path) as file:
         pixels = np.asarray(ImageOps.exif_transpose(file).convert("L"))
     return pixels > (127 if pixels.max() > 127 else 0)
@@ -53,7 +53,7 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 class _open:
-    """Image.open as a context in which everything that a broken file can raise becomes one AdnError with its name."""
+    """A context manager for Image.open that turns every error of a broken file into one AdnError with its name."""
 
     def __init__(self, path: Path):
         self.path, self.file = path, None
@@ -61,7 +61,7 @@ class _open:
     def __enter__(self) -> Image.Image:
         try:
             self.file = Image.open(self.path)
-        except Exception as error:  # decoders raise whatever they like
+        except Exception as error:  # decoders raise many kinds of errors
             self._refuse(error)
         return self.file
 
@@ -75,16 +75,16 @@ class _open:
         raise AdnError(f"Cannot read the image {self.path} ({reason}): replace or remove it.") from error
 
 
-def _to_8_bit(picture: Image.Image) -> Image.Image:
-    values = np.asarray(picture).astype(np.int64)
+def _to_8_bit(image: Image.Image) -> Image.Image:
+    values = np.asarray(image).astype(np.int64)
     if values.min() < 0 or values.max() > 65535:
-        raise ValueError("whole numbers beyond 16 bits: save it with 8 or 16 bits")
+        raise ValueError("its values are beyond 16 bits: save it with 8 or 16 bits")
     return Image.fromarray(((values + 128) // 257).astype(np.uint8))
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One image on disk: where it lies, its label (0 normal, 1 anomalous) and the name of its defect ("good": none)."""
+    """One image on disk: its path, its label (0 normal, 1 anomalous) and the name of its defect ("good": none)."""
 
     path: Path
     label: int
@@ -93,10 +93,10 @@ class Sample:
 
     def read(self, size: int | None = None) -> Tensor:
         """The image as uint8 RGB (3, H, W); with `size` in px, resized to a square (3, size, size), bilinear."""
-        picture = read_picture(self.path)
-        if size is not None and picture.size != (size, size):
-            picture = picture.resize((size, size), Image.Resampling.BILINEAR)
-        return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+        image = read_picture(self.path)
+        if size is not None and image.size != (size, size):
+            image = image.resize((size, size), Image.Resampling.BILINEAR)
+        return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
     @property
     def image(self) -> Tensor:
@@ -105,7 +105,7 @@ class Sample:
 
     @property
     def mask(self) -> Tensor | None:
-        """The defect's pixels as bool (H, W), or None where no mask is known."""
+        """The defect's pixels as bool (H, W), or None if there is no mask."""
         if self.mask_path is None:
             return None
         mask, size = read_mask(self.mask_path), image_size(self.path)
@@ -117,7 +117,7 @@ class Sample:
         return torch.from_numpy(mask)
 
     def mask_at(self, size: int) -> Tensor | None:
-        """`mask` at the nearest pixels of a square, bool (size, size), as `read(size)` has the image."""
+        """`mask` resized to a square by nearest neighbour, bool (size, size), to match `read(size)`."""
         if (mask := self.mask) is None:
             return None
         rows, columns = (torch.arange(size) * side // size for side in mask.shape)

@@ -1,7 +1,7 @@
-"""Backbones: frozen ImageNet networks as maps at several depths, with attention behind any of them.
+"""Backbones: frozen pretrained networks that return feature maps at several depths, optionally with attention.
 
-A backbone is a chain of segments. What the last layer of a segment gives is a stage: a map that a detector may read,
-and a place where an attention module may stand.
+A backbone is a chain of segments. The output of a segment is a stage: a map that a detector can read, and an insertion
+point for an attention module.
 """
 
 from collections.abc import Sequence
@@ -22,11 +22,11 @@ from adnlib.system.seeds import seeded
 
 
 class BackboneSpec(NamedTuple):
-    """What `Backbone` knows of a network before it is built."""
+    """The facts about a network that `Backbone` needs before it is built."""
 
     channels: tuple[int, ...]  # of every stage, from the first
-    stages: tuple[int, ...]  # that are read unless others are asked for
-    step: int  # px between two places of the deepest stage: the smallest image
+    stages: tuple[int, ...]  # that are read by default
+    step: int  # px; the smallest side of an image
 
 
 BACKBONES = {
@@ -40,26 +40,27 @@ BACKBONES = {
 
 
 class Backbone(nn.Module):
-    """A frozen network whose maps a detector reads; `attention` behind each stage that is read.
+    """A frozen network that returns maps for a detector, with `attention` after each stage that is read.
 
-    The blueprint of AttentDifferNet (Vieira e Silva et al., WACV 2024, https://arxiv.org/abs/2311.02747) for any
-    detector that stands on feature embeddings: the gated map is what the detector reads and what the next segment gets.
+    This is the idea of AttentDifferNet (Vieira e Silva et al., WACV 2024, https://arxiv.org/abs/2311.02747) for any
+    detector based on feature embeddings: both the detector and the next segment receive the gated map.
 
-    name and stages, with the layer that each stage ends with:
-        alexnet             1 pool1, 2 pool2, 3 conv5's ReLU: the places of DifferNet(placement="figure")
+    name and stages, with the last layer of each stage:
+        alexnet             1 pool1, 2 pool2, 3 conv5's ReLU: the placement of DifferNet(placement="figure")
         vgg16               1 to 5: the last ReLU before each pool
         efficientnet_lite0  1 to 5: the last block of each size
         resnet18, wide_resnet50_2       1 to 4: layer1 to layer4
         dinov2              1 to 4: every third block of ViT-S/14. Attention gates the patches, not the class token;
-                            what is read then passes the network's last LayerNorm, as in its published code
-    weights: "imagenet" (of alexnet, vgg16 and efficientnet_lite0 on the package index, of the others on model hubs;
-    dinov2's are self-supervised, on other images), or "random".
-    seed: of the attention's start, and of random weights'. options: the attention's, see adnlib.attention.
-    Images are normalised with ImageNet's mean and standard deviation for every network: so says also the package of
-    efficientnet_lite0, whose first publication used 127 and 128 of 255 instead.
+                            the network's last LayerNorm is applied to the maps that are read, as in its published code
+    weights: "imagenet" or "random". Those of alexnet, vgg16 and efficientnet_lite0 are on the package index, the others
+    on model hubs; dinov2's were trained self-supervised on other images.
+    seed: for the initial weights of the attention, and for random weights. options: arguments of the attention module,
+    see adnlib.attention.
+    Images are normalised with ImageNet's mean and standard deviation for every network. The package of
+    efficientnet_lite0 specifies this too; its first publication used 127 and 128 of 255 instead.
 
-    `channels`: (C_1, …) of the maps. Only what lies before the last stage is built. AdnError: unknown names, stages
-    that the network has not, images that are too small, weights that are not at hand.
+    `channels`: (C_1, …) of the maps. Layers after the last stage that is read are not built. AdnError: unknown names,
+    stages that the network does not have, images that are too small, weights that are not available.
     """
 
     def __init__(
@@ -79,7 +80,9 @@ class Backbone(nn.Module):
         spec = BACKBONES[name]
         self.name, self.stages = name, spec.stages if stages is None else tuple(stages)
         if not self.stages or sorted({*self.stages} & {*range(1, len(spec.channels) + 1)}) != list(self.stages):
-            raise AdnError(f"stages={stages!r} are not {name}'s: choose some of 1 to {len(spec.channels)}, in order.")
+            raise AdnError(
+                f"stages={stages!r} are not {name}'s stages: choose some of 1 to {len(spec.channels)}, in order."
+            )
         self.channels = tuple(spec.channels[stage - 1] for stage in self.stages)
         with seeded(seed):
             self.attention = nn.ModuleDict()
@@ -92,15 +95,15 @@ class Backbone(nn.Module):
         self.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> "Backbone":
-        """A frozen network stays as it is: also within a module that is trained."""
+        """Keeps the frozen network in evaluation mode, even inside a module that is trained."""
         return super().train(False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """uint8 RGB, or float in [0, 1], (B, 3, H, W) -> a map (B, C_i, h_i, w_i) for each of `stages`."""
-        x, beside = self.normalize(images), ()
+        x, extras = self.normalize(images), ()
         maps = []
         for stage, segment in enumerate(self.segments, start=1):
-            x, *beside = segment(x, *beside)
+            x, *extras = segment(x, *extras)
             if str(stage) in self.attention:
                 x = self.attention[str(stage)](x)
             if stage in self.stages:
@@ -109,16 +112,16 @@ class Backbone(nn.Module):
 
 
 class Layers(nn.Sequential):
-    """A segment of a convolutional network: (B, C, H, W) -> the next map; nothing travels beside it."""
+    """A segment of a convolutional network: (B, C, H, W) -> (the next map,)."""
 
     def forward(self, x: Tensor) -> tuple[Tensor]:
         return (super().forward(x),)
 
 
 class Blocks(nn.Module):
-    """A segment of a vision transformer: a map of patches (B, C, h, w), with the class token (B, 1, C) beside it.
+    """A segment of a vision transformer: patches (B, C, h, w) and the class token (B, 1, C) -> the same.
 
-    embed: what makes tokens of an image, in the first segment alone.
+    embed: the network that turns an image into tokens; only in the first segment.
     """
 
     def __init__(self, blocks: nn.Sequential, embed: nn.Module | None = None):
@@ -132,17 +135,17 @@ class Blocks(nn.Module):
         else:
             step = self.embed.patch_embed.patch_size[0]
             size = tuple(side // step for side in x.shape[-2:])
-            whole = F.interpolate(x, [side * step for side in size], mode="bilinear", antialias=True)
-            tokens = self.embed._pos_embed(self.embed.patch_embed(whole))
+            resized = F.interpolate(x, [side * step for side in size], mode="bilinear", antialias=True)
+            tokens = self.embed._pos_embed(self.embed.patch_embed(resized))
         tokens = self.blocks(tokens)
         return tokens[:, 1:].mT.unflatten(2, size), tokens[:, :1]
 
 
 def _features(make, last_layers: Sequence[int]):
-    """Segments of torchvision's `make().features` (AlexNet, VGG), each up to and with one of `last_layers`."""
+    """Segments of torchvision's `make().features` (AlexNet, VGG), each ending with one of `last_layers`."""
 
     def build(state: StateDict | None) -> tuple[list[nn.Module], nn.Module]:
-        layers = _loaded(lambda: make().features, state)
+        layers = _load(lambda: make().features, state)
         starts = [0, *(last + 1 for last in last_layers)]
         return [Layers(*layers[a:b]) for a, b in zip(starts, starts[1:], strict=False)], nn.Identity()
 
@@ -156,7 +159,7 @@ def _resnet(make):
             net.fc = nn.Identity()
             return net
 
-        net = _loaded(headless, state)
+        net = _load(headless, state)
         first = Layers(net.conv1, net.bn1, net.relu, net.maxpool, net.layer1)
         return [first, Layers(net.layer2), Layers(net.layer3), Layers(net.layer4)], nn.Identity()
 
@@ -164,9 +167,9 @@ def _resnet(make):
 
 
 def _efficientnet_lite0(state: StateDict | None) -> tuple[list[nn.Module], nn.Module]:
-    # padding and BatchNorm's epsilon are TensorFlow's, where these weights were trained
-    net = _loaded(lambda: timm.create_model("tf_efficientnet_lite0"), state)
-    b = net.blocks  # 7 groups; the sizes end with groups 0, 1, 2, 4, 6
+    # padding and BatchNorm's epsilon are those of TensorFlow, in which these weights were trained
+    net = _load(lambda: timm.create_model("tf_efficientnet_lite0"), state)
+    b = net.blocks  # 7 groups; the last groups of the five sizes are 0, 1, 2, 4, 6
     return [Layers(net.conv_stem, net.bn1, b[0]), Layers(b[1]), Layers(b[2]), Layers(*b[3:5]), Layers(*b[5:])], (
         nn.Identity()
     )
@@ -179,19 +182,19 @@ def _dinov2(state: StateDict | None) -> tuple[list[nn.Module], nn.Module]:
     if state is not None:
         with torch.device("meta"):
             state = checkpoint_filter_fn(state, make())
-    net = _loaded(make, state)
+    net = _load(make, state)
     norm = timm.layers.LayerNorm2d(net.embed_dim, eps=net.norm.eps)
     norm.load_state_dict(net.norm.state_dict())
     blocks, net.blocks, net.norm = net.blocks, nn.Identity(), nn.Identity()
     return [Blocks(blocks[i : i + 3], net if i == 0 else None) for i in range(0, 12, 3)], norm
 
 
-def _loaded(make, state: StateDict | None) -> nn.Module:
-    """`make()` with the tensors of `state`; without them with its own random start."""
+def _load(make, state: StateDict | None) -> nn.Module:
+    """`make()` with the tensors of `state`, or with random initial weights if `state` is None."""
     if state is None:
         net = make()
     else:
-        with torch.device("meta"):  # no time spent on a random start that is overwritten
+        with torch.device("meta"):  # avoids computing initial weights that are overwritten
             net = make()
         net.load_state_dict(state, assign=True)
     return net.to(memory_format=torch.channels_last)  # faster, same values

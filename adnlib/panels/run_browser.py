@@ -1,4 +1,4 @@
-"""Run browser: the ledger, filtered; one run's facts and learning curve, and the notebook that made it."""
+"""Run browser: the filtered ledger, and the facts, learning curve and notebook of one run."""
 
 import html
 from pathlib import Path
@@ -21,8 +21,8 @@ SORTS = {"AUROC, best first": ("auroc", False), "name": ("run", True), "seconds,
 
 
 def filtered(ledger: pd.DataFrame, words: str, status: str, sort: str) -> pd.DataFrame:
-    """The ledger's rows, of one status or ANY, in which every one of `words` is a part of the run's name, between two
-    hyphens, or stands somewhere in its variant or category."""
+    """The rows of the ledger with a status (or ANY) that match all `words`: each is either a part of the run's name,
+    between two hyphens, or occurs anywhere in its variant or category."""
     keep = pd.Series(True, ledger.index)
     about = ledger.reindex(columns=["variant", "category"]).fillna("").agg(" ".join, axis=1).str.lower()
     for word in words.lower().split():
@@ -31,82 +31,82 @@ def filtered(ledger: pd.DataFrame, words: str, status: str, sort: str) -> pd.Dat
     if status != ANY:
         keep &= ledger["status"] == status
     column, ascending = SORTS[sort]
-    found = ledger[keep]
-    return found.sort_values(column, ascending=ascending, kind="stable") if column in found else found
+    rows = ledger[keep]
+    return rows.sort_values(column, ascending=ascending, kind="stable") if column in rows else rows
 
 
 def curve_picture(root: str, run: str) -> Figure:
-    """The learning curve of a finished run; the AUROC on the test set beside it decided nothing."""
+    """The learning curve of a finished run, and its AUROC on the test set, which was used for no decision."""
     folder = Path(root) / run
     if not run:
-        return sentence("No run has these words and this status.")
+        return sentence("No run matches these words and this status.")
     if not (folder / "history.csv").exists():
-        return sentence(f"{run} is not finished: it has no learning curve yet.")
+        return sentence(f"{run} is not finished and has no learning curve yet.")
     loaded = read_run(folder)
     history, chosen = loaded.history, loaded.facts["chosen_epoch"]
-    looks = history["test_auroc"].notna().any() if "test_auroc" in history else False
+    tested = history["test_auroc"].notna().any() if "test_auroc" in history else False
     figure = sheet(
         WIDTH,
-        3.4 if looks else 2.2,
-        (0.65, 0.45 + 1.2 * looks, WIDTH - 0.8, 1.4),
-        *([(0.65, 0.45, WIDTH - 0.8, 0.85)] if looks else []),
+        3.4 if tested else 2.2,
+        (0.65, 0.45 + 1.2 * tested, WIDTH - 0.8, 1.4),
+        *([(0.65, 0.45, WIDTH - 0.8, 0.85)] if tested else []),
     )
     axis = figure.axes[0]
     axis.plot(history["epoch"], history["train_nll"], "--", color=ANOMALOUS_COLOUR, label="training (mean)")
     axis.plot(history["epoch"], history["validation_nll"], color=NORMAL_COLOUR, label="validation (median)")
-    kept = history[history["epoch"] == chosen]
-    axis.plot(kept["epoch"], kept["validation_nll"], "o", color=NORMAL_COLOUR, label=f"kept: epoch {chosen}")
+    selected = history[history["epoch"] == chosen]
+    axis.plot(selected["epoch"], selected["validation_nll"], "o", color=NORMAL_COLOUR, label=f"selected: epoch {chosen}")
     low = min(history["train_nll"].min(), history["validation_nll"].min())
     axis.set_ylim(low - 0.2, low + 4)  # the first epochs are far off the scale
     axis.set_ylabel("NLL (nats / dim.)")
     axis.set_title(f"{loaded.variant}, seed {loaded.parameters['seed']}", fontsize=10)
     axis.legend(frameon=False, fontsize=8)
-    if looks:
-        seen = history.dropna(subset="test_auroc")
-        figure.axes[1].plot(seen["epoch"], seen["test_auroc"], ".-", color="grey")
+    if tested:
+        epochs = history.dropna(subset="test_auroc")
+        figure.axes[1].plot(epochs["epoch"], epochs["test_auroc"], ".-", color="grey")
         figure.axes[1].set(ylabel="test AUROC", xlim=axis.get_xlim())
     figure.axes[-1].set_xlabel("epoch")
     return figure
 
 
 def table(ledger: pd.DataFrame, run: str, words: str, status: str, sort: str) -> str:
-    """The chosen run's facts, and the first rows of those that were found, as HTML."""
-    found = filtered(ledger, words, status, sort)
-    columns = [c for c in ("run", "status", "auroc", "auroc_low", "auroc_high", "seconds") if c in found]
-    rows = found[columns].head(12).to_html(index=False, float_format="%.3f", na_rep="", border=0)
+    """The facts of the selected run and the first rows of the filtered ledger, as HTML."""
+    matches = filtered(ledger, words, status, sort)
+    columns = [c for c in ("run", "status", "auroc", "auroc_low", "auroc_high", "seconds") if c in matches]
+    rows = matches[columns].head(12).to_html(index=False, float_format="%.3f", na_rep="", border=0)
     chosen = ledger[ledger["run"] == run]
     facts = ""
     if len(chosen):
         one = chosen.iloc[0].dropna().drop("run")
         facts = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in one.items())
-    return f"<p><b>{html.escape(run)}</b>: {html.escape(facts)}</p><p>{len(found)} of {len(ledger)} runs:</p>{rows}"
+    return f"<p><b>{html.escape(run)}</b>: {html.escape(facts)}</p><p>{len(matches)} of {len(ledger)} runs:</p>{rows}"
 
 
 def notebook_page(folder: Path) -> str:
-    """The notebook that made a run, as HTML in a frame of its own; nothing in it is executed."""
+    """The notebook of a run as HTML in a sandboxed frame, where nothing is executed."""
     path = folder / "notebook.ipynb"
     if not path.exists():
-        return "<p>This run has no notebook: it was trained by a command, or in a notebook that was not kept.</p>"
+        return "<p>This run has no notebook: it was trained by a command, or in a notebook that was not saved.</p>"
     exporter = HTMLExporter(template_name="basic")
     body, _ = exporter.from_notebook_node(nbformat.read(path, as_version=4))
     page = f"<style>body {{ font: 14px sans-serif; background: white }} img {{ max-width: 100% }}</style>{body}"
-    look = "width: min(100%, 60rem); height: 32rem; border: 1px solid #8888; background: white"
-    return f'<iframe sandbox title="notebook of the run" srcdoc="{html.escape(page)}" style="{look}"></iframe>'
+    style = "width: min(100%, 60rem); height: 32rem; border: 1px solid #8888; background: white"
+    return f'<iframe sandbox title="notebook of the run" srcdoc="{html.escape(page)}" style="{style}"></iframe>'
 
 
 class RunBrowser(Panel):
-    """The ledger of a folder of runs: words and status to filter by, an order, one run to open."""
+    """The ledger of a folder of runs, with filters by words and status, a sort order and a selected run."""
 
     def __init__(self, root: Path | str):
         self.root, self.ledger = Path(root), read_ledger(root)
         if self.ledger.empty:
             raise AdnError(
-                f"There is no run in {root} yet: `make run` or notebooks/07_train trains some; then execute "
+                f"There is no run in {root} yet: train some with `make run` or notebooks/07_train, then execute "
                 "this cell again."
             )
         self.page = ipywidgets.HTML()
         statuses = [ANY, *sorted(self.ledger["status"].unique())]
-        tip = "Parts of the name, words of variant or category, as in: se seed0"
+        tip = "Parts of the name, variant or category, for example: se seed0"
         super().__init__(
             self.draw_curve,
             words=self.draw_table,
@@ -114,7 +114,7 @@ class RunBrowser(Panel):
             status=ipywidgets.Dropdown(options=statuses, description="status"),
             sort=ipywidgets.Dropdown(options=list(SORTS), description="order"),
             run=ipywidgets.Select(options=[""], rows=8, description="run", layout={"width": "36rem"}),
-            notebook=ipywidgets.Checkbox(False, description="show the notebook that made it", indent=False),
+            notebook=ipywidgets.Checkbox(False, description="show its notebook", indent=False),
         )
 
     def rows(self):
@@ -126,10 +126,10 @@ class RunBrowser(Panel):
     def follow(self, name):
         c = self.controls
         if name in (None, "filter", "status", "sort"):
-            found = filtered(self.ledger, c["filter"].value, c["status"].value, c["sort"].value)
-            kept = c["run"].value
-            c["run"].options = list(found["run"]) or [""]
-            c["run"].value = kept if kept in c["run"].options else c["run"].options[0]
+            matches = filtered(self.ledger, c["filter"].value, c["status"].value, c["sort"].value)
+            current = c["run"].value
+            c["run"].options = list(matches["run"]) or [""]
+            c["run"].value = current if current in c["run"].options else c["run"].options[0]
         shown = c["notebook"].value and c["run"].value
         self.page.value = notebook_page(self.root / c["run"].value) if shown else ""
 

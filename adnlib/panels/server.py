@@ -1,4 +1,4 @@
-"""A web server that sends at once, so that pictures follow their controls 40 ms sooner."""
+"""A web server connection without send delay, which updates images about 40 ms sooner."""
 
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 
@@ -6,8 +6,8 @@ from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebso
 class NoDelay(ZMQChannelsWebsocketConnection):
     """The channel between page and kernel, without Nagle's algorithm (RFC 896).
 
-    A kernel says "busy" before it sends a picture. By default the picture then waits on the server until the browser's
-    machine has acknowledged the word, which it may put off by some 40 ms.
+    A kernel sends "busy" before it sends an image. By default, the server then holds the image back until the browser's
+    machine has acknowledged "busy", and this acknowledgement can be delayed by about 40 ms.
     """
 
     def connect(self):

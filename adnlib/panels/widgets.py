@@ -1,4 +1,4 @@
-"""Widgets that ipywidgets does not have; each is a few lines of JavaScript beside this file, sent by anywidget."""
+"""Widgets that ipywidgets does not have: a few lines of JavaScript each, in the files next to this one, for anywidget."""
 
 from pathlib import Path
 
@@ -9,18 +9,18 @@ HERE = Path(__file__).parent
 
 
 class Frame(anywidget.AnyWidget):
-    """Invisible: gives the controls of the panel around it names and tooltips, its pictures a text, and its style."""
+    """An invisible widget that adds accessible names, tooltips, alternative texts and the style to its panel."""
 
     _esm = (HERE / "frame.js").read_text(encoding="utf-8")
     _css = (HERE / "panel.css").read_text(encoding="utf-8")
-    alt = traitlets.Unicode().tag(sync=True)  # what the pictures show, in words
+    alt = traitlets.Unicode().tag(sync=True)  # alternative text of the images
 
 
 class Thumbnails(anywidget.AnyWidget):
-    """Small pictures in a strip; a click or the arrow keys choose one.
+    """A strip of thumbnails; a click or the arrow keys select one.
 
-    sheet: one JPEG or PNG of all, side by side; names: a text for each; value: the place of the chosen one, -1: none;
-    near: the place that is in sight and that the arrow keys start from.
+    sheet: all thumbnails side by side in one JPEG or PNG; names: a text for each; value: the index of the selected one,
+    -1: none; near: the index that is scrolled into view and where the arrow keys start.
     """
 
     _esm = (HERE / "thumbnails.js").read_text(encoding="utf-8")
@@ -32,11 +32,11 @@ class Thumbnails(anywidget.AnyWidget):
 
 
 class Easel(anywidget.AnyWidget):
-    """A picture to paint on with the mouse, or with the arrow keys and the space bar.
+    """An image to paint on with the mouse, or with the arrow keys and the space bar.
 
-    picture: PNG or JPEG, square; size: its side in px; brush: size, colour "#rrggbb", blur, opacity.
-    value: the strokes so far, each {"points": [[x, y], …], **brush}; the browser adds one when it is finished.
-    Points, and the brush's size and blur, are shares of the side.
+    picture: a square PNG or JPEG; size: its side in px; brush: size, colour "#rrggbb", blur, opacity.
+    value: the strokes so far, each {"points": [[x, y], …], **brush}; the browser adds each stroke when it is finished.
+    Points, brush size and blur are fractions of the side.
     """
 
     _esm = (HERE / "easel.js").read_text(encoding="utf-8")

@@ -1,5 +1,5 @@
-"""Figures. Each function returns a matplotlib figure with a title and units; `show` displays it with a text for readers
-who cannot see it. Two colours that colour-blind readers can tell apart: blue is normal, orange anomalous."""
+"""Figures. Each function returns a matplotlib figure with a title and units. `show` displays it with an alternative
+text. Blue is normal and orange is anomalous, two colours that colour-blind readers can tell apart."""
 
 from adnlib.plots.comparisons import auroc_intervals, forest, inflation, matrix, paper_table
 from adnlib.plots.curves import learning_curves, roc_curves, score_histogram

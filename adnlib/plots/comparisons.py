@@ -1,4 +1,4 @@
-"""Runs compared: intervals, forest plots, matrices, tables."""
+"""Comparisons of runs: intervals, forest plots, matrices, tables."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ from adnlib.plots.style import PALETTE, STYLE
 
 
 def auroc_intervals(table: pd.DataFrame, heading: str) -> Figure:
-    """AUROC of each row of a comparison table (adnlib.experiments.runs.comparison) with its interval."""
+    """The AUROC in each row of a comparison table (adnlib.experiments.runs.comparison) with its interval."""
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(7, 0.9 + 0.45 * len(table)))
         at = np.arange(len(table))[::-1]
@@ -22,23 +22,23 @@ def auroc_intervals(table: pd.DataFrame, heading: str) -> Figure:
         axis.errorbar(table["AUROC"], at, xerr=error, fmt="o", color=PALETTE[0], capsize=4)
         axis.set_yticks(at, table["variant"])
         axis.set_ylim(-0.6, len(table) - 0.4)
-        axis.set(title=heading, xlabel="AUROC (0.5: a coin, 1: all anomalous above all normal)")
+        axis.set(title=heading, xlabel="AUROC (0.5: chance, 1: every anomalous image above every normal one)")
         axis.grid(axis="x", alpha=0.3)
         figure.tight_layout()
     return figure
 
 
 def forest(tables: pd.DataFrame | dict[str, pd.DataFrame], heading: str, baseline: str = "DifferNet") -> Figure:
-    """Differences of AUROC in points with their 95 % intervals.
+    """A forest plot: AUROC differences in points with their 95 % intervals.
 
-    tables: one table of name, difference, low, high (adnlib.experiments.statistics), a row each, whose numbers are
-    printed beside it; or several by their titles, drawn side by side over the same names. The name "all" is drawn last.
+    tables: one table with name, difference, low, high (adnlib.experiments.statistics), whose numbers are printed next
+    to its rows; or several tables by title, drawn side by side with the same names. The name "all" is drawn last.
     """
     single = isinstance(tables, pd.DataFrame)
     tables = {"": tables} if isinstance(tables, pd.DataFrame) else tables
     names = list(dict.fromkeys(name for rows in tables.values() for name in rows["name"]))
     names.sort(key="all".__eq__)  # "all" last, the others in their order
-    positions = {name: len(names) - 1 - row for row, name in enumerate(names)}  # the first name on top
+    positions = {name: len(names) - 1 - row for row, name in enumerate(names)}  # the first name is at the top
     every = 100 * pd.concat(tables.values())["difference"]
     with plt.rc_context(STYLE):
         size = (8.5, 1.2 + 0.32 * len(names)) if single else (2.2 + 1.75 * len(tables), 1.3 + 0.27 * len(names))
@@ -61,11 +61,11 @@ def forest(tables: pd.DataFrame | dict[str, pd.DataFrame], heading: str, baselin
             if single:
                 _annotate(axis, middle, low, high, at)
         axes[0, 0].set_yticks(list(positions.values()), list(positions))
-        for axis, rows in zip(axes[0], tables.values(), strict=True):  # after all are drawn, since they share their x
+        for axis, rows in zip(axes[0], tables.values(), strict=True):  # when all are drawn, since they share the x-axis
             _cut(axis, every, 100 * rows["low"], 100 * rows["high"], rows["name"].map(positions).to_numpy())
         figure.suptitle(heading, fontsize=11)
         figure.supxlabel(
-            f"AUROC minus that of {baseline} with the same seed (points), 95 % intervals\n"
+            f"AUROC minus the AUROC of {baseline} with the same seed (points), 95 % intervals\n"
             "grey: the interval contains zero; arrow: it continues beyond the axis",
             fontsize=10,
         )
@@ -80,8 +80,8 @@ def _annotate(axis: Axes, middle: np.ndarray, low: np.ndarray, high: np.ndarray,
 
 
 def _cut(axis: Axes, middle: np.ndarray, low: np.ndarray, high: np.ndarray, at: Sequence[float]) -> None:
-    """Ends the axis where all differences are visible, at 15 points or more, with an arrow where an interval continues:
-    one of two or three seeds can be very long."""
+    """Cuts the axis off beyond all differences, at 15 points or more, and marks intervals that continue with an arrow:
+    an interval over two or three seeds can be very long."""
     furthest = max(15, 1.05 * np.abs(middle).max())
     left, right = np.clip(axis.get_xlim(), -furthest, furthest)
     axis.set_xlim(left, right)
@@ -91,9 +91,10 @@ def _cut(axis: Axes, middle: np.ndarray, low: np.ndarray, high: np.ndarray, at: 
 
 
 def matrix(each: pd.DataFrame, names: dict[str, str], heading: str, baseline: str = "none") -> Figure:
-    """Differences of AUROC in points, a row a variant (`names`: what it is called, in order), a column a detector and
-    category (rows of adnlib.experiments.attention_matrix.gains). Bold: the interval over seeds excludes zero; empty:
-    not run."""
+    """A heat map of AUROC differences in points, from the rows of adnlib.experiments.attention_matrix.gains.
+
+    It has one row for each variant (`names`: variant -> label, in order) and one column for each detector and category.
+    Bold: the interval over seeds excludes zero; empty: not run."""
     each = each.assign(points=100 * each["difference"], sure=(each["low"] > 0) | (each["high"] < 0))
     wide = each.pivot(index="variant", columns=["dataset", "category"], values=["points", "sure"])
     wide = wide.reindex([name for name in names if name in wide.index]).sort_index(axis=1, level="category")
@@ -112,7 +113,7 @@ def matrix(each: pd.DataFrame, names: dict[str, str], heading: str, baseline: st
             vmax=largest,
             ax=axis,
             linewidths=0.5,
-            cbar_kws={"label": f"AUROC minus that of {baseline} (points)"},
+            cbar_kws={"label": f"AUROC minus the AUROC of {baseline} (points)"},
         )
         for text, bold in zip(axis.texts, sure.to_numpy()[values.notna().to_numpy()], strict=True):
             text.set_weight("bold" if bold else "normal")
@@ -125,14 +126,14 @@ def matrix(each: pd.DataFrame, names: dict[str, str], heading: str, baseline: st
 
 
 def inflation(table: pd.DataFrame, heading: str) -> Figure:
-    """Points that choosing the epoch on the test set adds to each run, a row per variant.
+    """The points that choosing the epoch on the test set adds to each run, with one row per variant.
 
     table: adnlib.experiments.statistics.inflation."""
     with plt.rc_context(STYLE):
         variants = list(dict.fromkeys(table["variant"]))
         figure, axis = plt.subplots(figsize=(9.5, 1.3 + 0.45 * len(variants)))
         kinds = (
-            ("over_validation", "over the epoch of normal validation images", "o", 0.12, PALETTE[0]),
+            ("over_validation", "over the epoch chosen on validation images", "o", 0.12, PALETTE[0]),
             ("over_last", "over the last epoch", "x", -0.12, PALETTE[1]),
         )
         for column, name, marker, offset, colour in kinds:
@@ -141,18 +142,18 @@ def inflation(table: pd.DataFrame, heading: str) -> Figure:
         axis.axvline(0, color="black", linewidth=0.8)
         axis.set_yticks(range(len(variants))[::-1], variants)
         axis.set_ylim(-0.6, len(variants) - 0.4)
-        axis.set(title=heading, xlabel="AUROC, best epoch on the test set minus an honest one (points)")
+        axis.set(title=heading, xlabel="AUROC of the best epoch on the test set minus that of an honest epoch (points)")
         axis.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
         figure.tight_layout()
     return figure
 
 
 def paper_table(ours: pd.DataFrame, theirs: pd.DataFrame) -> Styler:
-    """The papers' table: a row a method, a column a category, image AUROC in percent.
+    """A table as in the papers: one row per method, one column per category, image AUROC in percent.
 
     ours: `adnlib.experiments.statistics.over_seeds` of one data set, shown as mean and standard deviation over seeds;
-    theirs: the rows of data/published.csv of that data set. Bold: the best of a column as printed; underlined: its best
-    DifferNet variant. An empty field is "not known" or not run; the caption names the sources.
+    theirs: the rows of data/published.csv for that data set. Bold: the best printed value of a column; underlined: the
+    best DifferNet variant. An empty field is not known or not run. The caption names the sources.
     """
     value, text = {}, {}
     sources = list(dict.fromkeys(theirs["source"]))
@@ -170,10 +171,10 @@ def paper_table(ours: pd.DataFrame, theirs: pd.DataFrame) -> Styler:
         frame.loc[key] = words
     family = [m for m in methods if "DifferNet" in m or "(ours" in m]
     for column in columns:
-        found = {method: value[method, column] for method in methods if (method, column) in value}
-        for marked, mark in ((found, "font-weight: bold;"), (found.keys() & family, "text-decoration: underline;")):
-            best = max((found[method] for method in marked), default=None)
-            style.loc[[method for method in marked if found[method] == best], column] += mark
+        values = {method: value[method, column] for method in methods if (method, column) in value}
+        for marked, mark in ((values, "font-weight: bold;"), (values.keys() & family, "text-decoration: underline;")):
+            best = max((values[method] for method in marked), default=None)
+            style.loc[[method for method in marked if values[method] == best], column] += mark
     left = [{"selector": "th.row_heading", "props": "text-align: left; font-weight: normal"}]
-    said = "; ".join(f"[{number}] {source}" for number, source in enumerate(sources, 1))
-    return frame.style.apply(lambda _: style, axis=None).set_table_styles(left).set_caption(said)
+    caption = "; ".join(f"[{number}] {source}" for number, source in enumerate(sources, 1))
+    return frame.style.apply(lambda _: style, axis=None).set_table_styles(left).set_caption(caption)

@@ -1,4 +1,4 @@
-"""Scores and training as curves."""
+"""Score histograms, ROC curves and learning curves."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,9 +10,9 @@ from adnlib.plots.style import ANOMALOUS_COLOUR, LINE_STYLES, NORMAL_COLOUR, PAL
 
 
 def score_histogram(test: pd.DataFrame, threshold: float, heading: str) -> Figure:
-    """How the scores of normal and anomalous test images lie to each other and to the threshold (log axis)."""
+    """A histogram of the scores of normal and anomalous test images, with the threshold (log axis)."""
     scores = np.log10(test["score"].clip(1e-6, 1e30))
-    low, high = scores.min(), min(scores.max(), np.quantile(scores, 0.98) + 1)  # a flow's tail may be endless
+    low, high = scores.min(), min(scores.max(), np.quantile(scores, 0.98) + 1)  # a flow's tail can be very long
     bins = np.linspace(low, high, 40)
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(7, 3.4))
@@ -34,10 +34,10 @@ def roc_curves(tests: dict[str, pd.DataFrame], heading: str) -> Figure:
         for index, (name, test) in enumerate(tests.items()):
             fpr, tpr, _ = roc_curve(
                 test["label"], test["score"].rank()
-            )  # ranks: the same curve, also for infinite scores
+            )  # ranks give the same curve and allow infinite scores
             style = {"color": PALETTE[index % 10], "linestyle": LINE_STYLES[index % 4]}
             axis.plot(fpr, tpr, label=name, **style)
-        axis.plot([0, 1], [0, 1], color="grey", linewidth=0.8, label="a coin")
+        axis.plot([0, 1], [0, 1], color="grey", linewidth=0.8, label="chance")
         axis.set(
             title=heading,
             xlabel="false-positive rate (share of normal images)",
@@ -50,7 +50,7 @@ def roc_curves(tests: dict[str, pd.DataFrame], heading: str) -> Figure:
 
 
 def learning_curves(histories: dict[str, tuple[pd.DataFrame, int]], heading: str) -> Figure:
-    """Training and validation NLL by epoch, name -> (history, chosen epoch); a dot marks the chosen one."""
+    """Training and validation NLL by epoch, from name -> (history, selected epoch). A dot marks the selected epoch."""
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(9, 3.4))
         for index, (name, (history, chosen)) in enumerate(histories.items()):
@@ -60,7 +60,7 @@ def learning_curves(histories: dict[str, tuple[pd.DataFrame, int]], heading: str
             at = history[history["epoch"] == chosen]
             axis.plot(at["epoch"], at["validation_nll"], "o", color=colour)
         low = min(history["train_nll"].min() for history, _ in histories.values())
-        axis.set_ylim(low - 0.2, max(low + 4, 0.5))  # the first epochs are far off the scale and say little
+        axis.set_ylim(low - 0.2, max(low + 4, 0.5))  # the first epochs are far off the scale and not informative
         axis.set(title=heading, xlabel="epoch", ylabel="NLL (nats per dimension)")
         axis.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
         figure.tight_layout()

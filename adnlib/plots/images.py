@@ -13,7 +13,7 @@ from adnlib.plots.style import ANOMALOUS_COLOUR, NORMAL_COLOUR, STYLE
 
 
 def image_grid(samples: list[Sample], titles: list[str], heading: str, columns: int = 6) -> Figure:
-    """Images in rows of `columns`, each under its title; a frame in the colour of its label."""
+    """Images in rows of `columns`, each with its title and a frame in the colour of its label."""
     if not samples:
         raise AdnError("There are no images to show: name at least one.")
     rows = -(-len(samples) // columns)
@@ -36,7 +36,7 @@ def image_grid(samples: list[Sample], titles: list[str], heading: str, columns: 
 
 
 def tour(datasets: Sequence[Dataset], each: int = 3) -> Figure:
-    """A row for each category: `each` normal training images, then as many anomalous ones of different kinds."""
+    """A row for each category: `each` normal training images, then as many anomalous test images of different kinds."""
     shown, titles = [], []
     for dataset in datasets:
         anomalous = [sample for sample in dataset.test if sample.label]
@@ -47,15 +47,15 @@ def tour(datasets: Sequence[Dataset], each: int = 3) -> Figure:
 
 
 def scored_images(split: Split, test: pd.DataFrame, indices: Sequence[int], heading: str) -> Figure:
-    """The test images at `indices`, each under its score (`test`: their table, Evaluation.test or Run.test)."""
+    """The test images at `indices`, each with its score (`test`: the table Evaluation.test or Run.test)."""
     scores = test["score"].to_numpy()
     return image_grid([split[i] for i in indices], [f"score {scores[i]:.3g}" for i in indices], heading)
 
 
 def disagreements(split: Split, tests: dict[str, pd.DataFrame], count: int = 4) -> Figure:
-    """The anomalous and the normal test images whose place among the scores differs most between models."""
-    places = pd.DataFrame({name: test["score"].rank(pct=True).to_numpy() for name, test in tests.items()})
-    widest = (places.max(axis=1) - places.min(axis=1)).sort_values(ascending=False).index
+    """The anomalous and the normal test images whose rank among the scores differs most between models."""
+    ranks = pd.DataFrame({name: test["score"].rank(pct=True).to_numpy() for name, test in tests.items()})
+    widest = (ranks.max(axis=1) - ranks.min(axis=1)).sort_values(ascending=False).index
     chosen = [i for label in (1, 0) for i in [i for i in widest if split[i].label == label][:count]]
-    titles = ["\n".join(f"{name}: {places[name][i]:.0%}" for name in tests) for i in chosen]
+    titles = ["\n".join(f"{name}: {ranks[name][i]:.0%}" for name in tests) for i in chosen]
     return image_grid([split[i] for i in chosen], titles, "Share of test images with a lower score", columns=count)

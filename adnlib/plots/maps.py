@@ -1,4 +1,4 @@
-"""Maps over images, and measures of maps."""
+"""Maps drawn over images, and charts of map measures."""
 
 from collections.abc import Sequence
 
@@ -15,9 +15,9 @@ from adnlib.plots.style import ANOMALOUS_COLOUR, PALETTE, STYLE
 
 
 def anomaly_maps(samples: Sequence[Sample], maps: dict[str, np.ndarray], heading: str) -> Figure:
-    """Images in the first row, their defects outlined where a mask is known; a row below for each method's maps.
+    """Images in the first row, with outlined defects where a mask exists, and below it one row of maps per method.
 
-    maps: name -> (N, S, S). Each row has its own colours, from its lowest to its highest value over the images shown.
+    maps: name -> (N, S, S). Each row has its own colour scale, from its lowest to its highest value in the images.
     """
     with plt.rc_context(STYLE):
         shape = (1 + len(maps), len(samples))
@@ -43,7 +43,7 @@ def anomaly_maps(samples: Sequence[Sample], maps: dict[str, np.ndarray], heading
 
 
 def gate_maps(image: Sample, maps: dict[str, np.ndarray], heading: str, columns: int = 5) -> Figure:
-    """An image, then for each named map (h, w) what its attention multiplies a place by, on one scale from 0 to 2."""
+    """An image, then the named maps (h, w): the factor of the attention at each position, on one scale from 0 to 2."""
     rows = -(-(len(maps) + 1) // columns)
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(rows, columns, figsize=(2.1 * columns, 2.35 * rows + 0.3), layout="constrained")
@@ -54,7 +54,7 @@ def gate_maps(image: Sample, maps: dict[str, np.ndarray], heading: str, columns:
         for axis, (name, values) in zip(axes.flat[1:], maps.items(), strict=False):
             drawn = axis.imshow(values, vmin=0, vmax=2, cmap="viridis")
             axis.set_title(f"{name}\n{values.min():.2f} to {values.max():.2f}", fontsize=9)
-        figure.colorbar(drawn, ax=axes, label="multiplied by", shrink=0.6)
+        figure.colorbar(drawn, ax=axes, label="factor", shrink=0.6)
         figure.suptitle(heading, fontsize=12)
     return figure
 
@@ -67,10 +67,10 @@ def map_panels(
     heading: str,
     difference: tuple[str, str] | None = None,
 ) -> Figure:
-    """A row for each image: the image with its mask's outline, the mask, each map over the grey image.
+    """A row for each image: the image with the outline of its mask, the mask, and each map over the grey image.
 
-    images: uint8 (B, 3, H, W); masks: bool (B, H, W); maps: name -> (B, H, W) in [0, 1]; names: one a row.
-    difference: two names of maps; the last column is the first of them minus the second.
+    images: uint8 (B, 3, H, W); masks: bool (B, H, W); maps: name -> (B, H, W) in [0, 1]; names: one per row.
+    difference: two names of maps; the last column shows the first minus the second.
     """
     titles = [*(["image", "mask"] if masks is not None else ["image"]), *maps]
     titles += ["{}\nminus {}".format(*difference)] if difference else []
@@ -97,7 +97,7 @@ def map_panels(
         for axis in axes.flat:
             axis.set(xticks=[], yticks=[])
             sns.despine(ax=axis, left=True, bottom=True)
-        figure.colorbar(seen, ax=axes[:, : first + len(maps)], shrink=0.7, aspect=25, label="map, stretched")
+        figure.colorbar(seen, ax=axes[:, : first + len(maps)], shrink=0.7, aspect=25, label="map (scaled to 0 to 1)")
         if difference:
             figure.colorbar(changed, ax=axes[:, -1], shrink=0.7, aspect=25, label="difference")
         figure.suptitle(heading, fontsize=12)
@@ -105,8 +105,8 @@ def map_panels(
 
 
 def localisation_chart(table: pd.DataFrame, baseline: pd.DataFrame, heading: str, label: str) -> Figure:
-    """One measure of every map (adnlib.explain.comparison.compare): a row per map, a mark per variant, lines for the
-    content-blind maps.
+    """One measure of every map (adnlib.explain.comparison.compare): a row per map, a marker per variant, and lines for
+    the model-blind maps.
 
     table: map, variant, value, low, high; baseline: map, value.
     """
@@ -119,7 +119,7 @@ def localisation_chart(table: pd.DataFrame, baseline: pd.DataFrame, heading: str
             axis.hlines(at, rows["low"], rows["high"], color=PALETTE[index], linewidth=1.2)
             axis.plot(rows["value"], at, marker, color=PALETTE[index], markersize=5, label=variant)
         for row, style in zip(baseline.itertuples(), ("--", ":"), strict=False):
-            axis.axvline(row.value, color="black", linestyle=style, linewidth=1, label=f"{row.map} (blind)")
+            axis.axvline(row.value, color="black", linestyle=style, linewidth=1, label=f"{row.map} (model-blind)")
         axis.set_yticks(range(len(maps)), maps)
         axis.set(title=heading, xlabel=label)
         axis.grid(axis="x", alpha=0.3)

@@ -1,4 +1,4 @@
-"""What all figures share: their style, and colours that colour-blind readers can tell apart."""
+"""The style of all figures, and colours that colour-blind readers can tell apart."""
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -14,14 +14,14 @@ STYLE = {**sns.axes_style("ticks"), "figure.dpi": 100, "axes.spines.top": False,
 
 
 def show(figure: Figure, alt: str, weights: str = "imagenet") -> None:
-    """Displays a figure in a notebook with its alternative text; says on the figure that its weights are random."""
+    """Displays a figure in a notebook with its alternative text, and marks it if the weights are not ImageNet's."""
     warning = mark_weights(figure, weights)
     display(figure, metadata={"image/png": {"alt": f"{alt} {warning}".strip()}})
     plt.close(figure)
 
 
 def mark_weights(figure: Figure, weights: str) -> str:
-    """Writes under a figure that its AlexNet is not ImageNet's, and gives that sentence; "" where it is."""
+    """Writes under a figure that AlexNet's weights are not ImageNet's, and returns that sentence; "" if they are."""
     if weights == "imagenet":
         return ""
     warning = f"AlexNet with {weights} weights, not ImageNet's."
@@ -30,7 +30,7 @@ def mark_weights(figure: Figure, weights: str) -> str:
 
 
 def table(frame: pd.DataFrame, precision: int = 3) -> Styler:
-    """A table for readers: no index, numbers to the right with `precision` digits, words to the left."""
+    """A table for readers: no index, right-aligned numbers with `precision` digits, left-aligned words."""
     words = list(frame.select_dtypes(exclude="number").columns)
     style = frame.style.format(precision=precision, thousands=",", na_rep="–").hide(axis="index")
     left = [{"selector": "th, td", "props": "text-align: left"}]

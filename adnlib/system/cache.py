@@ -1,8 +1,8 @@
-"""Results that are slow to make and never change, kept on disk by what they were made from.
+"""The disk cache for results that are slow to compute, stored under a digest of their inputs.
 
-A file is written whole or not at all, under a name that is the digest of everything that went into it: two processes
-may make the same one at once, what a killed one leaves goes after a day, and nobody can read a wrong one. The oldest go
-when the cache grows beyond its limit.
+Files are written atomically, and the name of a file is the digest of everything that its content depends on. Several
+processes can therefore write the same file at the same time, and none can read a wrong one. Leftovers of killed
+processes are removed after a day. When the cache exceeds its limit, the least recently used files are removed.
 """
 
 import hashlib
@@ -22,27 +22,27 @@ from adnlib.system.files import scratch_folder, write_whole
 from adnlib.system.folders import home
 
 try:
-    LIMIT_GB = float(os.environ.get("ADN_CACHE_GB", 10))  # 0 switches the cache off
+    LIMIT_GB = float(os.environ.get("ADN_CACHE_GB", 10))  # 0 disables the cache
 except ValueError as error:
-    raise AdnError(f"ADN_CACHE_GB={os.environ['ADN_CACHE_GB']} is no number: give gigabytes, as 10.") from error
+    raise AdnError(f"ADN_CACHE_GB={os.environ['ADN_CACHE_GB']} is not a number: give gigabytes, such as 10.") from error
 
 
 def digest(*parts: object) -> str:
-    """A name for what the parts are: texts and numbers by their repr, bytes as they are, tensors by their content."""
-    sum_ = hashlib.blake2b(digest_size=16)
+    """A digest of the parts: strings and numbers by their repr, bytes directly, tensors by their content."""
+    hasher = hashlib.blake2b(digest_size=16)
     for part in parts:
         if isinstance(part, Tensor):
-            sum_.update(repr((part.dtype, tuple(part.shape))).encode())
+            hasher.update(repr((part.dtype, tuple(part.shape))).encode())
             part = (
                 part.detach().cpu().contiguous().flatten().view(torch.uint8).numpy() if part.ndim else repr(part.item())
             )
-        sum_.update(part if isinstance(part, (bytes, np.ndarray)) else repr(part).encode())
-        sum_.update(b"\0")
-    return sum_.hexdigest()
+        hasher.update(part if isinstance(part, (bytes, np.ndarray)) else repr(part).encode())
+        hasher.update(b"\0")
+    return hasher.hexdigest()
 
 
 def file_digest(path: Path) -> str:
-    """A name for a file's content; a file that has not changed since is not read again."""
+    """A digest of a file's content; within a process, an unchanged file is read only once."""
     stat = path.stat()
     return _file_digest(path, stat.st_mtime_ns, stat.st_size)
 
@@ -53,25 +53,25 @@ def _file_digest(path: Path, *_) -> str:
 
 
 def module_digest(module: nn.Module) -> str:
-    """A name for what a module computes: its structure and all its tensors."""
+    """A digest of what a module computes: its structure and all its tensors."""
     return digest(repr(module), *(part for item in module.state_dict().items() for part in item))
 
 
 def load(name: str) -> np.ndarray | None:
-    """The array kept under `name`, or None; a damaged file counts as none."""
+    """The array stored under `name`, or None if it is missing or damaged."""
     path = _path(name)
     if not LIMIT_GB:
         return None
     try:
         values = np.load(path, allow_pickle=False)
-        os.utime(path)  # what is used stays longest
+        os.utime(path)  # marks the file as recently used
         return values
     except (OSError, ValueError, EOFError):
         return None
 
 
 def keep(name: str, values: np.ndarray) -> None:
-    """Keeps an array under `name`, then makes room where the cache is over its limit."""
+    """Stores an array under `name`, then removes old files if the cache exceeds its limit."""
     if values.nbytes > LIMIT_GB * 1e9:
         return
     content = io.BytesIO()
@@ -81,12 +81,12 @@ def keep(name: str, values: np.ndarray) -> None:
 
 
 def mapped(name: str, shape: tuple[int, ...], fill: Callable[[np.ndarray], None]) -> np.ndarray:
-    """A uint8 array of `shape` in a file, read from there as it is needed; `fill` writes it where it is not kept yet.
+    """A memory-mapped uint8 array of `shape`; `fill` writes its values if it is not stored yet.
 
-    It is kept even where it is larger than the cache: there is no room for it in memory.
+    It is stored even if it exceeds the limit of the cache, because it does not fit into memory.
     """
     path = _path(name)
-    with suppress(OSError, ValueError, EOFError):  # not there, or damaged
+    with suppress(OSError, ValueError, EOFError):  # missing or damaged
         return np.load(path, mmap_mode="c")
     with scratch_folder(path.parent) as scratch:
         values = np.lib.format.open_memmap(scratch / path.name, "w+", np.uint8, shape)
@@ -99,7 +99,7 @@ def mapped(name: str, shape: tuple[int, ...], fill: Callable[[np.ndarray], None]
 
 
 def _reserve(path: Path) -> None:
-    """Takes the room of a file with holes: else a full disk kills the process that writes there through a map."""
+    """Allocates the disk space of a sparse file: otherwise a full disk kills a process that writes to the map."""
     if hasattr(os, "posix_fallocate"):
         with open(path, "r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
@@ -115,7 +115,7 @@ def _make_room(limit: float) -> None:
         try:
             stat = path.stat()
             files.append((stat.st_mtime_ns, stat.st_size, path))
-        except FileNotFoundError:  # another process made room at the same time
+        except FileNotFoundError:  # removed by another process
             continue
     size = sum(file[1] for file in files)
     for _, bytes_, path in sorted(files):

@@ -1,4 +1,4 @@
-"""Where a model computes."""
+"""The device that a model computes on."""
 
 import torch
 
@@ -6,9 +6,9 @@ from adnlib.errors import AdnError, check_choice
 
 
 def pick_device(device: str = "auto") -> torch.device:
-    """ "auto": the first CUDA GPU if there is one, else the processor.
+    """The device for an option value; "auto" is the first CUDA GPU if there is one, else the CPU.
 
-    On a GPU this also makes convolutions repeatable and switches off TF32, which would shorten float32.
+    On a GPU this also makes convolutions deterministic and disables TF32, which would reduce the precision of float32.
     """
     check_choice("device", device, ["auto", "cpu", "cuda"])
     if device == "cuda" and not torch.cuda.is_available():

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: every write goes to a temporary neighbour and is renamed at the end."""
+"""Atomic writes: a file or folder is written under a temporary name beside its target and renamed at the end."""
 
 import hashlib
 import shutil
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from adnlib.errors import AdnError, is_disk_full
 
-ABANDONED_S = 24 * 3600.0  # a scratch folder this old is of a process that was killed
+ABANDONED_S = 24 * 3600.0  # a scratch folder this old belongs to a killed process
 
 
 def sha256(path: Path) -> str:
@@ -21,10 +21,10 @@ def sha256(path: Path) -> str:
 
 @contextmanager
 def scratch_folder(parent: Path) -> Iterator[Path]:
-    """A temporary folder inside `parent` (so that a rename out of it stays on one disk), removed whatever happens.
+    """A temporary folder inside `parent`, on the same disk for renames, that is always removed at the end.
 
-    What killed processes left there goes after a day. A full disk raises AdnError with the folder's name; so does a
-    parent that cannot be written.
+    Leftovers of killed processes are removed after a day. A full disk raises AdnError with the folder's name, and so
+    does a parent that cannot be written to.
     """
     try:
         parent.mkdir(parents=True, exist_ok=True)
@@ -32,7 +32,7 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
         folder = Path(tempfile.mkdtemp(prefix=".tmp-", dir=parent))
     except OSError as error:
         raise AdnError(
-            f"Cannot write to {parent} ({error.strerror}): name another folder or free some room."
+            f"Cannot write to {parent} ({error.strerror}): name another folder or free some space."
         ) from error
     try:
         yield folder
@@ -41,8 +41,8 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
             raise
         free = shutil.disk_usage(parent).free / 2**20
         raise AdnError(
-            f"The disk is full while writing to {parent} ({free:.0f} MiB left): free some room and run it again; "
-            "nothing half-written was kept."
+            f"The disk is full while writing to {parent} ({free:.0f} MiB left): free some space and run it again; "
+            "no incomplete file was left."
         ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -50,16 +50,16 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
 
 def _sweep(parent: Path) -> None:
     for scratch in parent.glob(".tmp-*"):
-        with suppress(FileNotFoundError):  # another process was quicker
+        with suppress(FileNotFoundError):  # removed by another process
             if time.time() - scratch.stat().st_mtime > ABANDONED_S:
                 shutil.rmtree(scratch, ignore_errors=True)
 
 
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
-    """Yields an empty folder that becomes `target` when the block ends well; an older `target` is then replaced.
+    """An empty folder that becomes `target`, replacing an older one, when the block succeeds.
 
-    After an exception (also Ctrl-C) `target` is what it was before.
+    After an exception, including Ctrl-C, `target` is unchanged.
     """
     with scratch_folder(target.parent) as scratch:
         new = scratch / "new"
@@ -77,7 +77,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Writes `content` to `path` by way of a temporary file, so that no reader ever sees half of it."""
+    """Writes `content` to `path` atomically: a reader never sees an incomplete file."""
     with scratch_folder(path.parent) as scratch:
         (scratch / path.name).write_bytes(content)
         (scratch / path.name).replace(path)

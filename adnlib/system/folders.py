@@ -1,4 +1,4 @@
-"""Where things are on this machine: the clone, the committed tables, the downloads."""
+"""The folders of the suite on this machine: the clone, the committed tables, the downloads."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ import platformdirs
 
 PACKAGE = Path(__file__).resolve().parents[1]
 ROOT = PACKAGE.parent  # of the clone, with notebooks/ and runs/
-DATA = ROOT / "data" if (ROOT / "notebooks").is_dir() else PACKAGE / "data"  # a wheel carries the tables inside
+DATA = ROOT / "data" if (ROOT / "notebooks").is_dir() else PACKAGE / "data"  # a wheel contains the tables
 
 
 def home() -> Path:

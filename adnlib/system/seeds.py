@@ -1,4 +1,4 @@
-"""Randomness with a name: a seed decides what happens inside a block, and nothing outside notices."""
+"""Seeded random numbers inside a block, without effect on the random numbers outside."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from adnlib.errors import AdnError
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seeds torch's and NumPy's global generators inside the block and puts back their states after it."""
+    """Seeds torch's and NumPy's global random generators inside the block and restores their states after it."""
     if not 0 <= seed < 2**32:
         raise AdnError(f"seed={seed} is out of range: choose 0 to {2**32 - 1}.")
     numpy_state = np.random.get_state()

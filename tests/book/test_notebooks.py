@@ -143,7 +143,7 @@ def test_guard_parameters_tag(tmp_path, count):
 
 def test_guard_failing_cell(tmp_path):
     write(tmp_path, TITLE, parameters(), new_code_cell("1 / 0"))
-    with pytest.raises(AdnError, match=r"broken.ipynb failed in its cell \[\d\] \(ZeroDivisionError: division by zero"):
+    with pytest.raises(AdnError, match=r"broken.ipynb failed in cell \[\d\] \(ZeroDivisionError: division by zero"):
         execute(Chapter("broken"), tmp_path / "out", notebooks=tmp_path)
     assert (tmp_path / "out" / "broken.ipynb").exists()
 

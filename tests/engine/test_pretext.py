@@ -76,7 +76,7 @@ def test_it_learns_to_see_what_is_planted_and_not_what_is_not_there(tiny, monkey
 
 def test_one_image_has_nothing_to_be_pasted_beside(tiny):
     model = DifferNet("se", train_attention="cutpaste", preset=SMOKE, weights="random")
-    with pytest.raises(AdnError, match="needs two training images or more"):
+    with pytest.raises(AdnError, match="needs at least two training images"):
         learn_attention(model, replace(tiny, train=tiny.train[:1]))
 
 

@@ -16,6 +16,8 @@ from adnlib.experiments.findings import (
     against_gates,
     committed_ledger,
     forest_tables,
+    evidence_page,
+    headline,
     in_readme,
     under_published_names,
 )
@@ -194,7 +196,7 @@ def test_one_seed_has_no_interval():
     table = over_categories(differences(fake_ledger(0.02, np.random.default_rng(1), categories=1, seeds=1)))
     said = in_words(table.iloc[0])
     assert "over one category and one pair of runs" in said and "nan" not in said
-    assert said.endswith("points: not known: one seed has no interval.")
+    assert said.endswith("Verdict: not known: one seed has no interval.")
 
 
 def test_inflation_is_what_the_best_epoch_adds():
@@ -206,8 +208,10 @@ def test_inflation_is_what_the_best_epoch_adds():
 def test_sentences():
     table = over_categories(differences(fake_ledger(0.05, np.random.default_rng(1))))
     said = in_words(table.iloc[0])
-    assert said.startswith("SE, frozen against DifferNet over 10 categories and 50 pairs of runs: AUROC +")
-    assert said.endswith(", single categories 10 better and 0 worse: better.")
+    assert said.startswith("SE, frozen: AUROC +") and " points against DifferNet, 95 % interval +" in said
+    assert said.endswith(
+        ", over 10 categories and 50 pairs of runs; single categories: 10 better, 0 worse. Verdict: better."
+    )
     assert [verdict(*i) for i in ((0.1, 0.2), (-0.2, -0.1), (-0.1, 0.1), (0, 0))] == [
         "better",
         "worse",
@@ -218,7 +222,7 @@ def test_sentences():
 
 def test_a_ledger_that_cannot_be_compared():
     ledger = fake_ledger(0.0, np.random.default_rng(1), categories=1, seeds=1)
-    with pytest.raises(AdnError, match="has no finished run of DifferNet: every comparison needs it"):
+    with pytest.raises(AdnError, match="has no finished run of DifferNet: every comparison needs one"):
         differences(ledger[ledger["variant"] != "DifferNet"])
     with pytest.raises(AdnError, match="has no column 'auroc_last'"):
         differences(ledger.drop(columns="auroc_last"), "auroc_last")
@@ -294,9 +298,9 @@ def test_the_plain_differnets_of_two_presets_are_compared_by_seed():
     ledger = every_answer()
     higher = ledger["auroc"] + 0.03 * (ledger["preset"] == "unscaled")
     unscaled, lean = between_presets(ledger.assign(auroc=higher))
-    over = "against fast over 2 categories and 6 pairs of runs"
-    assert unscaled.startswith(f"DifferNet, preset unscaled {over}: AUROC +3.00 points")
-    assert lean.startswith(f"DifferNet, preset lean {over}: AUROC +0.00 points")
+    assert unscaled.startswith("DifferNet, preset unscaled: AUROC +3.00 points against fast, ")
+    assert lean.startswith("DifferNet, preset lean: AUROC +0.00 points against fast, ")
+    assert "over 2 categories and 6 pairs of runs" in unscaled
     assert between_presets(ledger.query("preset != 'fast'")) == []
 
 
@@ -332,21 +336,24 @@ def test_merged_ledgers_have_each_run_once_and_the_newer_one():
     assert len(merged(failed, ledger)) == len(ledger)
 
 
-def test_readme_has_sentences_on_its_figures_modules_and_a_row_for_all_that_was_tried():
+def test_the_page_has_sentences_on_the_figures_modules_and_a_row_for_every_variant():
     ledger = two_presets()
     other = ledger.replace({"variant": {"SE, trained": "SE, guarded"}})
-    text = "before" + "".join(MARKS) + "after"
-    for runs, said in ((ledger, 2), (other, 1)):
-        lines = in_readme(text, runs).splitlines()
-        assert sum(line.startswith("- SE") for line in lines) == said
+    for runs, count in ((ledger, 2), (other, 1)):
+        lines = evidence_page(runs).splitlines()
+        assert sum(line.startswith("- SE") for line in lines) == count
+        assert len(headline(runs)) == 1 + count
     rows = [line.split(" | ") for line in lines if line.startswith("| lean")]
     assert [row[1] for row in rows] == ["SE, guarded"] and rows[0][-1] == "worse |"
-    assert rows[0][2] == f"{100 * summary(other).set_index('preset').loc['lean', 'difference']:+.1f}"
+    points = f"{100 * summary(other).set_index('preset').loc['lean', 'difference']:+.1f}"
+    assert rows[0][2] == points
+    assert in_readme("before" + "".join(MARKS) + "after", ledger).startswith(f"before{MARKS[0]}\n- **Frozen** attention: SE ")
 
 
-def test_readme_and_its_figure_are_those_of_the_ledger():
+def test_readme_page_and_figure_are_those_of_the_ledger():
     """`adn evidence` brings them up to date."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert in_readme(text, committed_ledger()) == text
+    assert (ROOT / "data" / "evidence.md").read_text(encoding="utf-8") == evidence_page(committed_ledger())
     with Image.open(ROOT / "data" / "evidence.png") as picture:
         assert picture.info["Ledger"] == sha256(LEDGER)

@@ -123,9 +123,7 @@ def test_a_file_that_is_no_ledger_is_refused_before_anything_is_trained(
     finished(tmp_path / "runs")
     given = [command, *([str(grid_of(tmp_path, seed=[0, 1]))] if command == "sweep" else [])]
     assert main([*given, "--runs", str(tmp_path / "runs"), "--csv", str(file)]) == 2
-    assert capsys.readouterr().err == (
-        f"adn: error: {file} exists and is not a ledger of runs: name another file.\n"
-    )
+    assert capsys.readouterr().err == f"adn: error: {file} exists but is not a ledger of runs: name another file.\n"
     assert file.read_bytes() == content
 
 
@@ -147,7 +145,7 @@ def test_a_damaged_run_is_named_with_its_remedy(tmp_path, capsys, spoil):
     path = folder / "parameters.json"
     path.write_text(spoil(path.read_text()))
     message = (
-        f"{folder} has a parameters.json that is cut short or of another version of this library: "
+        f"{folder} has a parameters.json that is truncated or from another version of this library: "
         "remove the folder and train the run again."
     )
     assert main(["runs", "--runs", str(tmp_path)]) == 2

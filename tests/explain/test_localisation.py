@@ -15,7 +15,6 @@ from adnlib.explain.comparison import (
     committed_table,
     compare,
     edge_map,
-    verdict,
 )
 from adnlib.explain.measures import (
     MEASURES,
@@ -219,11 +218,6 @@ def test_a_map_is_chosen_elsewhere():
     swapped = table.assign(category="b", map=table["map"].replace({"good": "bad", "bad": "good"}))
     both = pd.concat([table, swapped])
     assert chosen_map(both, ["a"]) == "good" and chosen_map(both, ["b"]) == "bad"
-
-
-@pytest.mark.parametrize("low, high, said", [(0.1, 0.2, "yes"), (-0.2, -0.1, "no"), (-0.1, 0.1, "not shown")])
-def test_verdicts(low, high, said):
-    assert verdict(low, high) == said
 
 
 def test_the_committed_table_has_every_map_variant_and_interval():

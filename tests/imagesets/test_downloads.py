@@ -136,7 +136,7 @@ def test_a_cut_download_goes_on_where_it_stopped(server, tmp_path):
 
 
 def test_a_later_call_goes_on_too(server, tmp_path):
-    with pytest.raises(AdnError, match="only 400000 of 1024000 bytes came.*it will go on"):
+    with pytest.raises(AdnError, match="only 400000 of 1024000 bytes arrived.*it will resume"):
         fetch_url(f"{server}/cut", tmp_path / "file", SHA256, attempts=1)
     assert (tmp_path / "file.part").stat().st_size == 400_000
     fetch_url(f"{server}/cut", tmp_path / "file", SHA256)
@@ -154,9 +154,9 @@ def test_parts_of_two_versions_are_never_joined(server, tmp_path):
     [
         ("404", "404 Not Found.*the address may have moved", []),
         ("500", "500 Internal Server Error.*run it again", []),
-        ("cut-always", "only .* of 1024000 bytes came.*it will go on", ["file.part", "file.part.etag"]),
-        ("stall-always", "timed out.*it will go on", ["file.part", "file.part.etag"]),
-        ("another", "wrong sha256: it is not the file that data/registry.toml names", []),
+        ("cut-always", "only .* of 1024000 bytes arrived.*it will resume", ["file.part", "file.part.etag"]),
+        ("stall-always", "timed out.*it will resume", ["file.part", "file.part.etag"]),
+        ("another", "wrong sha256: it is not the file that data/registry.toml lists", []),
         ("moved-to-a-file", "Cannot download", []),
         ("moved-in-a-circle", "Cannot download .*redirect", []),
     ],
@@ -194,10 +194,10 @@ GOOD = {"title": "T", "what": "W", "licence": "L", "citation": "C", "made": True
         ({"bytes": "many"}, "bytes = 'many' has the wrong type; write a int"),
         ({"sha256": "123"}, "sha256 = '123' is not a sha256"),
         ({"package": "elpv-dataset"}, "a package needs its version"),
-        ({"url": "www.site.org/file.zip"}, ".*is no web address; begin it with https://"),
-        ({"url": "file:///etc/passwd"}, ".*is no web address"),
-        ({"file": "../../file.zip"}, ".*is a path; write a name alone"),
-        ({"made": None}, "it says neither package, url, steps nor made"),
+        ({"url": "www.site.org/file.zip"}, ".*is not a web address; begin it with https://"),
+        ({"url": "file:///etc/passwd"}, ".*is not a web address"),
+        ({"file": "../../file.zip"}, ".*is a path; write only a name"),
+        ({"made": None}, "it has none of package, url, steps and made"),
         ({"categories": {"a": [1, 2]}}, r"the counts of a are \[1, 2\]; write"),
         ({"categories": {"a": [1, 2, -3]}}, "the counts of a are"),
         ({"categories": ["a"]}, "categories = .* has the wrong type"),
@@ -221,8 +221,8 @@ def as_toml(value) -> str:
     "content, message",
     [
         ("[set\n", "Cannot read .*line 1"),
-        ("set = 3\n", "it is a value and not a table"),
-        ('[Bad-Name]\ntitle = "T"\n', "a name is made of small letters"),
+        ("set = 3\n", "it is a value, not a table"),
+        ('[Bad-Name]\ntitle = "T"\n', "a name consists of lower-case letters"),
         (None, "Cannot read"),
         ("\xff", "Cannot read"),
     ],
@@ -269,7 +269,7 @@ def test_ctrl_c_during_a_download_leaves_nothing(tmp_path):
         _, errors = process.communicate(timeout=60)
         server.shutdown()
     assert process.returncode == 130
-    assert errors.strip().splitlines()[-1] == "adn: stopped; nothing half-written is in place."
+    assert errors.strip().splitlines()[-1] == "adn: stopped; no file is left half-written."
     assert "Traceback" not in errors
     assert list((tmp_path / "home").rglob("*")) == [tmp_path / "home" / "data"]
 

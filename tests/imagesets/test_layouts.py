@@ -175,7 +175,7 @@ def test_a_category_is_found_below_nested_tops_but_not_beyond(tmp_path):
 
 
 def test_folders_that_are_no_data(tmp_path):
-    for name, message in (("nowhere", "There is no data folder"), ("file", "is a file and no data folder")):
+    for name, message in (("nowhere", "There is no data folder"), ("file", "is a file, not a data folder")):
         (tmp_path / "file").touch()
         with pytest.raises(AdnError, match=message):
             find_categories(tmp_path / name)
@@ -186,7 +186,7 @@ def test_folders_that_are_no_data(tmp_path):
 def test_one_name_in_two_places(tmp_path):
     make_category(tmp_path / "old" / "can")
     make_category(tmp_path / "new" / "can")
-    with pytest.raises(AdnError, match="The category can lies in .*new.* and in .*old.*: name one of the two"):
+    with pytest.raises(AdnError, match="The category can is in .*new.* and in .*old.*: name one of the two"):
         find_categories(tmp_path)
 
 

@@ -32,8 +32,8 @@ def test_a_sound_set_has_no_problem(folder, capsys):
         "mode       RGB 20",
         "masks      4 of 4 anomalous images have one",
         "defects    spot 4",
-        "it would   load tiny: 10 train normal, 2 validation normal, 4 test normal, 4 test anomalous",
-        "1 categories, no problem found",
+        "loads as   tiny: 10 train normal, 2 validation normal, 4 test normal, 4 test anomalous",
+        "1 categories, no problems found",
     ):
         assert line in printed
 
@@ -79,9 +79,9 @@ def float_image(folder):
         (truncate, r"1 cannot be read \(test/spot/002.png\): replace or remove"),
         (float_image, "floating-point pixels"),
         (leak, r"1 test images are also training images, pixel by pixel \(test/good/again.bmp\): remove one of each"),
-        (small_mask, r"1 masks have another size than their image \(ground_truth/spot/001_mask.png\)"),
+        (small_mask, r"1 masks differ in size from their image \(ground_truth/spot/001_mask.png\)"),
         (broken_mask, "Cannot read the image .*001_mask.png"),
-        (dark_16_bit, r"1 hold 16 bits but stay below 4096, almost black \(train/good/dark.png\)"),
+        (dark_16_bit, r"1 have 16 bits but only values below 4096, almost black \(train/good/dark.png\)"),
         (no_train, "The category .* is empty"),
         (no_normal_test, "There are no normal test images"),
     ],
@@ -146,12 +146,12 @@ def set_aside(folder):
         (lone_mask_folder, r"1 masks have no image \(ground_truth/dent/000_mask.png\)"),
         (bare_image, r"1 anomalous images have no mask \(test/spot/001.png\)"),
         (empty_mask, r"1 masks are empty \(ground_truth/spot/001_mask.png\)"),
-        (other_file, r"1 files are no images by their ending \(train/good/notes.txt\)"),
+        (other_file, r"1 files have no image extension \(train/good/notes.txt\)"),
         (repeated, "1 training images repeat another one"),
-        (nested_folder, r"1 images lie in no folder that is read \(train/good/line2/a.png\): they are ignored"),
-        (normal_images_of_another_name, r"1 images lie in no folder that is read \(train/fine/a.JPG\)"),
-        (no_folder_of_a_defect, r"1 images lie in no folder that is read \(test/a.png\)"),
-        (no_folder_at_all, r"1 images lie in no folder that is read \(a.png\)"),
+        (nested_folder, r"1 images are in folders that are not read \(train/good/line2/a.png\): they are ignored"),
+        (normal_images_of_another_name, r"1 images are in folders that are not read \(train/fine/a.JPG\)"),
+        (no_folder_of_a_defect, r"1 images are in folders that are not read \(test/a.png\)"),
+        (no_folder_at_all, r"1 images are in folders that are not read \(a.png\)"),
         (set_aside, r"4 images .* \(test/_spot/a.png, test/_spot/b.png, test/_spot/c.png, …\): they are ignored"),
     ],
 )
@@ -172,7 +172,7 @@ def test_masks_and_hidden_files_are_no_ignored_images(folder):
         ".thumbnails/000.png",
     ):
         save_image(folder / name, pixels)
-    assert "no folder that is read" not in str(check(folder))
+    assert "folders that are not read" not in str(check(folder))
 
 
 def test_ignored_images_beside_magnetic_tiles(tmp_path):
@@ -186,7 +186,7 @@ def test_ignored_images_beside_magnetic_tiles(tmp_path):
     ):
         save_image(tmp_path / name, np.zeros((8, 8), np.uint8))
     assert any(
-        "2 images lie in no folder that is read (MT_Crack/c.png, Other/Imgs/d.jpg)" in note
+        "2 images are in folders that are not read (MT_Crack/c.png, Other/Imgs/d.jpg)" in note
         for note in check(tmp_path / "any").notes
     )
 
@@ -224,6 +224,6 @@ def test_the_real_sets_pass(capsys):
         "761 train normal, 191 test normal, 392 test anomalous, as published",
         "390 train normal, 165 test normal, 248 test anomalous",
         "60 train normal, 40 test normal, 154 test anomalous",
-        "4 categories, no problem found",
+        "4 categories, no problems found",
     ):
         assert line in printed

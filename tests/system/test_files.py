@@ -58,7 +58,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
     path = tmp_path / "weights"
     write_whole(path, b"old")
     with (
-        pytest.raises(AdnError, match=f"The disk is full while writing to {tmp_path} .* free some room"),
+        pytest.raises(AdnError, match=f"The disk is full while writing to {tmp_path} .* free some space"),
         full_disk(1000),
     ):
         write_whole(path, b"new" * 1000)
