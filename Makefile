@@ -1,13 +1,14 @@
-# The two commands of this project are `make run` and `make test`; `make help` lists the others.
+# The two main commands are `make run` and `make test`; `make help` lists the others.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 MADE := $(VENV)/made
 CHANNEL := adnlib.panels.server.NoDelay
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run book app test test-browser lab stubs clean
+.PHONY: help setup run book app lint quick test test-browser lab stubs clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -21,28 +22,34 @@ $(MADE): pyproject.toml constraints.txt
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --compile-bytecode --constraint constraints.txt --editable '.[test]'
 	@touch $@ && echo "environment: ready in $(VENV)"
 
-setup: ## make the environment, fetch data and weights; what is there already is left alone
+setup: ## make the environment, fetch data and weights where they are missing
 	@if $(MAKE) --question --no-print-directory $(MADE); then echo "environment: up to date in $(VENV), nothing installed"; \
 	else $(MAKE) --no-print-directory $(MADE); fi
 	@$(BIN)/adn fetch
 
-run: setup ## the main job: train DifferNet and AttentDifferNet on real images and compare them
+run: setup ## train DifferNet and AttentDifferNet on real images and compare them
 	@$(BIN)/adn run
 
 book: setup ## execute every notebook, in order
 	@$(BIN)/adn book
 
-app: setup ## the panels of 10_explore as a page without code, on this machine only
+app: setup ## the panels of 10_explore as a web page without code, on this machine only
 	@cd notebooks && JUPYTER_PATH=$(CURDIR)/adnlib/panels ../$(BIN)/voila 10_explore.ipynb --Voila.ip=127.0.0.1 --template=explore \
 		--Voila.kernel_websocket_connection_class=$(CHANNEL)
 
-test: setup ## all tests but those that need a browser
-	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+lint: $(MADE) ## style, format and types
+	@$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/basedpyright --level error
 
-test-browser: setup ## the panels in JupyterLab and Voila, driven by a real Chromium
+quick: $(MADE) ## the tests of an edit loop: no notebook, no process, no real training
+	@$(PYTEST) -m "not notebook and not process and not slow"
+
+test: setup ## all tests except those that need a browser
+	@$(PYTEST)
+
+test-browser: setup ## the panels in JupyterLab and Voila, in a real Chromium
 	@$(BIN)/python -m pytest tests/browser
 
-stubs: setup ## write the exercises into the lessons, from their solutions
+stubs: setup ## write into the notebooks what is generated: exercises, 07_train's parameters
 	@$(BIN)/adn stubs
 
 lab: setup ## JupyterLab on the notebooks, on this machine only

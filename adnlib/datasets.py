@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from adnlib.imagesets.sources import dataset_entry, locate_dataset
 
 
 @dataclass(frozen=True)
-class Split(Sequence):
+class Split(Sequence[Sample]):
     """A sequence of samples whose images are decoded only when they are read."""
 
     samples: tuple[Sample, ...]
@@ -28,6 +29,10 @@ class Split(Sequence):
     def __len__(self) -> int:
         return len(self.samples)
 
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Split": ...
     def __getitem__(self, index):
         return Split(self.samples[index]) if isinstance(index, slice) else self.samples[index]
 
@@ -105,8 +110,8 @@ def load_dataset(name: str, category: str | None = None, *, validation: float = 
     train, held_out = contents.train, contents.validation
     if not held_out:
         train, held_out = _hold_out(train, validation, seed, folder)
-    splits = (Split(tuple(samples)) for samples in (train, held_out, contents.test))
-    return Dataset(name, category, *splits, left_out=left_out, **facts)
+    parts = Split(tuple(train)), Split(tuple(held_out)), Split(tuple(contents.test))
+    return Dataset(name, category, *parts, left_out=left_out, **facts)
 
 
 def _hold_out(normal: list[Sample], share: float, seed: int, folder: Path) -> tuple[list[Sample], list[Sample]]:

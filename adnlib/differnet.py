@@ -32,6 +32,9 @@ class DifferNet(nn.Module):
     options: arguments of the attention module's class: reduction (16), for "cbam" kernel_size (7) and residual, ….
     """
 
+    feature_mean: Tensor
+    feature_std: Tensor
+
     def __init__(
         self,
         attention: str | None = None,
@@ -60,6 +63,11 @@ class DifferNet(nn.Module):
         self.flow = build_flow(
             768, blocks=preset.blocks, hidden=preset.hidden, layers=preset.layers, clamp=preset.clamp, seed=seed
         )
+
+    @property
+    def device(self) -> torch.device:
+        """The device that the model is on."""
+        return self.feature_mean.device
 
     @property
     def trains_jointly(self) -> bool:

@@ -66,9 +66,9 @@ def paired_difference(a: pd.DataFrame, b: pd.DataFrame, seed: int = 0) -> tuple[
     both = np.stack([a["score"], b["score"]])  # (2, N + M)
     normal, anomalous = both[:, label == NORMAL], both[:, label == ANOMALOUS]
     i, j = _redraw(normal.shape[1], anomalous.shape[1], seed)
-    redrawn_a, redrawn_b = auroc(normal[:, i], anomalous[:, j])  # (RESAMPLES,) each, on the same images
+    redrawn_a, redrawn_b = np.asarray(auroc(normal[:, i], anomalous[:, j]))  # (RESAMPLES,) each, on the same images
     low, high = np.quantile(redrawn_a - redrawn_b, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    difference = auroc(normal, anomalous)
+    difference = np.asarray(auroc(normal, anomalous))  # (2,)
     return float(difference[0] - difference[1]), float(low), float(high)
 
 
@@ -99,7 +99,7 @@ def watch_test(dataset: Dataset, every: int = 1) -> Callable[[DifferNet, int], d
     """A callback for `fit(watch=...)`: the AUROC on the test images after every `every` epochs and after the last one.
 
     08_results uses it to compare three protocols. Selecting an epoch by these values, as public code does, gives an
-    optimistic AUROC. Use a new callback for each training run, because it stores the features of a frozen network.
+    optimistic AUROC. Use a new callback for each training run: it stores the features of a frozen network.
     """
     labels, features = dataset.test.labels, []
 

@@ -57,7 +57,7 @@ def fit(
     is that of DifferNet's published code: Adam, betas (0.8, 0.8), eps 1e-4, weight decay 1e-5. Deviation: the preset
     may limit the gradient's norm and decay lr.
     The same seed gives the same result to the last bit on one processor with the same number of threads. (On a GPU
-    this holds only if no attention is trained: CUDA sums the gradient of max pooling in varying order.)
+    this holds only if no attention is trained: CUDA sums the gradient of max pooling in no fixed order.)
     After an error or an interrupt the model is unchanged or, if the loss diverged, holds its best epoch.
 
     seed: for the order of the images and the views of each. epochs: default, the preset's. progress: shows a bar on
@@ -122,7 +122,7 @@ class TrainingLoop:
 
     def __init__(self, model: DifferNet, source: FeatureSource, images: int, seed: int, epochs: int):
         self.model, self.source, self.preset = model, source, model.preset
-        self.images, self.epochs, self.device = images, epochs, model.feature_mean.device
+        self.images, self.epochs, self.device = images, epochs, model.device
         self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.optimizer = torch.optim.Adam(
             self.parameters.values(), lr=self.preset.lr, betas=(0.8, 0.8), eps=1e-4, weight_decay=1e-5, fused=True

@@ -1,10 +1,10 @@
-"""Listing and checking many images: images per second and peak memory, against a plain decoding loop in the same run.
+"""Speed and peak memory of listing and checking many images, compared with a plain decoding loop in the same run.
 
     .venv/bin/python benchmarks/data.py [--images 10000] [--size 512]
 
 Writes that many different JPEG files into a temporary folder (removed at the end), lists them (`load_dataset`), checks
-them (`adn data check`: every image decoded, hashed, compared) in a process of its own, whose peak memory is read, and
-decodes them one after the other for comparison.
+them (`adn data check`: every image is decoded, hashed and compared) in a separate process to measure its peak memory,
+and decodes them one after the other for comparison.
 """
 
 import argparse
@@ -31,7 +31,7 @@ print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_m
 
 
 def write_images(root: Path, count: int, size: int) -> None:
-    """8 of 10 images to train on, one each to test on; smooth noise, every one another."""
+    """Different images of smooth noise: 8 of 10 for training, one of 10 each, normal and anomalous, for testing."""
     rng = np.random.default_rng(0)
     base = Image.fromarray(rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)).resize(
         (size, size), Image.Resampling.BICUBIC
@@ -40,16 +40,16 @@ def write_images(root: Path, count: int, size: int) -> None:
         folder = root / "many" / part
         folder.mkdir(parents=True)
         for index in range(round(count * share)):
-            picture = base.copy()
-            picture.putpixel((0, 0), tuple(rng.integers(0, 256, 3).tolist()))
-            picture.paste(tuple(rng.integers(0, 256, 3).tolist()), (8, 8, 40, 40))
-            picture.save(folder / f"{index:05d}.jpg", quality=90)
+            image = base.copy()
+            image.putpixel((0, 0), tuple(rng.integers(0, 256, 3).tolist()))
+            image.paste(tuple(rng.integers(0, 256, 3).tolist()), (8, 8, 40, 40))
+            image.save(folder / f"{index:05d}.jpg", quality=90)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=10_000)
-    parser.add_argument("--size", type=int, default=512, help="px a side (default: %(default)s)")
+    parser.add_argument("--size", type=int, default=512, help="px per side (default: %(default)s)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)

@@ -1,10 +1,10 @@
-"""DifferNet, PaDiM and PatchCore of this project against anomalib's PaDiM and PatchCore, in one run on one processor.
+"""DifferNet, PaDiM and PatchCore of this project against anomalib's PaDiM and PatchCore, in one run on one CPU.
 
     .venv/bin/python benchmarks/detectors.py --data ../shared/data --category mvtec_bottle
 
-All see the same decoded images through the same AlexNet. anomalib's torch models are called as its own loop calls them,
-without Lightning and its data loaders. Times are processor seconds, of all cores together, from images in memory to a
-fitted detector, and from images in memory to scores and maps.
+All use the same decoded images and the same AlexNet. anomalib's torch models are called as in its training loop, but
+without Lightning and its data loaders. Times are CPU seconds, summed over all cores, from images in memory to a fitted
+detector, and from images in memory to scores and maps.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from adnlib.evaluation import auroc
 from adnlib.models.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from adnlib.models.weights import alexnet_weights
 
-warnings.filterwarnings("ignore", category=FutureWarning)  # anomalib's own imports
+warnings.filterwarnings("ignore", category=FutureWarning)  # from anomalib's imports
 
 from anomalib import __version__ as anomalib_version  # noqa: E402
 from anomalib.models.image.padim.torch_model import PadimModel  # noqa: E402
@@ -38,7 +38,7 @@ LAYERS = ["2", "5", "11"]  # of AlexNet, the stages of Backbone("alexnet")
 
 
 class Theirs:
-    """A torch model of anomalib behind `fit` and `score`."""
+    """A torch model of anomalib with the methods `fit` and `score`."""
 
     def __init__(self, model: torch.nn.Module, finish):
         self.model, self.finish = model, finish
@@ -107,21 +107,23 @@ def main() -> None:
             if detector is None:
                 continue
             fit_s, _ = timed(lambda detector=detector: detector.fit(train))
-            score_s, found = timed(lambda detector=detector: detector.score(test))
-            scores[name, code] = found = found.double().numpy()
+            score_s, test_scores = timed(lambda detector=detector: detector.score(test))
+            scores[name, code] = test_scores = test_scores.double().numpy()
             row[code] = costs[name, code] = fit_s, len(test) / score_s
             ratios = ("", "")
             if code == "ours" and "anomalib" in row:
                 theirs = row["anomalib"]
                 ratios = (f"{theirs[0] / fit_s:.2f}", f"{row[code][1] / theirs[1]:.2f}")
-            value = auroc(found[labels == 0], found[labels == 1])
+            value = auroc(test_scores[labels == 0], test_scores[labels == 1])
             print(f"| {name} | {code} | {fit_s:.1f} | {ratios[0]} | {row[code][1]:.1f} | {ratios[1]} | {value:.3f} |")
     own = costs["DifferNet (fast)", "ours"]
     for name in ("PaDiM", "PatchCore"):
         fit_s, rate = costs[name, "anomalib"]
-        print(f"\nanomalib's {name} / DifferNet (fast): fit {fit_s / own[0]:.2f}, images/s {rate / own[1]:.2f}")
+        print(
+            f"\nanomalib's {name} / DifferNet (fast): fit {fit_s / own[0]:.2f}, images per second {rate / own[1]:.2f}"
+        )
         rank = spearmanr(scores[name, "anomalib"], scores[name, "ours"]).statistic
-        print(f"{name}: rank correlation of both codes' scores {rank:.4f}")
+        print(f"{name}: rank correlation of the two codes' scores {rank:.4f}")
 
 
 if __name__ == "__main__":

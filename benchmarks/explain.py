@@ -2,9 +2,9 @@
 
     .venv/bin/python benchmarks/explain.py
 
-Prints a table in Markdown: seconds, and the same in units of scoring the same image (features and flow of four views),
-so that machines can be compared. Processor time of one thread is there for machines that do other work meanwhile: two
-threads that have a core each take no longer. The models are untrained: weights do not change the time.
+Prints a table in Markdown: seconds, and seconds in units of scoring the same image (features and flow of four views),
+to compare machines. The CPU time of one thread is for machines that do other work at the same time: two threads with a
+core each take no longer. The models are untrained, because weights do not change the time.
 """
 
 import time
@@ -17,11 +17,11 @@ import adnlib
 from adnlib.explain.maps import VIEWS, grad_cam, gradient_map
 
 VARIANTS = {"DifferNet": None, "SE, frozen": "se", "CBAM, frozen": "cbam"}
-SECONDS = 3  # for one image and three variants
+SECONDS = 3  # limit for one image and three variants
 
 
 def shortest(work: Callable[[], object], clock: Callable[[], float], threads: int, repeats: int = 3) -> float:
-    """The shortest of a few calls by a clock, after one to warm up."""
+    """The shortest time of a few calls by a clock, after one warm-up call."""
     torch.set_num_threads(threads)
     work()
     times = []
@@ -38,7 +38,7 @@ def main() -> None:
         f"{torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}; "
         "one image of 256 x 256 px, preset fast, float32\n"
     )
-    kinds = {"wall, 2 threads": (time.perf_counter, 2), "processor, 1 thread": (time.process_time, 1)}
+    kinds = {"wall, 2 threads": (time.perf_counter, 2), "CPU, 1 thread": (time.process_time, 1)}
     print("| seconds | variant | score | Grad-CAM | gradient map | maps / score |")
     print("| --- | --- | --- | --- | --- | --- |")
     totals = dict.fromkeys(kinds, 0.0)

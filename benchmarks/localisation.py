@@ -4,10 +4,10 @@
     .venv/bin/python benchmarks/localisation.py --category mtd --seeds 1 --anomalous 60 --good 20
     .venv/bin/python benchmarks/localisation.py --category bracket_wild clamp_wild bracket_plain clamp_plain
 
---runs: finished runs of `adn sweep grids/evidence.toml`; where a variant or a seed is missing there, all of its
-category are trained here on `--few` images, with the preset "fast" at a fifth of its learning rate. --data: a folder
-with mvtec_bottle and mtd; a category that is not there is left out. A category's rows replace its older ones in the
-file; numbers only.
+--runs: finished runs of `adn sweep grids/evidence.toml`. If a variant or a seed of a category is missing there, all
+models of this category are trained here on `--few` images, with the preset "fast" at a fifth of its learning rate.
+--data: a folder with mvtec_bottle and mtd; missing categories are left out. A category's rows replace its older rows in
+the file, which contains only numbers.
 """
 
 import argparse
@@ -41,9 +41,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--category", nargs="*", default=["mvtec_bottle", *WILD, "mtd"])
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--anomalous", type=int, default=24, help="test images at most, evenly spread over the defects")
+    parser.add_argument(
+        "--anomalous", type=int, default=24, help="anomalous test images at most, evenly spread over the defects"
+    )
     parser.add_argument("--good", type=int, default=8)
-    parser.add_argument("--few", type=int, default=64, help="training images where runs are missing")
+    parser.add_argument("--few", type=int, default=64, help="training images if runs are missing")
     parser.add_argument("--views", type=int, default=1, help="quarter turns")
     parser.add_argument("--out", type=Path, default=ROOT / "data" / "localisation.csv")
     options = parser.parse_args()
@@ -66,7 +68,7 @@ def main() -> None:
 
 
 def one_category(dataset: adnlib.datasets.Dataset, options: argparse.Namespace) -> pd.DataFrame:
-    """The rows of `localisation.compare` on one category's test images."""
+    """The rows of `adnlib.explain.comparison.compare` for one category's test images."""
     anomalous = [s for s in dataset.test if s.label and s.mask_path and s.mask.any()]
     samples = spread(anomalous, options.anomalous) + spread([s for s in dataset.test if not s.label], options.good)
     models, trained_on = the_models(dataset, options)
@@ -88,15 +90,15 @@ def one_category(dataset: adnlib.datasets.Dataset, options: argparse.Namespace) 
 
 
 def the_models(dataset: adnlib.datasets.Dataset, options: argparse.Namespace) -> tuple[dict[str, list], int]:
-    """Each variant's models, a seed each, and how many normal images trained them."""
-    found = [r for r in read_runs(options.runs, category=dataset.category, preset="fast", weights="imagenet")]
-    runs = {(run.variant, run.parameters["seed"]): run for run in found}
+    """Each variant's models, one per seed, and the number of normal images that they were trained on."""
+    finished = [r for r in read_runs(options.runs, category=dataset.category, preset="fast", weights="imagenet")]
+    runs = {(run.variant, run.parameters["seed"]): run for run in finished}
     wanted = [(variant, seed) for variant in VARIANTS for seed in range(options.seeds)]
     if all(key in runs for key in wanted):
         return {v: [runs[v, s].model() for s in range(options.seeds)] for v in VARIANTS}, len(dataset.train)
     few = replace(dataset, train=Split(spread(dataset.train, options.few)), validation=dataset.validation[:12])
     models = {variant: [] for variant in VARIANTS}
-    slow = replace(adnlib.PRESETS["fast"], lr=2e-4, batch_images=8)  # few images make the preset's steps too long
+    slow = replace(adnlib.PRESETS["fast"], lr=2e-4, batch_images=8)  # with few images, the preset's steps are too large
     for variant, seed in wanted:
         model = adnlib.DifferNet(VARIANTS[variant], preset=slow, seed=seed)
         adnlib.fit(model, few, seed=seed, progress=False)
@@ -106,14 +108,14 @@ def the_models(dataset: adnlib.datasets.Dataset, options: argparse.Namespace) ->
 
 def spread(samples: list, count: int) -> tuple:
     """At most `count` of the samples, evenly spaced in their order, which is by defect."""
-    at = np.linspace(0, len(samples) - 1, min(count, len(samples))).round().astype(int)
-    return tuple(samples[i] for i in at)
+    indices = np.linspace(0, len(samples) - 1, min(count, len(samples))).round().astype(int)
+    return tuple(samples[i] for i in indices)
 
 
 def at_size(mask: np.ndarray, size: int) -> np.ndarray:
-    """A mask at the size of the maps, every STEP px."""
-    picture = Image.fromarray(mask).resize((size, size), Image.Resampling.NEAREST)
-    return np.asarray(picture)[::STEP, ::STEP]
+    """A mask at the size of the maps, sampled every STEP px."""
+    resized = Image.fromarray(mask).resize((size, size), Image.Resampling.NEAREST)
+    return np.asarray(resized)[::STEP, ::STEP]
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
-"""What limits DifferNet on magnetic tiles (MTD), where it published an AUROC of 97.7: one change at a time.
+"""What limits DifferNet on magnetic tiles (MTD), with a published AUROC of 97.7: one change at a time.
 
     .venv/bin/python benchmarks/mtd.py --dataset folder:../shared/data --category mtd --csv data/mtd.csv
 
-Each row changes one thing of the preset `fast` and is trained with several seeds. Two rows take long and have one seed:
-the published flow, and the last one, the published configuration but for its random turns and with a quarter of its
-epochs. "Gaussian" takes no flow at all: the Mahalanobis distance of the same features, with Ledoit and Wolf's
-covariance. The detectors of 11_peers, on two backbones and without turned views, show what the same images give to
-others. The table has the AUROC under the three protocols of 08_results and, under the first, against each defect alone.
-Nothing is chosen by it. The file is written after every row, and a row that it has is not computed again.
+Each row changes one setting of the preset `fast` and is trained with several seeds. Two rows take long and have one
+seed: the published flow, and the last row, which is the published configuration except for its random rotations, with a
+quarter of its epochs. "Gaussian" rows use no flow, but the Mahalanobis distance of the same features with Ledoit and
+Wolf's covariance. The detectors of 11_peers, on two backbones and without rotated views, are other methods on the same
+images. The table has the AUROC under the three protocols of 08_results and, under the first, for each defect alone. It
+decides nothing. The file is written after every row, and rows that it contains are not computed again.
 """
 
 import argparse
@@ -68,13 +68,17 @@ def trained(data: Dataset, preset: Preset, seed: int) -> dict:
     model = adnlib.DifferNet(preset=preset, seed=seed)
     history = adnlib.fit(model, data, seed=seed, progress=False, watch=watch_test(data, preset.test_every))
     result = adnlib.evaluate(model, data)
-    looks = history.epochs["test_auroc"].dropna()
-    row = {"auroc": result.auroc, "auroc_last": looks.iloc[-1], "auroc_best_on_test": max(looks.max(), result.auroc)}
+    evaluations = history.epochs["test_auroc"].dropna()
+    row = {
+        "auroc": result.auroc,
+        "auroc_last": evaluations.iloc[-1],
+        "auroc_best_on_test": max(evaluations.max(), result.auroc),
+    }
     return row | by_defect(data, result.test["score"].to_numpy())
 
 
 def gaussian(data: Dataset, preset: Preset) -> dict:
-    """No flow: the mean over views of the Mahalanobis distance to the training features."""
+    """Without a flow: the mean over views of the Mahalanobis distance to the training features."""
     model = adnlib.DifferNet(preset=preset)
     train = features_of(model, data.train, preset.views("train")).flatten(0, 1)  # (N V, 768)
     test = features_of(model, data.test, preset.views("test"))  # (N, V, 768)
@@ -84,7 +88,7 @@ def gaussian(data: Dataset, preset: Preset) -> dict:
 
 
 def detector(data: Dataset, name: str, backbone: str) -> dict:
-    """A detector of 11_peers, without turned views."""
+    """A detector of 11_peers, without rotated views."""
     scores = build_detector(name, backbone).fit(data.train).score(data.test).cpu().numpy()
     normal, anomalous = scores[data.test.labels == 0], scores[data.test.labels == 1]
     return {"auroc": float(auroc(normal, anomalous))} | by_defect(data, scores)

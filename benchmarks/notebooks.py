@@ -2,8 +2,8 @@
 
     .venv/bin/python benchmarks/notebooks.py
 
-Prints a table in Markdown: seconds, the same in units of this machine's own matrix product (so that machines can be
-compared), and the peak memory of all processes of the notebook together.
+Prints a table in Markdown: seconds, seconds in units of this machine's matrix product (to compare machines), and the
+peak memory of all processes of the notebook together.
 """
 
 import platform
@@ -42,10 +42,10 @@ class PeakMemory:
         self.thread.join()
 
     def _watch(self):
-        me = psutil.Process()
+        process = psutil.Process()
         while self.running:
             total = 0
-            for child in me.children(recursive=True):
+            for child in process.children(recursive=True):
                 try:
                     total += child.memory_info().rss
                 except psutil.NoSuchProcess:

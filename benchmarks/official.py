@@ -1,17 +1,17 @@
-"""DifferNet's published code (https://github.com/marco-rudolph/differnet) and this one, in one run on one processor.
+"""DifferNet's published code (https://github.com/marco-rudolph/differnet) and this suite, in one run on one CPU.
 
     .venv/bin/python benchmarks/official.py --official PATH_OF_THE_CLONE --data ../shared/data --category mvtec_bottle
 
-Prints the seconds of a training step and, extrapolated from a few steps, of an epoch and of a whole training; the
-images scored per second at 64 views; and how far the scores of both codes agree with identical weights.
+Prints the seconds of a training step and, extrapolated from a few steps, of an epoch and of a complete training; the
+images scored per second at 64 views; and how closely the scores of both codes agree with identical weights.
 
-The published code runs as it is, with its own configuration, except for what is replaced in memory:
-`torch.cuda.set_device` does nothing while its configuration is read, and the device is the processor; `alexnet`, which
-it requests by an argument that torchvision has dropped, has the same tensors from `adnlib.models.weights`; the fixed
-rotations of its test images have the angles of this code's preset. Its training loop is repeated here to take the times.
+The published code runs unchanged, with its own configuration, except for these replacements in memory:
+`torch.cuda.set_device` does nothing while its configuration is read, and the device is the CPU; `alexnet`, which it
+requests with an argument that torchvision has dropped, has the same tensors from `adnlib.models.weights`; the fixed
+rotations of its test images have the angles of this suite's preset. Its training loop is repeated here to take times.
 
-Of training, only the training is compared: no evaluation, and here neither the decoding of the images, which is done
-once (the published code does it in each epoch), nor the first epoch, which may do what later ones need not.
+The training times contain no evaluation. Those of this suite also exclude the decoding of the images, which it does
+once (the published code decodes in each epoch), and the first epoch, which may do work that later epochs do not need.
 """
 
 import argparse
@@ -44,7 +44,7 @@ PARTS = ["loading", "features", "flow: forward, Jacobian, backward", "AlexNet: b
 
 
 def load_official(folder: Path) -> SimpleNamespace:
-    """The published code's modules, ready for a processor."""
+    """The published code's modules, prepared for a CPU."""
 
     def alexnet(pretrained: bool) -> torch.nn.Module:
         net = torchvision.models.alexnet()
@@ -72,7 +72,7 @@ def official_steps(code: SimpleNamespace, loader: Iterator, steps: int) -> tuple
 
     def before_flow(flow, arguments) -> None:
         mark()
-        arguments[0].register_hook(mark)  # called when the gradient has come through the flow
+        arguments[0].register_hook(mark)  # called when the gradient has passed through the flow
 
     hook = net.nf.register_forward_pre_hook(before_flow)
     rows = []
@@ -109,7 +109,7 @@ def our_epoch(dataset: Dataset, attention: str | None, steps: int, **changes) ->
 
 @mock.patch.object(cache, "LIMIT_GB", 0)
 def our_fast(dataset: Dataset) -> tuple[float, float]:
-    """Seconds of a whole training with the preset `fast`, decoding and features among them, and its AUROC."""
+    """Seconds of a complete training run with the preset `fast`, including decoding and features, and its AUROC."""
     start = time.perf_counter()
     model = adnlib.DifferNet(preset="fast")
     adnlib.fit(model, dataset, device="cpu", progress=False)
@@ -146,14 +146,14 @@ def main() -> None:
     parser.add_argument("--official", type=Path, required=True, help="folder of the published code")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of categories")
     parser.add_argument("--category", default="mvtec_bottle")
-    parser.add_argument("--steps", type=int, default=3, help="measured training steps, after one to warm up")
+    parser.add_argument("--steps", type=int, default=3, help="measured training steps, after one warm-up step")
     parser.add_argument("--seconds", type=float, default=120, help="for scoring with the published code")
     arguments = parser.parse_args()
     if not (arguments.official / "freia_funcs.py").exists():
         parser.error(
             f"{arguments.official} is not the published code: clone marco-rudolph/differnet and name its folder"
         )
-    warnings.filterwarnings("ignore", category=UserWarning)  # pinned memory without a GPU
+    warnings.filterwarnings("ignore", category=UserWarning)  # about pinned memory without a GPU
 
     torch.manual_seed(0)
     code = load_official(arguments.official)
@@ -165,7 +165,7 @@ def main() -> None:
         parser.error("choose one step or more, and a category with at least twice as many training images as a batch")
     print(f"{processor()}, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()};")
     print(f"Python {platform.python_version()}, torch {torch.__version__}, torchvision {torchvision.__version__};")
-    print(f"published code in float32, this one's features and flow in {best_precision('cpu')}\n")
+    print(f"published code in float32, this suite's features and flow in {best_precision('cpu')}\n")
 
     net, seconds = official_steps(code, iter(code.utils.make_dataloaders(trainset, testset)[0]), steps)
     median = np.median(seconds, axis=0)
@@ -176,16 +176,16 @@ def main() -> None:
 
     official = median[:-1].sum() * images / batch + median[-1] * -(-images // batch)
     rows = {"published": official}
-    rows["this, features of 64 views computed before"] = our_epoch(dataset, None, steps) * images
-    rows["this, four fresh views of each image"] = our_epoch(dataset, None, steps, view_pool=0) * images
-    rows["this, trained squeeze-and-excitation"] = our_epoch(dataset, "se", steps) * images
+    rows["this suite, features of 64 views precomputed"] = our_epoch(dataset, None, steps) * images
+    rows["this suite, four new views of each image"] = our_epoch(dataset, None, steps, view_pool=0) * images
+    rows["this suite, trained squeeze-and-excitation"] = our_epoch(dataset, "se", steps) * images
     print(f"\nTraining on {arguments.category}'s {images} images, extrapolated from {steps} step(s):\n")
     print(f"| code | seconds per epoch | hours for {epochs} epochs | published / code |\n| --- | --- | --- | --- |")
     for name, value in rows.items():
         print(f"| {name} | {value:.1f} | {value * epochs / 3600:.2f} | {official / value:.2f} |")
 
     whole, reached = our_fast(dataset)
-    print(f"\nThis with preset `fast`, whole training with its features: {whole:.0f} s,")
+    print(f"\nThis suite with preset `fast`, complete training with its features: {whole:.0f} s,")
     print(f"1/{official * epochs / whole:.0f} of the published code's {epochs} epochs; its AUROC: {reached:.4f}.")
 
     order = np.random.default_rng(0).permutation(len(dataset.test))
@@ -202,8 +202,8 @@ def main() -> None:
         start = time.perf_counter()
         ours = score(model, test)
         rate = len(test) / (time.perf_counter() - start)
-        rank, far = spearmanr(theirs, ours).statistic, np.abs(ours / theirs - 1).max()
-        print(f"| this, {precision} | {rate:.2f} | {rate * seconds / len(test):.2f} | {rank:.4f} | {far:.1e} |")
+        rank, error = spearmanr(theirs, ours).statistic, np.abs(ours / theirs - 1).max()
+        print(f"| this suite, {precision} | {rate:.2f} | {rate * seconds / len(test):.2f} | {rank:.4f} | {error:.1e} |")
 
 
 if __name__ == "__main__":

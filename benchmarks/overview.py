@@ -1,8 +1,8 @@
-"""The picture at the top of README, data/overview.png: two models on the controlled bracket of wild_parts.
+"""The figure at the top of README, data/overview.png: two models on the plain bracket of wild_parts.
 
     .venv/bin/python benchmarks/overview.py
 
-About two minutes on two cores; runs that exist in runs/ are used as they are.
+Takes about two minutes on two cores; existing runs in runs/ are reused.
 """
 
 import io
@@ -22,9 +22,9 @@ def main() -> None:
         config = RunConfig("wild_parts", "bracket_plain", attention)
         folder = ROOT / "runs" / config.name
         runs.append(read_run(folder) if Path(folder).exists() else train_run(ROOT / "runs", config))
-    picture = io.BytesIO()
-    overview(runs).savefig(picture, format="png", dpi=90)
-    Image.open(picture).convert("P", palette=Image.Palette.ADAPTIVE).save(DATA / "overview.png", optimize=True)
+    buffer = io.BytesIO()
+    overview(runs).savefig(buffer, format="png", dpi=90)
+    Image.open(buffer).convert("P", palette=Image.Palette.ADAPTIVE).save(DATA / "overview.png", optimize=True)
 
 
 if __name__ == "__main__":

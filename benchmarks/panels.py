@@ -1,10 +1,10 @@
-"""How soon a picture follows its control, in a real browser: 50 moves each, on the page that `make app` serves.
+"""How soon an image follows its control in a real browser: 50 moves each, on the page that `make app` serves.
 
     .venv/bin/python benchmarks/panels.py [FOLDER_OF_RUNS]
 
-A move is a key on a control; it ends when the browser has decoded the new picture. "cached": nothing is left to compute
-but the picture. "model": scores and maps of images that the model has not seen before. The runs are those of `make run`
-(preset fast, 256 px) unless a folder is named.
+A move starts with a key press on a control and ends when the browser has decoded the new image. "cached": only the
+image is computed. "model": scores and maps of images that are new to the model are computed, too. The runs are those of
+`make run` (preset fast, 256 px) unless a folder is given.
 """
 
 import os
@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT / "tests" / "browser"))  # the same servers and the 
 from driving import FLAGS, Page, find_chromium, serve
 
 MOVES = 50
-# panel, control, the key that brings it to its start, key of a move, number of the picture, cached or model, most ms
+# panel, control, the key that resets it, the key of a move, index of the image, cached or model, limit in ms
 CASES = [
     ("scoreexplorer", "threshold", "Home", "ArrowRight", 1, "cached", 60),
     ("scoreexplorer", "rank", "Home", "ArrowRight", 0, "model", 400),
@@ -64,8 +64,8 @@ def main() -> None:
             for panel, control, start, key, picture, kind, limit in CASES:
                 page.control(panel, control).locator("[role=slider]").first.press(start)
                 page.settled(panel, 1)
-                given = dict(panel=panel, control=control, key=key, picture=picture, moves=MOVES)
-                times = page.page.evaluate(MEASURE, given)
+                parameters = dict(panel=panel, control=control, key=key, picture=picture, moves=MOVES)
+                times = page.page.evaluate(MEASURE, parameters)
                 high = statistics.quantiles(times, n=20)[-1]
                 rows.append((panel, control, kind, statistics.median(times), high, limit))
             page.page.close()
@@ -74,7 +74,7 @@ def main() -> None:
         f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, Python "
         f"{platform.python_version()}, torch {torch.__version__}, Chromium {browser.version}\n"
     )
-    print("| panel | control | what | median (ms) | 95 % within (ms) | wanted (ms) |")
+    print("| panel | control | what | median (ms) | 95 % within (ms) | limit (ms) |")
     print("| --- | --- | --- | --- | --- | --- |")
     for panel, control, kind, median, high, limit in rows:
         print(f"| {panel} | {control} | {kind} | {median:.0f} | {high:.0f} | {limit} |")

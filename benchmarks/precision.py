@@ -1,10 +1,10 @@
-"""What bfloat16 does to the AUROC: in scoring alone, and when everything is trained with it.
+"""The effect of bfloat16 on the AUROC: in scoring alone, and in both training and scoring.
 
     .venv/bin/python benchmarks/precision.py --dataset wild_parts --category clamp_wild
 
-A training multiplies the smallest differences, so that "trained in bfloat16" needs a control: the float32 training with
-features that are moved by a millionth of themselves, about what float32 rounds away. All rows of a seed share its split
-and start.
+Training amplifies the smallest differences, so "trained in bfloat16" needs a control: float32 training with features
+that are perturbed by about a millionth of their value, roughly the rounding error of float32. All results of a seed
+share its split and initial weights.
 """
 
 import argparse
@@ -16,16 +16,15 @@ import torch
 from torch import Tensor
 
 import adnlib
-from adnlib import training
 from adnlib.datasets import Dataset
-from adnlib.engine import extraction
+from adnlib.engine import extraction, feature_sources
 from adnlib.system.precision import best_precision
 
 FAST = adnlib.PRESETS["fast"]
 
 
-def moved(*arguments, **options) -> Tensor:
-    """`features_of`, each number times one plus or minus about a millionth."""
+def perturbed(*arguments, **options) -> Tensor:
+    """`features_of`, with each value multiplied by one plus or minus about a millionth."""
     y = extraction.features_of(*arguments, **options)
     return y * (1 + 1e-6 * torch.randn(y.shape, generator=torch.Generator().manual_seed(0)).to(y.device))
 
@@ -52,18 +51,18 @@ def main() -> None:
         model = trained(data, seed)
         row = {"float32": adnlib.evaluate(model, data).auroc}
         model.preset = replace(FAST, precision="bfloat16")
-        row["its weights, scored in bfloat16"] = adnlib.evaluate(model, data).auroc
+        row["same weights, scored in bfloat16"] = adnlib.evaluate(model, data).auroc
         row["trained and scored in bfloat16"] = adnlib.evaluate(trained(data, seed, "bfloat16"), data).auroc
-        with mock.patch.object(training, "features_of", moved):
+        with mock.patch.object(feature_sources, "features_of", perturbed):
             model = trained(data, seed)
-        row["float32, training features moved"] = adnlib.evaluate(model, data).auroc
+        row["float32, training features perturbed"] = adnlib.evaluate(model, data).auroc
         rows.append(row)
     table = pd.DataFrame(rows).rename_axis("seed")
-    away = table.drop(columns="float32").sub(table["float32"], axis=0)
+    differences = table.drop(columns="float32").sub(table["float32"], axis=0)
     print("| seed |", " | ".join(table.columns), "|\n|" + " --- |" * (table.shape[1] + 1))
     for seed, row in table.iterrows():
         print(f"| {seed} |", " | ".join(f"{value:.4f}" for value in row), "|")
-    for what, row in (("mean difference", away.mean()), ("largest difference", away.abs().max())):
+    for what, row in (("mean difference", differences.mean()), ("largest difference", differences.abs().max())):
         print(f"| {what} | |", " | ".join(f"{value:.4f}" for value in row), "|")
 
 

@@ -1,14 +1,14 @@
-"""What the preset `fast` gives up against `paper`: one category trained with both, on one machine.
+"""What the preset `fast` loses against `paper`: one category trained with both, on one machine.
 
     .venv/bin/python benchmarks/presets.py --dataset folder:../shared/data --category mvtec_bottle --csv FILE
 
-`paper` stands for DifferNet's published code, which takes hours without a GPU: the same flow, optimiser, image size and
-number of views, and equal scores with equal weights (tests/test_compat.py, benchmarks/official.py). It differs in the
-angles, 64 that all images share where the published code draws new ones in each epoch. The seconds are of the
-processor: features, training and the scores of the test images, with nothing taken from the cache.
+`paper` represents DifferNet's published code, which takes hours without a GPU: it has the same flow, optimiser, image
+size and number of views, and equal scores for equal weights (tests/detectors/test_official.py, benchmarks/official.py).
+It differs in the angles: all images share 64 angles, and the published code draws new ones in each epoch. The times are
+CPU seconds for features, training and the scores of the test images, without the cache.
 
-A killed run goes on where it was: the state of the training is kept beside the file of `--csv`, and rows that the file
-has are not computed again. Of a training that was killed on the way, the seconds are those of its last process alone.
+A killed run resumes where it stopped: the state of the training is saved beside the file of `--csv`, and rows that the
+file contains are not computed again. If training was killed, its seconds are those of the last process only.
 """
 
 import argparse
@@ -35,12 +35,12 @@ def measured(dataset: Dataset, preset: str, seed: int, checkpoint: Path | None) 
     watch = watch_test(dataset, model.preset.test_every)
     history = adnlib.fit(model, dataset, seed=seed, progress=False, checkpoint=checkpoint, watch=watch)
     auroc = adnlib.evaluate(model, dataset).auroc
-    looks = history.epochs["test_auroc"].dropna()
+    evaluations = history.epochs["test_auroc"].dropna()
     return {
         "chosen_epoch": history.chosen_epoch,
         "auroc": auroc,
-        "auroc_last": float(looks.iloc[-1]),
-        "auroc_best_on_test": float(max(looks.max(), auroc)),
+        "auroc_last": float(evaluations.iloc[-1]),
+        "auroc_best_on_test": float(max(evaluations.max(), auroc)),
         "processor_seconds": round(time.process_time() - start),
     }
 
@@ -49,7 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--dataset", default="elpv")
     parser.add_argument("--category", default="mono")
-    parser.add_argument("--seeds", type=int, default=5, help="of fast; paper is trained with the first")
+    parser.add_argument("--seeds", type=int, default=5, help="seeds of fast; paper is trained with the first one")
     parser.add_argument("--csv", type=Path)
     arguments = parser.parse_args()
     dataset = adnlib.load_dataset(arguments.dataset, arguments.category)
@@ -64,7 +64,7 @@ def main() -> None:
             write_whole(arguments.csv.resolve(), pd.DataFrame(rows).to_csv(index=False, float_format="%.6g").encode())
             shutil.rmtree(checkpoint)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}\n")
-    print("| preset | seed | chosen epoch | AUROC | AUROC, last epoch | AUROC, best on test | processor seconds |")
+    print("| preset | seed | chosen epoch | AUROC | AUROC, last epoch | AUROC, best on test | CPU seconds |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for row in rows:
         print(

@@ -1,10 +1,10 @@
-"""What features cost as images, views and pixels grow, how much memory that takes, and how near to the machine's rate.
+"""How time and memory of the features grow with images, views and pixels, and how much of the machine's rate they use.
 
     .venv/bin/python benchmarks/scaling.py            # writes benchmarks/scaling.png
 
-Images are drawn into a temporary folder. Each point is a process of its own: it decodes the images, computes the
-features of the views, and says how long that took and how much memory the process held at most. The exponent is the
-slope of a straight line through log(seconds) over log(cost).
+Images are drawn into a temporary folder. Each point is measured in a separate process, which decodes the images,
+computes the features of the views, and reports its time and peak memory. The exponent is the slope of a straight line
+fitted to log(seconds) over log(quantity).
 """
 
 import argparse
@@ -42,7 +42,7 @@ GRID = {
 
 
 def draw_images(folder: Path, count: int) -> None:
-    """`count` JPEG images of noise with some structure, 700 px a side."""
+    """`count` JPEG images of noise with some structure, 700 px per side."""
     rng = np.random.default_rng(0)
     for i in range(count):
         coarse = Image.fromarray(rng.integers(0, 256, (20, 20, 3), dtype=np.uint8))
@@ -59,7 +59,7 @@ def one_point(folder: Path, images: int, views: int, pixels: int) -> dict:
     model = model_of(views, round(pixels**0.5))
     split = Split(tuple(Sample(path, 0, "good", None) for path in sorted(folder.glob("*.jpg"))[:images]))
     one_chunk = split[: chunk_size(model.preset.image_size)]
-    features_of(model, one_chunk, model.preset.views("train"), keep=False)  # the first asks the system for its memory
+    features_of(model, one_chunk, model.preset.views("train"), keep=False)  # a first pass allocates the memory
     start = time.perf_counter()
     features_of(model, split, model.preset.views("train"), keep=False)
     seconds = time.perf_counter() - start
@@ -72,7 +72,7 @@ def in_a_process(folder: Path, point: dict) -> dict:
 
 
 def seconds_of(function, repeats: int) -> float:
-    """The shortest of some calls, after one to warm up."""
+    """The shortest time of some calls, after one warm-up call."""
     function()
     times = []
     for _ in range(repeats):
@@ -89,7 +89,7 @@ def flop_of(function) -> int:
 
 
 def rates() -> None:
-    """What part of the rate of a large matrix product features and flow reach, in the precision that they use."""
+    """What share of a large matrix product's rate the features and the flow reach, in the precision that they use."""
     device = torch.device("cpu")
     rows = []
     for name in ("fast", "paper"):
@@ -117,15 +117,15 @@ def rates() -> None:
             peak = 2 * 4096**3 / seconds_of(lambda a=a: a @ a, 3)
             rate = flop_of(work) / seconds_of(work, 5)
             rows.append((part, precision, rate / 1e9, peak / 1e9, rate / peak))
-    print("| part | precision | GFLOP/s | matrix product, GFLOP/s | part of it |\n| --- | --- | --- | --- | --- |")
+    print("| part | precision | GFLOP/s | matrix product, GFLOP/s | share of it |\n| --- | --- | --- | --- | --- |")
     for part, precision, rate, peak, share in rows:
         print(f"| {part} | {precision} | {rate:.0f} | {peak:.0f} | {share:.2f} |", flush=True)
 
 
 def growth(folder: Path, picture: Path) -> None:
-    """Exponents, peak memory, and the picture."""
+    """Prints exponents and peak memory, and saves the figure."""
     figure, axes = plt.subplots(1, len(GRID), figsize=(10, 3.2), sharey=True, layout="constrained")
-    print("| grows | from | to | seconds | exponent | peak memory (MiB) |\n| --- | --- | --- | --- | --- | --- |")
+    print("| quantity | from | to | seconds | exponent | peak memory (MiB) |\n| --- | --- | --- | --- | --- | --- |")
     for axis, (name, values) in zip(axes, GRID.items(), strict=True):
         points = [in_a_process(folder, {**BASE, name: value}) for value in values]
         seconds = [point["seconds"] for point in points]
@@ -152,7 +152,7 @@ def whole_training(folder: Path, images: int) -> dict:
     rest = split[: images // 10]
     data = adnlib.datasets.Dataset("folder:drawn", "drawn", split, rest, rest, "none", "none", {})
     start = time.perf_counter()
-    with mock.patch.object(cache, "LIMIT_GB", 0):  # an earlier run's features would make this one small
+    with mock.patch.object(cache, "LIMIT_GB", 0):  # cached features of an earlier run would reduce the memory
         adnlib.fit(model, data, epochs=2, progress=False)
     return {"seconds": time.perf_counter() - start, "MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
 
@@ -160,7 +160,7 @@ def whole_training(folder: Path, images: int) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--picture", type=Path, default=Path(__file__).with_name("scaling.png"))
-    parser.add_argument("--point", type=json.loads, help=argparse.SUPPRESS)  # what a process of its own computes
+    parser.add_argument("--point", type=json.loads, help=argparse.SUPPRESS)  # what a separate process computes
     arguments = parser.parse_args()
     if arguments.point:
         point = arguments.point
@@ -174,7 +174,7 @@ def main() -> None:
         growth(folder, arguments.picture)
         training = in_a_process(folder, {"images": 1000, "training": True})
     print(f"\n`fit` on 1,000 images at {SIZE} px: peak memory {training['MiB']:.0f} MiB\n")
-    rates()  # last: Linux counts what a process held at its children's start as theirs
+    rates()  # last: Linux counts a process's memory at the start of its children as theirs
 
 
 if __name__ == "__main__":

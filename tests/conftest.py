@@ -20,6 +20,35 @@ REAL_CATEGORIES = ("mvtec_bottle", "mtd", "cplid_insulator", "wafer_sem_carinthi
 REAL_DATA = Path(os.environ.get("ADN_REAL_DATA", ROOT.parent / "shared" / "data"))
 
 
+# The slowest files first, so that the workers end together (pytest.ini: --no-loadscope-reorder)
+SLOWEST = [
+    "test_sweeps",
+    "test_notebooks",
+    "test_training",
+    "test_detectors",
+    "test_maps",
+    "test_backbones",
+    "test_recipes",
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sorts the tests by their file's time."""
+    names = {name: number for number, name in enumerate(SLOWEST)}
+    items.sort(key=lambda item: names.get(item.path.stem, len(names)))
+
+
+@pytest.fixture(autouse=True)
+def _only_marked_tests_execute_notebooks(request, monkeypatch):
+    """`make quick` leaves out what is marked, so the mark must not be forgotten."""
+
+    def refuse(*_, **__):
+        pytest.fail("this test executes a notebook: mark it with @pytest.mark.notebook")
+
+    if not request.node.get_closest_marker("notebook"):
+        monkeypatch.setattr(papermill, "execute_notebook", refuse)
+
+
 def save_image(path: Path, pixels: np.ndarray) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path)

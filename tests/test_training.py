@@ -199,6 +199,7 @@ def test_a_training_stopped_at_any_step_ends_as_one_that_was_not(
     assert np.array_equal(score(model, tiny.test), score(resumed, tiny.test))
 
 
+@pytest.mark.process
 def test_a_killed_process_goes_on(tiny_folder, tmp_path):
     """kill -9 at three moments, then the same command again; weights and scores are those of an undisturbed run."""
     code = f"""
@@ -395,6 +396,7 @@ def test_no_gpu():
         pick_device("cuda")
 
 
+@pytest.mark.slow
 def test_elpv_mono_reaches_what_the_readme_promises():
     dataset = load_dataset("elpv", "mono")
     model = DifferNet()
@@ -402,6 +404,7 @@ def test_elpv_mono_reaches_what_the_readme_promises():
     assert evaluate(model, dataset).auroc >= 0.90
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not (REAL_DATA / "mvtec_bottle").is_dir(),
     reason="MVTec AD's bottle is not handed out here: set ADN_REAL_DATA to a folder that holds mvtec_bottle",

@@ -26,13 +26,12 @@ class BAM(nn.Module):
         self.channel = nn.Sequential(
             nn.Conv2d(channels, hidden, 1), nn.ReLU(), nn.Conv2d(hidden, channels, 1), FixedBatchNorm(channels)
         )
-        dilated = dict(kernel_size=3, padding=DILATION, dilation=DILATION)
         self.spatial = nn.Sequential(
             nn.Conv2d(channels, hidden, 1),
             nn.ReLU(),
-            nn.Conv2d(hidden, hidden, **dilated),
+            nn.Conv2d(hidden, hidden, 3, padding=DILATION, dilation=DILATION),
             nn.ReLU(),
-            nn.Conv2d(hidden, hidden, **dilated),
+            nn.Conv2d(hidden, hidden, 3, padding=DILATION, dilation=DILATION),
             nn.ReLU(),
             nn.Conv2d(hidden, 1, 1),
             FixedBatchNorm(1),

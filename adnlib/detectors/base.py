@@ -36,6 +36,7 @@ class Detector(nn.Module):
     """
 
     title: str  # for readers
+    fitted: Tensor
 
     def __init__(self, backbone: nn.Module, image_size: int = 256, seed: int = 0):
         super().__init__()
@@ -136,7 +137,7 @@ class Detector(nn.Module):
             if leaf in owner._buffers:
                 owner._buffers[leaf] = tensor
             else:
-                owner._parameters[leaf].data.copy_(tensor)
+                owner.get_parameter(leaf).data.copy_(tensor)
         self.eval()
 
 

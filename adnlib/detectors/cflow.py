@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from adnlib.detectors.base import Detector, Maps, batches, gather, minimise, vectors
 from adnlib.errors import AdnError
+from adnlib.models.backbones import Backbone
 from adnlib.system.seeds import seeded
 
 
@@ -34,10 +35,11 @@ class CFLOW(Detector):
     """
 
     title = "CFLOW-AD"
+    highest: Tensor
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         image_size: int = 256,
         seed: int = 0,
         *,

@@ -100,7 +100,7 @@ class CSFlow(Detector):
     def judge(self, maps: Maps) -> tuple[Tensor, Tensor]:
         z, _ = self.flow(maps)
         scores = torch.cat([z_s.flatten(1) for z_s in z], dim=1).square().mean(dim=1) / 2
-        where = 1
+        where = torch.tensor(1.0)
         for z_s in z:
             energy = z_s.square().mean(dim=1, keepdim=True)  # (B, 1, h, w)
             where = where * F.interpolate(energy, size=(self.image_size,) * 2, mode="bilinear")
@@ -132,7 +132,7 @@ class CrossScaleCoupling(InvertibleModule):
 
     def couple(self, x: Maps, s_and_t: Maps, rev: bool) -> tuple[Maps, Tensor]:
         """x -> exp(s) x + t at each scale, or its inverse; and the sum of s for each image (B,)."""
-        out, log_det = [], 0
+        out, log_det = [], torch.tensor(0.0)
         for x_s, both in zip(x, s_and_t, strict=True):
             s, t = both.tensor_split([x_s.shape[1]], dim=1)
             s = self.clamp * 0.636 * torch.atan(s / self.clamp)

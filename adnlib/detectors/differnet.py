@@ -52,8 +52,8 @@ class DifferNetDetector(Detector):
                 "choose 'alexnet'."
             )
         check_choice("preset", preset, PRESETS)
-        preset = replace(PRESETS[preset], image_size=image_size)
-        model = DifferNet(attention, preset=preset, seed=seed, **backbone_options, **options)
+        sized = replace(PRESETS[preset], image_size=image_size)
+        model = DifferNet(attention, preset=sized, seed=seed, **backbone_options, **options)
         return cls(model, image_size, seed, epochs=epochs)
 
     def fit(self, train: Split | Tensor) -> "DifferNetDetector":
@@ -65,11 +65,11 @@ class DifferNetDetector(Detector):
             raise AdnError(f"There are {len(train)} training images: name two or more.")
         order = torch.randperm(len(train), generator=torch.Generator().manual_seed(self.seed)).tolist()
         held = max(1, round(HELD_OUT * len(train)))
-        parts = [Split(tuple(train[i] for i in sorted(rows))) for rows in (order[held:], order[:held])]
+        shown, held_out = (Split(tuple(train[i] for i in sorted(rows))) for rows in (order[held:], order[:held]))
         device = self.fitted.device.type
         fit(
             self.model,
-            Dataset("peers", "peers", *parts, Split(())),
+            Dataset("peers", "peers", shown, held_out, Split(())),
             seed=self.seed,
             epochs=self.epochs,
             device=device,

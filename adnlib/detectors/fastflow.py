@@ -67,7 +67,8 @@ class FastFlow(Detector):
     def loss(self, maps: Maps) -> Tensor:
         """Maps of a batch -> its negative log-likelihood without the constant, in nats per image."""
         pairs = zip(*self.transform(maps), strict=True)
-        return sum((0.5 * z.square().sum(dim=(1, 2, 3)) - log_det).mean() for z, log_det in pairs)
+        losses = [(0.5 * z.square().sum(dim=(1, 2, 3)) - log_det).mean() for z, log_det in pairs]
+        return sum(losses, torch.tensor(0.0))
 
     def learn(self, chunks: Iterator[Maps]) -> None:
         maps = gather(chunks)
@@ -76,7 +77,7 @@ class FastFlow(Detector):
         minimise(self.parameters(), losses, len(rows), lr=self.lr, weight_decay=1e-5)
 
     def judge(self, maps: Maps) -> tuple[Tensor, Tensor]:
-        where = 0
+        where = torch.tensor(0.0)
         for z in self.transform(maps)[0]:
             p = torch.exp(-0.5 * z.square().mean(dim=1, keepdim=True))  # (B, 1, h, w)
             where = where - F.interpolate(p, size=(self.image_size,) * 2, mode="bilinear") / len(maps)

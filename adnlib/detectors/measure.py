@@ -9,8 +9,10 @@ together), which depend little on other work on the machine.
 import json
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -83,7 +85,7 @@ def measure(detector: Detector, dataset: Dataset, seed: int = 0) -> dict:
     }
 
 
-def _seconds(detector: Detector, work) -> tuple[float, object]:
+def _seconds(detector: Detector, work: Callable[[], Any]) -> tuple[float, Any]:
     """Processor seconds of `work`, including those that a caching backbone saved; and its result."""
     before, start = getattr(detector.backbone, "saved", 0.0), time.process_time()
     result = work()

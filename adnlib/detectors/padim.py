@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from adnlib.detectors.base import Detector, Maps, stack, to_image
 from adnlib.errors import AdnError
+from adnlib.models.backbones import Backbone
 from adnlib.system.seeds import seeded
 
 
@@ -25,9 +26,12 @@ class PaDiM(Detector):
     """
 
     title = "PaDiM"
+    picked: Tensor
+    mean: Tensor
+    whitening: Tensor
 
     def __init__(
-        self, backbone: nn.Module, image_size: int = 256, seed: int = 0, *, dims: int = 100, epsilon: float = 0.01
+        self, backbone: Backbone, image_size: int = 256, seed: int = 0, *, dims: int = 100, epsilon: float = 0.01
     ):
         super().__init__(backbone, image_size, seed)
         total = sum(backbone.channels)

@@ -60,10 +60,11 @@ class ReverseDistillation(Detector):
     def loss(self, maps: Maps) -> Tensor:
         """Maps of a batch -> the sum over stages of 1 - cos between teacher and student."""
         pairs = zip(maps, self.student(maps), strict=True)
-        return sum((1 - F.cosine_similarity(e.flatten(1), d.flatten(1))).mean() for e, d in pairs)
+        losses = [(1 - F.cosine_similarity(e.flatten(1), d.flatten(1))).mean() for e, d in pairs]
+        return sum(losses, torch.tensor(0.0))
 
     def judge(self, maps: Maps) -> tuple[Tensor, Tensor]:
-        where = 0
+        where = torch.tensor(0.0)
         for e, d in zip(maps, self.student(maps), strict=True):
             distance = 1 - F.cosine_similarity(e, d)[:, None]  # (B, 1, h, w)
             where = where + F.interpolate(distance, (self.image_size,) * 2, mode="bilinear", align_corners=True)
@@ -83,7 +84,7 @@ class Student(nn.Module):
         self.shrink = nn.ModuleList()  # stage k -> the size of the last stage, by strided convolutions
         for k in range(len(shapes) - 1):
             widths = [channels[k], *inner[k + 1 :]]
-            chain = [convolution(*io, step) for *io, step in zip(widths, widths[1:], steps[k:], strict=False)]
+            chain = [convolution(a, b, step) for a, b, step in zip(widths, widths[1:], steps[k:], strict=False)]
             self.shrink.append(nn.Sequential(*chain))
         fused = inner[-1] * (len(shapes) - 1) + channels[-1]
         self.bottleneck = residual_blocks(fused, 2 * inner[-1], stride=2)

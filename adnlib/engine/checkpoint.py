@@ -22,7 +22,7 @@ CHECKPOINT_S = 60.0  # between two checkpoints
 
 def training_digest(model: DifferNet, dataset: Dataset, seed: int, epochs: int) -> str:
     """A digest of everything that the result of a training run depends on."""
-    device = model.feature_mean.device
+    device = model.device
     images = [cache.file_digest(sample.path) for split in (dataset.train, dataset.validation) for sample in split]
     precisions = [resolve(p, device) for p in (model.preset.precision, model.preset.flow_precision)]
     return cache.digest(
@@ -78,7 +78,7 @@ class Checkpoint:
     def read(self, digest: str) -> dict | None:
         """The state in the folder if it belongs to the training with this digest, else None."""
         self.digest = digest
-        if not self.path.exists():
+        if not self.path or not self.path.exists():
             return None
         try:
             state = torch.load(self.path, map_location="cpu", weights_only=True)

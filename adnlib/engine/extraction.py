@@ -36,7 +36,7 @@ def chunk_size(size: int) -> int:
 def extract(model: DifferNet, images: Tensor, views: tuple[View, ...]) -> Tensor:
     """Features of every view: uint8 (N, 3, S, S) -> (N, V, 768) float32, on the model's device, computed with the
     preset's precision."""
-    device = model.feature_mean.device
+    device = model.device
     y = []
     with autocast(model.preset.precision, device):
         for chunk in images.split(chunk_size(images.shape[-1])):
@@ -67,14 +67,14 @@ def _decode(split: Split, images: np.ndarray) -> None:
 def features_of(
     model: DifferNet, split: Split, views: tuple[View, ...], *, progress: bool = False, keep: bool = True
 ) -> Tensor:
-    """Features (N, V, 768) of a split's images, on the model's device: `extract`, or from the cache.
+    """Features (N, V, 768) of a split's images, on the model's device, from `extract` or the cache.
 
     progress: shows a bar on standard output with views of images per second and the time left. keep: uses the cache
     on disk, for views that will be needed again.
     """
     if not keep:
         return _compute(model, split, views, progress)
-    device, size = model.feature_mean.device, model.preset.image_size
+    device, size = model.device, model.preset.image_size
     precision = resolve(model.preset.precision, device)
     source_digest = cache.digest(
         "features, version 2",
@@ -86,8 +86,8 @@ def features_of(
         torch.__version__,
     )
     names = {view: cache.digest(source_digest, view) for view in views}
-    features = {view: cache.load(name) for view, name in names.items()}
-    missing = tuple(view for view in names if features[view] is None)
+    features = {view: values for view, name in names.items() if (values := cache.load(name)) is not None}
+    missing = tuple(view for view in names if view not in features)
     if missing:
         y = _compute(model, split, missing, progress)  # (N, missing, 768)
         for view, values in zip(missing, y.unbind(1), strict=True):

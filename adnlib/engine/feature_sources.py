@@ -99,7 +99,7 @@ class StemStore:
 
     def features(self, rows: Tensor, view: int) -> Tensor:
         """Features (B, 768) of the images `rows` (B,) in the view with this number."""
-        device = self.model.feature_mean.device
+        device = self.model.device
         if self.stored is not None:
             maps = [x[rows].to(device) for x in self.stored[view]]
         else:
@@ -109,7 +109,7 @@ class StemStore:
 
     @torch.no_grad()
     def _stem(self, rows: Tensor, view: View) -> list[Tensor]:
-        device = self.model.feature_mean.device
+        device = self.model.device
         with autocast(self.model.preset.precision, device):
             return stem(self.model.features, view(self.images[rows].to(device)))
 

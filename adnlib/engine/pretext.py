@@ -37,7 +37,7 @@ def learn_attention(
     A linear classifier reads the standardised features (B, 768) and is discarded afterwards. The flow is not changed.
     The same seed gives the same gates to the last bit on one machine.
     """
-    device = model.feature_mean.device
+    device = model.device
     size = model.preset.image_size
     normal = read_images(dataset.train, size) if model.train_attention == "cutpaste" else rendered_pairs(size)
     if len(normal) < 2:
@@ -48,6 +48,7 @@ def learn_attention(
     optimizer = torch.optim.Adam([*attention.parameters(), *classifier.parameters()], lr=1e-3)
     generator = torch.Generator().manual_seed(seed)
     views = model.preset.views("train")
+    accuracy = float("nan")
     for _ in tqdm(range(epochs), desc="attention", file=sys.stdout, leave=False, disable=not progress):
         correct = total = 0
         for pairs in _batches(normal, generator):  # uint8 (2, B, 3, S, S): without a defect, with one
@@ -61,8 +62,9 @@ def learn_attention(
             optimizer.step()
             correct += ((logit > 0) == (label > 0)).sum().item()
             total += len(label)
+        accuracy = correct / total
     attention.requires_grad_(False)
-    return correct / total
+    return accuracy
 
 
 def _batches(images: Tensor, generator: torch.Generator) -> Iterator[Tensor]:

@@ -11,10 +11,11 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 from adnlib.errors import AdnError
 
-TRAINED = {False: "frozen", True: "trained"}  # the other values of train_attention are already words
+TRAINED: dict[bool | str, str] = {False: "frozen", True: "trained"}  # other values are words already
 LABELS = {  # names of attention modules; the others are acronyms
     "constant": "constant gate",
     "coordinate": "coordinate attention",
@@ -23,10 +24,10 @@ LABELS = {  # names of attention modules; the others are acronyms
     "global_context": "global context",
 }
 TYPE_NAMES = {str: "a string", int: "a whole number", bool: "true or false", dict: "a table"}
-CONSTANTS = {"none": None, "true": True, "false": False}  # on the command line and in a grid file
+CONSTANTS: dict[Any, bool | None] = {"none": None, "true": True, "false": False}  # on the command line, in grids
 
 
-def _parameter(default, help: str, *types: type):
+def _parameter(default, help: str, *types: type) -> Any:
     """A field with its help text and its allowed types. Without `types`, only the type of the default is allowed."""
     metadata = {"help": help, "types": types or (type(default),)}
     if isinstance(default, dict):
@@ -154,7 +155,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def from_arguments(arguments: argparse.Namespace) -> RunConfig:
     """The config described by the options that `add_arguments` adds."""
-    values = {parameter.name: getattr(arguments, parameter.name, None) for parameter in fields(RunConfig)}
+    values: dict[str, Any] = {parameter.name: getattr(arguments, parameter.name, None) for parameter in fields(RunConfig)}
     for name in ("attention", "train_attention"):
         values[name] = CONSTANTS.get(values[name], values[name])
     if values["dataset"] == RunConfig.dataset and values["category"] is None:

@@ -50,16 +50,20 @@ PAGE_HEAD = """# The evidence: does attention help?
 
 Made by `adn evidence` from [ledger.csv](ledger.csv), the runs of `grids/evidence.toml`; do not edit.
 
-Each run is compared with its partner: the same images, split, views, seed and initial flow. The epoch is chosen on
-normal validation images. A difference is in points of AUROC (hundredths). **Frozen** attention has random weights that
-are never trained; **trained** attention is trained with the flow by maximising the likelihood; **guarded** is the same
-with a term that gives nothing for shrinking the features; **cutpaste** and **wild_parts** train the attention on made
-defects before the flow. A **constant gate** multiplies every feature by one number and attends to nothing: it is the
-control. Presets: **fast** is the default; **lean** is `fast` with one view of each image in an epoch; **unscaled** is
-`fast` without rescaling the features before the flow.
+Each run is compared with its partner, which has the same images, split, views, seed and initial flow. The epoch is
+chosen on normal validation images. Differences are in points of AUROC (hundredths).
 
-The interval of several categories is over the categories; one over two or three categories rests on as few differences
-and is narrow or wide by luck. Many comparisons are made: of twenty without any effect, one interval excludes zero.
+- **Frozen** attention has random weights that are never trained.
+- **Trained** attention is trained with the flow by maximising the likelihood; **guarded** is the same with a loss that
+  does not reward shrinking the features.
+- **cutpaste** and **wild_parts** train the attention on artificial defects before the flow.
+- A **constant gate**, the control, multiplies every feature by the same number and attends to nothing.
+- Presets: **fast** is the default; **lean** is `fast` with one view of each image per epoch; **unscaled** is `fast`
+  without rescaling the features before the flow.
+
+The interval of several categories is over the categories. Over two or three categories it is computed from only two or
+three differences and can be narrow or wide by luck. There are many comparisons: without any effect, about one interval
+in twenty excludes zero.
 
 ![Differences of AUROC with intervals, a row per category, a column per variant](evidence.png)
 """

@@ -140,8 +140,8 @@ def save_run(
         "parameter_counts": model.parameter_counts(),
         "images": dataset.counts,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
-        "device": str(model.feature_mean.device),
-        **{name: resolve(getattr(model.preset, name), model.feature_mean.device) for name in RESOLVED},
+        "device": str(model.device),
+        **{name: resolve(getattr(model.preset, name), model.device) for name in RESOLVED},
         "alexnet_sha256": registry()["alexnet"]["tensors_sha256"] if model.weights == "imagenet" else None,
     }
     tensors = {

@@ -4,6 +4,7 @@ A finished run is skipped, no matter how it was trained. The next sweep repeats 
 killed one from its last checkpoint. The executed notebook is saved in the run's folder as a record.
 """
 
+import io
 import json
 import os
 import re
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
+from typing import cast
 
 import filelock
 from tqdm import tqdm
@@ -27,6 +29,7 @@ from adnlib.system.files import write_whole
 Show = Callable[[RunConfig, int, int], None]  # called with a run, the cell being executed, and the number of cells
 TOPIC = "adn-cells"  # topic of the dask events
 REFUSED = 2  # exit status of a run that ended with an error message: another attempt would end the same way
+CONNECT_S = 10  # to a dask scheduler
 ATTEMPTS = 3  # for a run whose process was killed
 
 
@@ -100,8 +103,11 @@ class Processes:
                 command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
             ) as process:
                 self.running.add(process)
+                if self.stopped.is_set():  # since the check above: the stop may have missed this process
+                    process.kill()
                 output = b""
-                while block := process.stderr.read1():  # papermill's progress bar, then possibly an error
+                stderr = cast(io.BufferedReader, process.stderr)  # a pipe
+                while block := stderr.read1():  # papermill's progress bar, then possibly an error
                     output = (output + block)[-4000:]
                     if cells := re.findall(rb"(\d+)/(\d+) \[", output):
                         show(config, int(cells[-1][0]), int(cells[-1][1]))
@@ -133,7 +139,7 @@ class Dask:
             client = distributed.Client(n_workers=self.workers, threads_per_worker=1, dashboard_address=None)
         else:
             try:
-                client = distributed.Client(self.address, timeout=10)
+                client = distributed.Client(self.address, timeout=CONNECT_S)
             except (OSError, ValueError) as error:
                 raise AdnError(f"No dask scheduler answers at {self.address}: check the address.") from error
         with client:

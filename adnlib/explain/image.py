@@ -29,8 +29,8 @@ def explain_image(run: Run, sample: Sample) -> tuple[Figure, pd.DataFrame]:
     except AdnError as error:
         print(f"no deviation map: {error}")
     mask = None
-    if sample.mask_path:
-        mask = sample.mask_at(size).numpy()[None]  # (1, S, S)
+    if (pixels := sample.mask_at(size)) is not None:
+        mask = pixels.numpy()[None]  # (1, S, S)
     score, threshold = model.anomaly_score(x).item(), run.facts["metrics"]["threshold"]
     table = []
     for name, values in maps.items():

@@ -6,10 +6,11 @@ image. The gradient of the NLL shows what makes the image unlikely, so large val
 All functions take uint8 RGB images (B, 3, H, W) and leave no hooks, gradients or changed modes in the model.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from functools import partial
+from typing import Any
 
 import torch
 from pytorch_grad_cam import GradCAM, HiResCAM
@@ -66,7 +67,7 @@ def all_cams(
     """Unstretched `grad_cam` at several layers, at the cost of the lowest: {(layer, per_place): (B, H, W)}."""
     for layer in layers:
         check_choice("layer", layer, LAYERS)
-    layers = sorted(layers, key=list(LAYERS).index)
+    layers = tuple(sorted(layers, key=list(LAYERS).index))
     modules = [_layer(model, layer) for layer in layers]
 
     def one_view(x: Tensor) -> Tensor:
@@ -137,7 +138,7 @@ def gates(model: DifferNet, images: Tensor) -> dict[str, dict[str, Tensor | None
         for place, module in model.features.attention.items():
             keep = partial(lambda place, module, inputs: seen.update({place: inputs[0]}), place)
             undo.callback(module.register_forward_pre_hook(keep).remove)
-        model.features.convolve(model.features.normalize(images.to(model.feature_mean.device)))
+        model.features.convolve(model.features.normalize(images.to(model.device)))
     return {names[place]: _gates_of(model.features.attention[place], x) for place, x in seen.items()}
 
 
@@ -160,8 +161,8 @@ def randomised(model: DifferNet, *parts: str, seed: int = 0) -> DifferNet:
         for part in parts:
             check_choice("part", part, places)
             for module in places[part].modules():
-                if hasattr(module, "reset_parameters"):
-                    module.reset_parameters()
+                if reset := getattr(module, "reset_parameters", None):
+                    reset()
     return copy
 
 
@@ -193,7 +194,7 @@ class _AllScales(GradCAM):
             for rule in (GradCAM, HiResCAM)
         ]
 
-    def _drawn(self, rule: type, values: Tensor, gradient: Tensor, stride: int, size: tuple[int, int]) -> Tensor:
+    def _drawn(self, rule: type, values: Tensor, gradient: Tensor, stride: int, size: Sequence[int]) -> Tensor:
         cam = torch.from_numpy(rule.get_cam_image(self, None, None, None, values.numpy(), gradient.numpy(), False))
         return cam[0].numel() * _spread(cam, stride, size)
 
@@ -201,7 +202,7 @@ class _AllScales(GradCAM):
         return torch.stack(cam_per_target_layer, dim=1)
 
 
-def _spread(maps: Tensor, stride: int, size: tuple[int, int]) -> Tensor:
+def _spread(maps: Tensor, stride: int, size: Sequence[int]) -> Tensor:
     """A layer's maps (B, h, w), interpolated to the size of the image: (B, H, W)."""
     down, across = (_lines(maps.shape[axis + 1], size[axis], stride) for axis in (0, 1))
     return down @ maps @ across.T
@@ -225,7 +226,7 @@ def _full_scale(model: DifferNet, images: Tensor, layer: str) -> Tensor:
     with ExitStack() as undo:
         keep = _layer(model, layer).register_forward_hook(lambda module, inputs, output: found.append(output.cpu()))
         undo.callback(keep.remove)
-        for x in images.to(model.feature_mean.device).split(CHUNK):
+        for x in images.to(model.device).split(CHUNK):
             model.features.convolve(model.features.normalize(x))
     return torch.cat(found)
 
@@ -235,7 +236,7 @@ def _start_gradient(module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
     return output.detach().requires_grad_()
 
 
-def _gates_of(module: nn.Module, x: Tensor) -> dict[str, Tensor | None]:
+def _gates_of(module: Any, x: Tensor) -> dict[str, Tensor | None]:
     """The gates of one module for its input x (B, C, h, w)."""
     if isinstance(module, CBAM):
         channel = module.channel(x)
@@ -255,7 +256,7 @@ def _over_views(
         raise AdnError("views=() is empty: pass at least one view.")
     chunks = []
     with _untouched(model):
-        for x in images.to(model.feature_mean.device).split(CHUNK):
+        for x in images.to(model.device).split(CHUNK):
             maps = [view.back(one_view(view(x)).detach().cpu()) for view in views]
             chunks.append(torch.stack(maps).nanmean(dim=0).nan_to_num())
     return torch.cat(chunks)

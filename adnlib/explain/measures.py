@@ -87,7 +87,7 @@ def measure(maps: np.ndarray, masks: np.ndarray, objects: np.ndarray | None = No
         raise AdnError(f"Maps {maps.shape} and masks {masks.shape} differ in shape: bring both to one size.")
     if not masks.any():
         raise AdnError("No image has a defect in its mask, so there is nothing to find: pass images with masks.")
-    weights = _drawn(masks.any(axis=(1, 2)), seed)  # (1 + R, N)
+    weights = _drawn(np.asarray(masks.any(axis=(1, 2))), seed)  # (1 + R, N)
     table = _curves(maps, masks, weights)
     for function in (pixel_auroc, aupro):  # exact in row 0; the small binning error is subtracted from all rows
         table[function.__name__] += function(maps, masks) - table[function.__name__][0]

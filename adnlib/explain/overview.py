@@ -41,7 +41,7 @@ def overview(runs: Sequence[Run], columns: int = 6) -> Figure:
             mask = sample.mask_at(size) if sample.label else None
             if mask is not None and mask.any():
                 axis.contour(mask.numpy(), [0.5], colors=["#ff40ff"], linewidths=1.2)
-            _frame(axis, sample.label)
+            _frame(axis, bool(sample.label))
         axes[0, 0].set_ylabel("test image", fontsize=10)
         for row, run in zip(axes[1:], runs, strict=True):
             scores, threshold = run.test["score"].to_numpy()[chosen], run.facts["metrics"]["threshold"]

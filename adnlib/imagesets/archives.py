@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 from tqdm import tqdm
 
@@ -40,7 +40,7 @@ def unpack(archive: Path, folder: Path) -> None:
     files = written = 0
     try:
         with open(archive, "rb") as raw:
-            bar = tqdm.wrapattr(
+            bar: Any = tqdm.wrapattr(
                 raw, "read", total=archive.stat().st_size, desc=f"unpacking {archive.name}", leave=False
             )
             with bar as source:

@@ -49,14 +49,15 @@ def read_mask(path: Path) -> np.ndarray:
 def image_size(path: Path) -> tuple[int, int]:
     """(H, W) of the upright image in px, from the file's header alone."""
     with _open(path) as file:
-        return file.size if file.getexif().get(ORIENTATION, 1) >= 5 else file.size[::-1]
+        width, height = file.size
+        return (width, height) if file.getexif().get(ORIENTATION, 1) >= 5 else (height, width)
 
 
 class _open:
     """A context manager for Image.open that turns every error of a broken file into one AdnError with its name."""
 
     def __init__(self, path: Path):
-        self.path, self.file = path, None
+        self.path = path
 
     def __enter__(self) -> Image.Image:
         try:

@@ -82,8 +82,9 @@ def fetch_dataset(name: str, source: Path | None = None, *, accept_licence: bool
         if folder := present_dataset(name):
             return folder
         with whole_folder(target) as new:
+            images = new
             if source is not None and (source := source.expanduser()).is_dir():
-                facts["folder"] = str(source.resolve())
+                facts["folder"], images = str(source.resolve()), source
             elif source is not None:
                 facts["left_out"] = _unpack_known(source, entry, new)
             elif entry.get("made"):
@@ -95,9 +96,9 @@ def fetch_dataset(name: str, source: Path | None = None, *, accept_licence: bool
                 facts["left_out"] = _lay_out(archive, entry, new)
             else:
                 facts["left_out"] = _download_and_unpack(entry, new)
-            _check_categories(name, find_categories(source if "folder" in facts else new), entry)
+            _check_categories(name, find_categories(images), entry)
             (new / "dataset.json").write_text(json.dumps(facts), encoding="utf-8")
-    return present_dataset(name)
+    return Path(facts.get("folder", target))
 
 
 def by_hand(name: str) -> str:

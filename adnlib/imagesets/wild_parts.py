@@ -74,7 +74,8 @@ def make_wild_parts(
 
     def write(job):
         category, (split, defect, index) = job
-        image, mask, part = render(*category.split("_"), split, defect, index, seed)
+        name, setting = category.split("_")
+        image, mask, part = render(name, setting, split, defect, index, seed)
         _save(image, folder / category / split / defect / f"{index:03d}.jpg", quality=95, subsampling=0)
         if split == "test":
             _save(part, folder / category / "part" / split / defect / f"{index:03d}_part.png")
@@ -361,13 +362,13 @@ class Scene(NamedTuple):
     background: np.ndarray  # colours (SIZE, SIZE, 3), 0 to 1
     pose: np.ndarray  # (3, 3): from the part's frame to the image's, homogeneous, px
     light: float  # direction of the light source in the image, radians
-    gain: np.ndarray  # of the light, broadcast to (SIZE, SIZE, 3)
+    gain: np.ndarray | np.float32  # of the light, broadcast to (SIZE, SIZE, 3)
     blur: float  # px
     noise: float  # standard deviation, 0 to 1
 
 
 def _pose(
-    angle: float, scale: float, shift: np.ndarray, shear: float = 0, tilt: Sequence[float] = (0, 0)
+    angle: float, scale: float, shift: np.ndarray, shear: float = 0, tilt: np.ndarray | Sequence[float] = (0, 0)
 ) -> np.ndarray:
     """A pose (3, 3): shears, rotates and scales about the centre, tilts towards the camera, shifts."""
     cos, sin = scale * np.cos(angle), scale * np.sin(angle)
@@ -399,7 +400,7 @@ def _wild(rng: np.random.Generator, index: int) -> Scene:
             tilt=rng.uniform(-5e-4, 5e-4, 2),
         ),
         light=rng.uniform(0, 2 * np.pi),
-        gain=brightness[..., None] * np.float32((1 + warmth, 1, 1 - warmth)),
+        gain=brightness[..., None] * np.array((1 + warmth, 1, 1 - warmth), np.float32),
         blur=rng.uniform(0.2, 0.7),
         noise=rng.uniform(0.005, 0.015),
     )
@@ -412,7 +413,7 @@ def _backdrop(rng: np.random.Generator, name: str) -> np.ndarray:
     left, top = rng.uniform(0, np.array(photograph.size) - side)
     piece = photograph.resize((SIZE, SIZE), Image.Resampling.BILINEAR, (left, top, left + side, top + side))
     piece = piece.filter(ImageFilter.GaussianBlur(rng.uniform(2, 5)))
-    pixels = np.rot90(np.asarray(piece, np.float32) / 255, rng.integers(4))
+    pixels = np.rot90(np.asarray(piece, np.float32) / 255, int(rng.integers(4)))
     if rng.random() < 0.5:
         pixels = pixels[:, ::-1]
     return pixels * np.float32(PHOTOGRAPHS[name].tint * rng.uniform(0.95, 1.05, 3) * rng.uniform(0.85, 1.05))

@@ -130,7 +130,7 @@ class _FileCheck:
     size: tuple[int, int] = (0, 0)  # (H, W) upright
     mode: str = ""  # Pillow's mode of the stored pixels
     top: int = 0  # the largest stored value
-    digest: bytes = b""  # of the decoded pixels, which also finds the same image in another format
+    digest: bytes = b""  # of the decoded pixels, to find the same image in other formats, too
 
 
 def _check_file(path: Path) -> _FileCheck:
@@ -142,7 +142,7 @@ def _check_file(path: Path) -> _FileCheck:
     except AdnError as error:
         return _FileCheck(path, str(error))
     digest = hashlib.blake2b(repr(image.size).encode() + image.tobytes(), digest_size=16).digest()
-    return _FileCheck(path, None, image.size[::-1], mode, top, digest)
+    return _FileCheck(path, None, (image.height, image.width), mode, top, digest)
 
 
 def _check_mask(path: Path) -> _FileCheck:

@@ -81,7 +81,7 @@ def rescale_bias(conv: nn.Conv2d, g: float) -> nn.Conv2d:
     new = deepcopy(conv)  # the original keeps its bias
     with torch.no_grad():
         # >>> yours
-        new.bias.copy_(g * conv.bias)
+        new.bias.copy_(g * conv.bias)  # pyright: ignore[reportOptionalMemberAccess, reportOperatorIssue]: has a bias
         # <<<
     return new
 
@@ -92,12 +92,13 @@ def check_rescale_bias(answer):
         torch.manual_seed(0)
         conv = nn.Conv2d(2, 3, 3)
         x = torch.randn(1, 2, 5, 5)
-    g, weight, bias = 0.25, conv.weight.detach().clone(), conv.bias.detach().clone()
+    weight, bias = (p.detach().clone() for p in conv.parameters())
+    g = 0.25
     new = answer(conv, g)
     expect(isinstance(new, nn.Conv2d), f"rescale_bias returns {type(new).__name__}, not a convolution.")
     with torch.no_grad():
         expect(
-            torch.equal(conv.bias, bias) and torch.equal(conv.weight, weight),
+            all(map(torch.equal, conv.parameters(), (weight, bias))),
             "This changes the original convolution: write into new.bias, the bias of the copy.",
         )
         expect(

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -145,7 +146,7 @@ class _ToyFlow(nn.Module):
         return y * self.s.exp() + self.t, self.s.sum().expand(len(y))
 
 
-def _toy_steps(step: Callable, y: Tensor, count: int) -> tuple[object, Tensor, bool]:
+def _toy_steps(step: Callable, y: Tensor, count: int) -> tuple[Any, Tensor, bool]:
     """The result of the last of `count` steps, the parameters after it, and whether any gradient is left."""
     flow = _ToyFlow()
     optimizer = torch.optim.SGD(flow.parameters(), lr=0.1)

@@ -57,7 +57,7 @@ def check(solution: Callable) -> Callable:
             print(f"{name}: correct.")
             return answer
 
-        checked.solution = solution
+        checked.solution = solution  # pyright: ignore[reportAttributeAccessIssue]: a function can have attributes
         return checked
 
     return decorate
@@ -94,9 +94,9 @@ def exercises(lesson) -> dict[str, Callable]:
 
 
 def solution_source(solution: Callable) -> str:
-    """The source of a solution as shown to the reader: without the marks."""
+    """The source of a solution as shown to the reader: without the marks and comments for pyright."""
     lines = textwrap.dedent(inspect.getsource(solution)).splitlines()
-    return "\n".join(line for line in lines if line.strip() not in (BEGIN, END))
+    return "\n".join(line.partition("  # pyright:")[0] for line in lines if line.strip() not in (BEGIN, END))
 
 
 def stub_source(solution: Callable) -> str:
@@ -106,7 +106,7 @@ def stub_source(solution: Callable) -> str:
     if BEGIN in source:
         return re.sub(rf"( *){BEGIN}\n.*?{END}", rf"\g<1>{stop}", source, flags=re.DOTALL)
     definition = ast.parse(source).body[0]
-    if not ast.get_docstring(definition) or len(definition.body) < 2:
+    if not isinstance(definition, ast.FunctionDef) or not ast.get_docstring(definition) or len(definition.body) < 2:
         raise AdnError(
             f"The solution {solution.__name__} needs a docstring and a body: the stub is generated from them."
         )

@@ -90,11 +90,11 @@ def _example() -> tuple[Tensor, nn.Module, nn.Module]:
     """x (4, 6) and two sub-networks with an s large enough for the clamp to matter."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        subnets = [nn.Linear(3, 6), nn.Linear(3, 6)]
+        subnet1, subnet2 = nn.Linear(3, 6), nn.Linear(3, 6)
         x = torch.randn(4, 6)
-    for subnet in subnets:
+    for subnet in (subnet1, subnet2):
         subnet.weight.data *= 3
-    return x, *subnets
+    return x, subnet1, subnet2
 
 
 def _variant(x, subnet1, subnet2, clamping=lambda s: soft_clamp(s, CLAMP), grow=torch.exp, old=False, ts=False, add=1):

@@ -4,13 +4,14 @@ A backbone is a chain of segments. The output of a segment is a stage: a map tha
 point for an attention module.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import timm
 import torch
 import torch.nn.functional as F
 import torchvision
+from timm.layers.norm import LayerNorm2d
 from timm.models.vision_transformer import checkpoint_filter_fn
 from torch import Tensor, nn
 
@@ -19,6 +20,10 @@ from adnlib.errors import AdnError, check_choice
 from adnlib.models.imagenet import Normalize
 from adnlib.models.weights import WEIGHTS, StateDict, imagenet_weights
 from adnlib.system.seeds import seeded
+
+
+Make = Callable[[], Any]  # builds a network of torchvision or timm, whose layers have no declared types
+Build = Callable[[StateDict | None], tuple[list[nn.Module], nn.Module]]  # weights -> segments, norm of the maps
 
 
 class BackboneSpec(NamedTuple):
@@ -76,7 +81,7 @@ class Backbone(nn.Module):
         check_choice("backbone", name, BACKBONES)
         check_choice("weights", weights, WEIGHTS)
         if attention is None and options:
-            raise AdnError(f"The options {sorted(options)} belong to an attention module: choose attention too.")
+            raise AdnError(f"The options {sorted(options)} belong to an attention module: choose one, too.")
         spec = BACKBONES[name]
         self.name, self.stages = name, spec.stages if stages is None else tuple(stages)
         if not self.stages or sorted({*self.stages} & {*range(1, len(spec.channels) + 1)}) != list(self.stages):
@@ -124,12 +129,12 @@ class Blocks(nn.Module):
     embed: the network that turns an image into tokens; only in the first segment.
     """
 
-    def __init__(self, blocks: nn.Sequential, embed: nn.Module | None = None):
+    def __init__(self, blocks: nn.Sequential, embed: Any = None):
         super().__init__()
         self.blocks, self.embed = blocks, embed
 
     def forward(self, x: Tensor, token: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        if self.embed is None:
+        if token is not None:
             size = x.shape[-2:]
             tokens = torch.cat([token, x.flatten(2).mT], dim=1)  # (B, 1 + h * w, C)
         else:
@@ -141,7 +146,7 @@ class Blocks(nn.Module):
         return tokens[:, 1:].mT.unflatten(2, size), tokens[:, :1]
 
 
-def _features(make, last_layers: Sequence[int]):
+def _features(make: Make, last_layers: Sequence[int]) -> Build:
     """Segments of torchvision's `make().features` (AlexNet, VGG), each ending with one of `last_layers`."""
 
     def build(state: StateDict | None) -> tuple[list[nn.Module], nn.Module]:
@@ -152,9 +157,9 @@ def _features(make, last_layers: Sequence[int]):
     return build
 
 
-def _resnet(make):
+def _resnet(make: Make) -> Build:
     def build(state: StateDict | None) -> tuple[list[nn.Module], nn.Module]:
-        def headless() -> nn.Module:
+        def headless() -> Any:
             net = make()
             net.fc = nn.Identity()
             return net
@@ -176,20 +181,20 @@ def _efficientnet_lite0(state: StateDict | None) -> tuple[list[nn.Module], nn.Mo
 
 
 def _dinov2(state: StateDict | None) -> tuple[list[nn.Module], nn.Module]:
-    def make() -> nn.Module:
+    def make() -> Any:
         return timm.create_model("vit_small_patch14_dinov2", dynamic_img_size=True)
 
     if state is not None:
         with torch.device("meta"):
             state = checkpoint_filter_fn(state, make())
     net = _load(make, state)
-    norm = timm.layers.LayerNorm2d(net.embed_dim, eps=net.norm.eps)
+    norm = LayerNorm2d(net.embed_dim, eps=net.norm.eps)
     norm.load_state_dict(net.norm.state_dict())
     blocks, net.blocks, net.norm = net.blocks, nn.Identity(), nn.Identity()
     return [Blocks(blocks[i : i + 3], net if i == 0 else None) for i in range(0, 12, 3)], norm
 
 
-def _load(make, state: StateDict | None) -> nn.Module:
+def _load(make: Make, state: StateDict | None) -> Any:
     """`make()` with the tensors of `state`, or with random initial weights if `state` is None."""
     if state is None:
         net = make()
@@ -200,7 +205,7 @@ def _load(make, state: StateDict | None) -> nn.Module:
     return net.to(memory_format=torch.channels_last)  # faster, same values
 
 
-BUILD = {
+BUILD: dict[str, Build] = {
     "alexnet": _features(torchvision.models.alexnet, (2, 5, 11)),
     "vgg16": _features(torchvision.models.vgg16, (3, 8, 15, 22, 29)),
     "efficientnet_lite0": _efficientnet_lite0,

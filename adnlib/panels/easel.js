@@ -1,8 +1,8 @@
-// Shows a stroke while it is drawn, and sends it when it ends; the kernel paints it and sends the picture.
-// Places, and the brush's size and blur, are shares of the side: they hold when the picture's size changes.
+// Shows a stroke while it is drawn and sends it when it ends. The kernel paints it and sends the new image.
+// Points, brush size and blur are fractions of the side, so they stay valid when the size of the image changes.
 export default {
   render({ model, el }) {
-    let size; // px a side
+    let size; // side in px
     const canvas = document.createElement("canvas");
     canvas.tabIndex = 0;
     canvas.setAttribute("role", "img");
@@ -12,9 +12,9 @@ export default {
     el.append(canvas);
     const pen = canvas.getContext("2d");
     let picture = null;
-    let stroke = null; // the one that is being drawn
-    let cursor = [0.5, 0.5]; // of the keyboard
-    let sent = []; // finished here, not yet painted by the kernel
+    let stroke = null; // the stroke being drawn
+    let cursor = [0.5, 0.5]; // position for the keyboard
+    let sent = []; // finished strokes that the kernel has not painted yet
 
     function line(points, brush) {
       pen.strokeStyle = brush.colour;

@@ -18,11 +18,11 @@ from adnlib.panels.pictures import WIDTH, sheet
 from adnlib.plots import ANOMALOUS_COLOUR, NORMAL_COLOUR
 from adnlib.system.seeds import seeded
 
-STEPS = 300  # of a training
-EVERY = 20  # steps between two pictures
+STEPS = 300  # of one training
+EVERY = 20  # steps between two updates
 BATCH = 256
 HIDDEN = 32
-REACH = 2.6  # of the axes, in the points' standard deviations
+REACH = 2.6  # of the axes, in standard deviations of the points
 DENSITIES = ("two moons", "two rings", "three hills", "a square")
 
 
@@ -45,12 +45,12 @@ def points(density: str, count: int = 2000) -> Tensor:
 
 
 def untrained(blocks: int, clamp: float) -> nn.Module:
-    """A small flow of the same blocks as DifferNet's."""
+    """A small flow with the coupling blocks of DifferNet."""
     return build_flow(2, blocks=blocks, hidden=HIDDEN, layers=1, clamp=clamp)
 
 
 def train(flow: nn.Module, y: Tensor, steps: int, seed: int = 0) -> Iterator[float]:
-    """Trains a flow on points (N, 2) by their likelihood; yields each step's NLL in nats per dimension."""
+    """Trains a flow on points (N, 2) by maximum likelihood. Yields the NLL of each step (nats per dimension)."""
     generator = torch.Generator().manual_seed(seed)
     parameters = [p for p in flow.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(parameters, lr=5e-3)
@@ -64,12 +64,12 @@ def train(flow: nn.Module, y: Tensor, steps: int, seed: int = 0) -> Iterator[flo
 
 @torch.no_grad()
 def points_picture(flow: nn.Module, y: Tensor) -> Figure:
-    """The points, and as many samples of the flow over them."""
+    """The points with samples of the flow over them, and the latent points."""
     with seeded(0):
         samples, _ = flow(torch.randn(1000, 2), rev=True)
     figure = sheet(WIDTH, 2.75, (0.45, 0.4, 1.85, 1.85), (2.75, 0.4, 1.85, 1.85))
     z, _ = flow(y[:1000])
-    pairs = ((y[:1000], samples, "y: data (blue), samples (orange)"), (z, None, "z: the data, carried over"))
+    pairs = ((y[:1000], samples, "y: data (blue), samples (orange)"), (z, None, "z: the data in latent space"))
     for axis, (dots, others, title) in zip(figure.axes, pairs, strict=True):
         axis.plot(*dots.T.numpy(), ".", markersize=2, color=NORMAL_COLOUR)
         if others is not None:
@@ -86,11 +86,11 @@ def points_picture(flow: nn.Module, y: Tensor) -> Figure:
 
 @torch.no_grad()
 def density_picture(flow: nn.Module, blocks: int, clamp: float) -> Figure:
-    """How likely each place is, and what becomes of a square grid of z."""
+    """The log density at each position, and a square grid in z after its transformation to y."""
     line, fine = torch.linspace(-2, 2, 9), torch.linspace(-2, 2, 60)
-    grid = [torch.stack([fine, torch.full_like(fine, at)], 1) for at in line]  # 9 lines (60, 2)
+    grid = [torch.stack([fine, torch.full_like(fine, at)], 1) for at in line.tolist()]  # 9 lines (60, 2)
     grid += [lines.flip(1) for lines in grid]
-    bent, _ = flow(torch.cat(grid), rev=True)
+    curved, _ = flow(torch.cat(grid), rev=True)
     side = 60
     at = torch.linspace(-REACH, REACH, side)
     y = torch.stack(torch.meshgrid(at, at, indexing="xy"), dim=-1).view(-1, 2)
@@ -103,8 +103,8 @@ def density_picture(flow: nn.Module, blocks: int, clamp: float) -> Figure:
         log_density.numpy(), origin="lower", extent=extent, cmap="viridis", vmin=-7, vmax=0, interpolation="bilinear"
     )
     left.set_title("log density: dark −7, yellow 0 nats", fontsize=8.5)
-    right.add_collection(LineCollection(list(bent.view(-1, 60, 2).numpy()), colors="black", linewidths=0.8))
-    right.set_title("a square grid of z, carried to y", fontsize=8.5)
+    right.add_collection(LineCollection(list(curved.view(-1, 60, 2).numpy()), colors="black", linewidths=0.8))
+    right.set_title("a square grid in z, transformed to y", fontsize=8.5)
     for axis in figure.axes:
         axis.set(xlim=(-REACH, REACH), ylim=(-REACH, REACH))
         axis.set_xlabel("first coordinate (sd of the data)", fontsize=8)
@@ -112,11 +112,11 @@ def density_picture(flow: nn.Module, blocks: int, clamp: float) -> Figure:
 
 
 def curve_picture(losses: list[float], bell: float) -> Figure:
-    """The NLL of the training so far, against that of one bell without a flow."""
+    """The NLL during the training, and for comparison that of a Gaussian without a flow."""
     figure = sheet(WIDTH, 1.9, (0.6, 0.45, WIDTH - 0.75, 1.1))
     (axis,) = figure.axes
     axis.plot(np.arange(1, len(losses) + 1), losses, color=NORMAL_COLOUR)
-    axis.axhline(bell, color="black", linestyle=":", label="no flow, one bell")
+    axis.axhline(bell, color="black", linestyle=":", label="Gaussian, no flow")
     axis.set(xlim=(0, STEPS), ylim=(-0.6, 1.0), xlabel="training step", ylabel="NLL (nats / dim.)")
     axis.set_title(f"NLL {np.mean(losses[-20:]):.3f} after {len(losses)} steps" if losses else "untrained", fontsize=10)
     axis.legend(frameon=False, fontsize=8, loc="upper right")
@@ -124,11 +124,11 @@ def curve_picture(losses: list[float], bell: float) -> Figure:
 
 
 class FlowPlayground(Panel):
-    """A density, the number of blocks, the clamp; every change starts over, Train trains before one's eyes."""
+    """A density, the number of blocks and the clamp. Every change resets the flow; Train shows its training live."""
 
     def __init__(self):
         self.work = Work()
-        tip = "How far a block may stretch: its log-scale stays within plus and minus this"
+        tip = "Limits how far a block can stretch: its log-scale stays between minus and plus this value"
         super().__init__(
             [self.draw_points, self.draw_density, self.draw_curve],
             density=ipywidgets.Dropdown(options=DENSITIES, description="density"),
@@ -139,7 +139,7 @@ class FlowPlayground(Panel):
 
     def rows(self):
         c = self.controls
-        self.button = ipywidgets.Button(description="Train", tooltip="Train this flow from its start")
+        self.button = ipywidgets.Button(description="Train", tooltip="Train this flow from the start")
         self.button.add_class("adn-train")
         self.button.on_click(lambda _: self.train())
         above = row(c["density"], c["blocks"], c["clamp"], c["steps"], self.button, self.work, kind="controls")
@@ -151,12 +151,12 @@ class FlowPlayground(Panel):
             self.work.stop()
             self.flow, self.losses = untrained(c["blocks"].value, c["clamp"].value), []
             c["steps"].value = 0
-        if name is None:  # something to see for readers without a kernel
+        if name is None:  # readers without a kernel see a trained flow
             for _ in self.training():
                 pass
 
     def train(self) -> None:
-        """Starts over and trains in the background."""
+        """Resets the flow and trains it in the background."""
         with self.in_words():
             self.follow("start over")
             self.work.run(self.training())
@@ -164,7 +164,7 @@ class FlowPlayground(Panel):
     def training(self) -> Iterator[None]:
         flow, y = self.flow, points(self.controls["density"].value)
         for step, loss in enumerate(train(flow, y, STEPS), 1):
-            if flow is not self.flow:  # somebody moved a control
+            if flow is not self.flow:  # a control was moved
                 return
             self.losses.append(loss)
             if step % EVERY == 0:

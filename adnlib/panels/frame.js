@@ -1,9 +1,9 @@
-// ipywidgets gives the handles of its sliders no name and its pictures no text: this adds them, also to late comers.
+// ipywidgets does not name its slider handles or describe its images. This adds both, also to elements added later.
 export default {
   render({ model, el }) {
     el.classList.add("adn-frame");
     let panel = null;
-    const keep = (event) => event.stopPropagation(); // JupyterLab would take the arrow keys for its cells
+    const keep = (event) => event.stopPropagation(); // otherwise JupyterLab moves between cells
     function name() {
       for (const control of panel.querySelectorAll(".adn-controls .jupyter-widgets, .adn-controls.jupyter-widgets")) {
         const label = control.querySelector(":scope > .widget-label");

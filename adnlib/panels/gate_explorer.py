@@ -1,8 +1,9 @@
-"""Gate explorer: the gates of an image, and what happens when some are forced."""
+"""Gate explorer: the gates for an image, and what happens when some are forced to a value."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import ipywidgets
 import numpy as np
@@ -21,15 +22,15 @@ from adnlib.plots import ANOMALOUS_COLOUR, NORMAL_COLOUR
 
 @contextmanager
 def forced(model: DifferNet, place: str, channels: Sequence[int], value: float) -> Iterator[None]:
-    """Inside, the channel gates `channels` of SE or CBAM at a place ("pool1", …) are `value`, at all scales."""
+    """Inside the block, the channel gates `channels` after layer `place` ("pool1", …) are `value`, at all scales."""
     attention = model.features.attention
     modules = {name: attention[str(index)] for name, index in LAYERS.items() if str(index) in attention}
     check_choice("place", place, modules)
-    module = modules[place]
+    module: Any = modules[place]
     rows = torch.as_tensor(list(channels), dtype=torch.long)
 
     def force(gate: Tensor) -> Tensor:
-        """(B, C, 1, 1) -> the same with some channels forced."""
+        """Gates (B, C, 1, 1) -> the same gates with some channels forced."""
         if len(rows) and not 0 <= rows.min() <= rows.max() < gate.shape[1]:
             raise AdnError(f"{place} has the channels 0 to {gate.shape[1] - 1}: choose among them.")
         return gate.index_fill(1, rows, value)
@@ -42,25 +43,25 @@ def forced(model: DifferNet, place: str, channels: Sequence[int], value: float) 
             hook.remove()
     else:
         gate = module.gate
-        module.gate = lambda x: force(gate(x))  # of this instance, before the class's
+        module.gate = lambda x: force(gate(x))  # overrides the method for this instance
         try:
             yield
         finally:
             del module.gate
 
 
-def _gates(run: str, index: int) -> dict[str, dict[str, np.ndarray | None]]:
+def _gates(run: str, index: int) -> dict[str, dict[str, Any]]:
     loaded = load_run(run)
 
     def make():
-        found = gates(loaded.model, loaded.image(index)[None])
-        return {place: {k: None if v is None else v[0].numpy() for k, v in one.items()} for place, one in found.items()}
+        batch = gates(loaded.model, loaded.image(index)[None])
+        return {place: {k: None if v is None else v[0].numpy() for k, v in one.items()} for place, one in batch.items()}
 
     return loaded.once(("gates", index), make)
 
 
 def judge(run: str, index: int, place: str, channels: tuple[int, ...], value: float) -> tuple[float, np.ndarray]:
-    """Score and heat map of a test image while these gates are forced; no channels: as the model is."""
+    """Score and heat map of a test image with these gates forced; without channels, of the unchanged model."""
     loaded, image = load_run(run), load_run(run).image(index)
 
     def make():
@@ -71,17 +72,17 @@ def judge(run: str, index: int, place: str, channels: tuple[int, ...], value: fl
 
 
 def chosen(run: str, index: int, place: str, ranks: tuple[int, int], force: bool) -> tuple[int, ...]:
-    """The channels whose gate is at `ranks` (from, to; 1: the smallest), or none."""
+    """The channels of the gates with `ranks` (from, to; 1: the smallest), or none if `force` is False."""
     order = _gates(run, index)[place]["channel"].argsort(kind="stable")
     return tuple(int(channel) for channel in order[ranks[0] - 1 : ranks[1]]) if force else ()
 
 
 def bars_picture(run: str, image: int, place: str, ranks: tuple[int, int], force: bool, value: float) -> Figure:
-    """The channel gates from the smallest to the largest, those that are forced in orange."""
+    """The channel gates from the smallest to the largest, with the forced ones in orange."""
     gate = np.sort(_gates(run, image - 1)[place]["channel"])
     figure = sheet(WIDTH, 2.4, (0.6, 0.45, WIDTH - 0.75, 1.6))
     (axis,) = figure.axes
-    axis.stairs(gate, np.arange(len(gate) + 1) + 0.5, fill=True, color=NORMAL_COLOUR, alpha=0.6, label="as it is")
+    axis.stairs(gate, np.arange(len(gate) + 1) + 0.5, fill=True, color=NORMAL_COLOUR, alpha=0.6, label="unchanged")
     if force:
         first, last = ranks
         edges = np.arange(first, last + 2) - 0.5
@@ -96,18 +97,18 @@ def bars_picture(run: str, image: int, place: str, ranks: tuple[int, int], force
         )
     axis.axhline(gate.mean(), color="black", linestyle=":", label=f"mean {gate.mean():.2f}")
     axis.set(xlim=(0.5, len(gate) + 0.5), ylim=(0, 1.15), xlabel="channel (rank of its gate)", ylabel="gate (0 to 1)")
-    axis.set_title(f"{load_run(run).name}: {len(gate)} gates behind {place}", fontsize=10)
+    axis.set_title(f"{load_run(run).name}: {len(gate)} gates after {place}", fontsize=10)
     axis.legend(frameon=False, fontsize=8, loc="upper left", ncols=3)
     return figure
 
 
 def places_picture(run: str, image: int) -> Figure:
-    """CBAM's spatial gates over the image, and from where to where the channel gates reach, at every place."""
-    loaded, found = load_run(run), _gates(run, image - 1)
+    """CBAM's spatial gates over the image, and the range of the channel gates, at every insertion point."""
+    loaded, modules = load_run(run), _gates(run, image - 1)
     side = WIDTH / 3
     boxes = [(side * i + 0.03, 0.35, side - 0.06, side - 0.06) for i in range(3)]
     figure = sheet(WIDTH, side + 0.75, *boxes)
-    for axis, (place, gate) in zip(figure.axes, found.items(), strict=False):
+    for axis, (place, gate) in zip(figure.axes, modules.items(), strict=False):
         axis.set_axis_off()
         axis.imshow(loaded.image(image - 1).permute(1, 2, 0).numpy(), extent=(0, 1, 0, 1))
         title = f"{place}: channels {gate['channel'].min():.2f}–{gate['channel'].max():.2f}"
@@ -116,45 +117,45 @@ def places_picture(run: str, image: int) -> Figure:
             axis.imshow(gate["spatial"], extent=(0, 1, 0, 1), cmap="viridis", alpha=0.75)
             axis.text(0.5, -0.03, f"yellow {high:.2f}, dark {low:.2f}", ha="center", va="top", fontsize=8)
         else:
-            axis.text(0.5, -0.03, "no gate over places", ha="center", va="top", fontsize=8)
+            axis.text(0.5, -0.03, "no spatial gate", ha="center", va="top", fontsize=8)
         axis.set_title(title, fontsize=8)
-    figure.text(0.5, 0.97, "Gates at the three places", ha="center", va="top", fontsize=10)
+    figure.text(0.5, 0.97, "Gates at the three insertion points", ha="center", va="top", fontsize=10)
     return figure
 
 
 def effect_picture(run: str, image: int, place: str, ranks: tuple[int, int], force: bool, value: float) -> Figure:
-    """Score and heat map as the model is, and with the forced gates."""
+    """Score and heat map without and with the forced gates."""
     loaded, index, side = load_run(run), image - 1, WIDTH / 2
     figure = sheet(WIDTH, side + 0.4, *((side * i + 0.03, 0.03, side - 0.06, side - 0.06) for i in range(2)))
     before = judge(run, index, place, (), 0.0)
     after = judge(run, index, place, chosen(run, index, place, ranks, force), value)
-    for axis, (score, heat), name in zip(figure.axes, (before, after), ("as it is", "forced"), strict=True):
+    for axis, (score, heat), name in zip(figure.axes, (before, after), ("unchanged", "forced"), strict=True):
         axis.set_axis_off()
         axis.imshow(overlay(loaded.image(index), heat))
         sign = ">" if score > loaded.threshold else "≤"
-        words = name if name == "as it is" or force else "nothing forced"
+        words = name if name == "unchanged" or force else "no gate forced"
         axis.set_title(f"{words}: score {score:.3g}\n{sign} threshold {loaded.threshold:.3g}", fontsize=10)
     return figure
 
 
 class GateExplorer(Panel):
-    """A run with SE or CBAM, a test image, and gates to force: 0 switches a channel off, 1 lets it pass."""
+    """A run with SE or CBAM, a test image, and gates to force: 0 switches a channel off, 1 passes it unchanged."""
 
     def __init__(self, root: Path | str):
         runs = [run for run in runs_in(root) if run.parameters["attention"] in ("se", "cbam")]
         if not runs:
             raise AdnError(
-                f"There is no run with SE or CBAM in {root} yet: `make run` or `adn train --attention se` "
-                "trains one; then execute this cell again."
+                f"There is no run with SE or CBAM in {root} yet: train one with `make run` or "
+                "`adn train --attention se`, then execute this cell again."
             )
         named = zip(runs, category_names(runs), strict=True)
         options = [(f"{r.variant} · {name} · seed {r.parameters['seed']}", str(r.folder)) for r, name in named]
-        tip = "Which gates are forced: from and to, 1 is the smallest"
+        tip = "The range of gates to force; 1 is the smallest"
         super().__init__(
             [bars_picture, effect_picture, places_picture],
             run=ipywidgets.Dropdown(options=options, description="run"),
             image=ipywidgets.IntSlider(1, 1, 1, description="test image (number)"),
-            place=ipywidgets.ToggleButtons(options=[""], description="behind", tooltip="Where the module stands"),
+            place=ipywidgets.ToggleButtons(options=[""], description="after", tooltip="The layer before the module"),
             force=ipywidgets.Checkbox(False, description="force these gates", indent=False),
             ranks=ipywidgets.IntRangeSlider(value=(1, 1), min=1, max=1, description="gates (rank)", tooltip=tip),
             value=ipywidgets.FloatSlider(0, min=0, max=1, step=0.05, description="force to (0 off, 1 open)"),
@@ -170,10 +171,10 @@ class GateExplorer(Panel):
         if name in (None, "run"):
             c["image"].max = len(loaded.dataset.test)
             c["image"].value = int(loaded.order[round(0.9 * len(loaded.order)) - 1]) + 1
-            found = list(_gates(c["run"].value, c["image"].value - 1))
-            if c["place"].options != tuple(found):
-                c["place"].options = found
-                c["place"].value = found[-1]
+            places = list(_gates(c["run"].value, c["image"].value - 1))
+            if c["place"].options != tuple(places):
+                c["place"].options = places
+                c["place"].value = places[-1]
         if name in (None, "run", "place"):
             count = len(_gates(c["run"].value, c["image"].value - 1)[c["place"].value]["channel"])
             c["ranks"].max = count

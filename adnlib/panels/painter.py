@@ -1,4 +1,4 @@
-"""Paint a defect: draw on a normal image and watch how DifferNet and AttentDifferNet take it."""
+"""Paint a defect: draw on a normal image and watch how DifferNet and AttentDifferNet react."""
 
 import hashlib
 import io
@@ -20,7 +20,7 @@ from adnlib.panels.widgets import Easel
 from adnlib.plots import ANOMALOUS_COLOUR, NORMAL_COLOUR
 from adnlib.views import View
 
-# What a kind of defect is painted with: size (% of the image's side), colour, blur (% of it too), opacity.
+# The brush for each kind of defect: size (% of the image side), colour, blur (% of the image side), opacity.
 KINDS = {
     "scratch": (0.8, "#d8d8d8", 0.2, 1.0),
     "stain": (14.0, "#6b4423", 2.4, 0.6),
@@ -29,16 +29,16 @@ KINDS = {
 
 
 def paint(image: Tensor, strokes: list[dict]) -> Tensor:
-    """An image uint8 (3, S, S) with strokes over it, one after the other.
+    """An image uint8 (3, S, S) with strokes painted over it in order.
 
-    A stroke: points [[x, y], …] from the upper left corner, size, colour "#rrggbb", blur, opacity; points, size and
-    blur are shares of the side, so that runs of different image sizes are shown the same defect.
+    A stroke has points [[x, y], …] from the upper left corner, size, colour "#rrggbb", blur and opacity. Points, size
+    and blur are fractions of the side, so runs of different image sizes get the same defect.
     """
     side = image.shape[-1]
-    picture = Image.fromarray(image.permute(1, 2, 0).numpy())
+    painted = Image.fromarray(image.permute(1, 2, 0).numpy())
     for stroke in strokes:
         points, size = [(x * side, y * side) for x, y in stroke["points"]], stroke["size"] * side
-        mask = Image.new("L", picture.size)
+        mask = Image.new("L", painted.size)
         pen = ImageDraw.Draw(mask)
         if len(points) > 1:
             pen.line(points, fill=255, width=max(1, round(size)), joint="curve")
@@ -47,12 +47,12 @@ def paint(image: Tensor, strokes: list[dict]) -> Tensor:
         if stroke["blur"]:
             mask = mask.filter(ImageFilter.GaussianBlur(stroke["blur"] * side))
         mask = mask.point(lambda value, opacity=stroke["opacity"]: value * opacity)
-        picture.paste(Image.new("RGB", picture.size, stroke["colour"]), mask=mask)
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+        painted.paste(Image.new("RGB", painted.size, stroke["colour"]), mask=mask)
+    return torch.from_numpy(np.array(painted)).permute(2, 0, 1)
 
 
 def moved(image: Tensor, angle: float, brightness: float) -> Tensor:
-    """The image turned counter-clockwise by `angle` degrees, and brighter or darker by a factor."""
+    """The image, rotated counter-clockwise by `angle` degrees and multiplied by a brightness factor."""
     return View(angle, brightness=brightness)(image[None])[0]
 
 
@@ -64,21 +64,21 @@ def judge(run: str, image: Tensor) -> tuple[float, np.ndarray]:
 
 
 def judged(run: str, place: int, strokes: list[dict], angle: float, brightness: float):
-    """What a run makes of its test image at `place` when it is painted and moved: image, score before, score, map."""
+    """Test image `place` of a run after painting and moving: image, score before, score after, heat map."""
     clean = load_run(run).image(place)
     image = moved(paint(clean, strokes), angle, brightness)
     return image, judge(run, clean)[0], *judge(run, image)
 
 
 def verdict(run: str, place: int, strokes: list[dict], angle: float, brightness: float) -> str:
-    """The verdict in words."""
+    """The verdict of a run in words."""
     loaded, (_, before, score, _) = load_run(run), judged(run, place, strokes, angle, brightness)
     called = "anomalous" if score > loaded.threshold else "normal"
-    return f"{loaded.name}: score {before:.4g} untouched, {score:.4g} now, threshold {loaded.threshold:.4g}: {called}"
+    return f"{loaded.name}: score {before:.4g} originally, {score:.4g} now (threshold {loaded.threshold:.4g}): {called}"
 
 
 def verdict_picture(run: str, place: int, strokes: list[dict], angle: float, brightness: float) -> Figure:
-    """Where a model looks at the painted image, and its score on the way from the untouched image's."""
+    """The heat map of the painted image, and below it the scores before and after painting on one axis."""
     loaded, (image, before, score, heat) = load_run(run), judged(run, place, strokes, angle, brightness)
     figure = sheet(2.55, 3.35, (0.1, 0.8, 2.35, 2.35), (0.1, 0.38, 2.35, 0.3))
     seen, scale = figure.axes
@@ -97,12 +97,12 @@ def verdict_picture(run: str, place: int, strokes: list[dict], angle: float, bri
     scale.minorticks_off()
     scale.set_xticks([before, score] if abs(np.log(score / before)) > 0.4 else [score])
     scale.xaxis.set_major_formatter("{x:.3g}")
-    scale.set_xlabel(f"score (ring: untouched); threshold {loaded.threshold:.3g}", fontsize=8)
+    scale.set_xlabel(f"score (ring: original); threshold {loaded.threshold:.3g}", fontsize=8)
     return figure
 
 
 class Painter(Panel):
-    """A normal test image on an easel between brushes, and the verdict of two runs on it after every stroke."""
+    """A normal test image to paint on, with brush controls, and the verdicts of two runs after every stroke."""
 
     def __init__(self, root: Path | str):
         self.root = Path(root)
@@ -122,7 +122,7 @@ class Painter(Panel):
             blur=ipywidgets.FloatSlider(
                 0, min=0, max=5, step=0.1, description="blur (% of side)", readout_format=".1f"
             ),
-            angle=ipywidgets.IntSlider(0, -180, 180, 5, description="turn (degrees)"),
+            angle=ipywidgets.IntSlider(0, -180, 180, 5, description="rotation (degrees)"),
             brightness=ipywidgets.FloatSlider(1, min=0.3, max=1.7, step=0.05, description="brightness (factor)"),
             strokes=Easel(
                 label="The image: paint with the mouse, or move with the arrow keys; space starts and ends a stroke"
@@ -134,9 +134,9 @@ class Painter(Panel):
         self.undo, self.clear, self.save = (
             ipywidgets.Button(description=text, tooltip=tip)
             for text, tip in (
-                ("Undo", "Take the last stroke away"),
-                ("Clear", "Take all strokes away"),
-                ("Save", "Write the image as a PNG file"),
+                ("Undo", "Remove the last stroke"),
+                ("Clear", "Remove all strokes"),
+                ("Save", "Save the image as a PNG file"),
             )
         )
         for button in (self.undo, self.clear, self.save):
@@ -153,11 +153,10 @@ class Painter(Panel):
     def follow(self, name):
         c = self.controls
         if name in (None, "category"):
-            runs = choices(self.runs[c["category"].value])
-            c["run"].options = c["other"].options = runs
-            found = self.runs[c["category"].value]
-            attending = [str(run.folder) for run in found if run.parameters["attention"]]
-            c["other"].value = (attending or [runs[-1][1]])[0]
+            runs = self.runs[c["category"].value]
+            c["run"].options = c["other"].options = choices(runs)
+            attending = [str(run.folder) for run in runs if run.parameters["attention"]]
+            c["other"].value = (attending or [str(runs[-1].folder)])[0]
         if name in (None, "kind"):
             c["size"].value, c["colour"].value, c["blur"].value, self.opacity = KINDS[c["kind"].value]
         easel, loaded = c["strokes"], load_run(c["run"].value)
@@ -182,7 +181,7 @@ class Painter(Panel):
         return "".join(f"<p>{verdict(one, self.place, strokes, angle, brightness)}</p>" for one in (run, other))
 
     def write(self, _=None) -> Path:
-        """Writes the image as it is judged, under a new name beside the runs."""
+        """Saves the image as the models see it, under a new name in the folder of runs."""
         with self.in_words():
             folder = self.root / "painted"
             folder.mkdir(parents=True, exist_ok=True)

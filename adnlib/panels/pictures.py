@@ -22,7 +22,7 @@ def sheet(width: float, height: float, *boxes: tuple[float, float, float, float]
 
     Drawing is fast, because pyplot does not manage the figure and there is no layout and no cropping.
     """
-    with plt.rc_context({**STYLE, **SIZES, **TITLE}):
+    with plt.rc_context(STYLE | SIZES | TITLE):
         figure = Figure(figsize=(width, height), dpi=100)
         for left, bottom, across, up in boxes:
             figure.add_axes((left / width, bottom / height, across / width, up / height))

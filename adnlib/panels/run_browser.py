@@ -54,16 +54,16 @@ def curve_picture(root: str, run: str) -> Figure:
     axis = figure.axes[0]
     axis.plot(history["epoch"], history["train_nll"], "--", color=ANOMALOUS_COLOUR, label="training (mean)")
     axis.plot(history["epoch"], history["validation_nll"], color=NORMAL_COLOUR, label="validation (median)")
-    selected = history[history["epoch"] == chosen]
-    axis.plot(selected["epoch"], selected["validation_nll"], "o", color=NORMAL_COLOUR, label=f"selected: epoch {chosen}")
+    epoch = history[history["epoch"] == chosen]
+    axis.plot(epoch["epoch"], epoch["validation_nll"], "o", color=NORMAL_COLOUR, label=f"selected: epoch {chosen}")
     low = min(history["train_nll"].min(), history["validation_nll"].min())
     axis.set_ylim(low - 0.2, low + 4)  # the first epochs are far off the scale
     axis.set_ylabel("NLL (nats / dim.)")
     axis.set_title(f"{loaded.variant}, seed {loaded.parameters['seed']}", fontsize=10)
     axis.legend(frameon=False, fontsize=8)
     if tested:
-        epochs = history.dropna(subset="test_auroc")
-        figure.axes[1].plot(epochs["epoch"], epochs["test_auroc"], ".-", color="grey")
+        rows = history.dropna(subset="test_auroc")
+        figure.axes[1].plot(rows["epoch"], rows["test_auroc"], ".-", color="grey")
         figure.axes[1].set(ylabel="test AUROC", xlim=axis.get_xlim())
     figure.axes[-1].set_xlabel("epoch")
     return figure

@@ -1,4 +1,4 @@
-"""Score explorer: which image scores how, what the model looks at, and what any threshold would decide."""
+"""Score explorer: the score of each image, what the model looks at, and the effect of any threshold."""
 
 from pathlib import Path
 
@@ -16,13 +16,13 @@ from adnlib.panels.pictures import WIDTH, Plate, png, sheet
 from adnlib.panels.widgets import Thumbnails
 from adnlib.plots import ANOMALOUS_COLOUR, NORMAL_COLOUR
 
-SHOWN = 60  # thumbnails, and the worst miss and false alarm; the slider reaches every image
+SHOWN = 60  # thumbnails, plus the worst miss and the worst false alarm; the slider reaches every image
 NAMES = {NORMAL: "normal", ANOMALOUS: "anomalous"}
 COLOURS = {NORMAL: NORMAL_COLOUR, ANOMALOUS: ANOMALOUS_COLOUR}
 
 
 def confusion(label: np.ndarray, score: np.ndarray, threshold: float) -> dict[str, float]:
-    """Counts and rates when every image with a score above the threshold is called anomalous; a rate of nothing is nan.
+    """Counts and rates if every image with a score above the threshold is called anomalous; 0 / 0 is NaN.
 
     label, score: (N,).
     """
@@ -45,12 +45,12 @@ def confusion(label: np.ndarray, score: np.ndarray, threshold: float) -> dict[st
 
 
 def place_of(run: str, rank: int) -> int:
-    """The place in the test images of that with `rank` (1: the lowest score)."""
+    """The index of the test image with `rank` (1: the lowest score)."""
     return int(load_run(run).order[rank - 1])
 
 
 def images_picture(run: str, compare: str, rank: int) -> bytes:
-    """The image, its defect outlined where a mask is known, and where each model looks at it."""
+    """The image, with an outlined defect if there is a mask, and the Grad-CAM map of each model."""
     key = ("images", compare and load_run(compare), rank)
     return load_run(run).once(key, lambda: png(_images(run, compare, rank)))
 
@@ -66,22 +66,22 @@ def _images(run: str, compare: str, rank: int) -> Figure:
     for axis in figure.axes:
         axis.set_axis_off()
     figure.axes[0].imshow(image.permute(1, 2, 0).numpy())
-    outlined = sample.mask is not None and sample.label == ANOMALOUS
-    if outlined:
-        height, width = sample.mask.shape
+    mask = sample.mask if sample.label == ANOMALOUS else None
+    if mask is not None:
+        height, width = mask.shape
         across = np.linspace(0, loaded.size - 1, width)
         down = np.linspace(0, loaded.size - 1, height)
-        figure.axes[0].contour(across, down, sample.mask.numpy(), [0.5], colors=["#ff40ff"], linewidths=1)
+        figure.axes[0].contour(across, down, mask.numpy(), [0.5], colors=["#ff40ff"], linewidths=1)
     kind = sample.defect.replace("_", " ") if sample.label else "normal"
-    figure.axes[0].set_title(f"{kind}{' (outlined)' if outlined else ''}\n{sample.path.name}", fontsize=9)
+    figure.axes[0].set_title(f"{kind}{'' if mask is None else ' (outlined)'}\n{sample.path.name}", fontsize=9)
     for axis, one in zip(figure.axes[1:], shown, strict=True):
         axis.imshow(overlay(one.image(place), one.heat(place)))
-        axis.set_title(f"{one.name}\nlooks at (yellow: most)", fontsize=9)
+        axis.set_title(f"{one.name}\nGrad-CAM (yellow: highest)", fontsize=9)
     return figure
 
 
 def _bins(run: str) -> tuple[dict[int, np.ndarray], np.ndarray]:
-    """log10 scores by label, and the histogram's edges; a flow's endless tail is gathered in the last bin."""
+    """log10 scores by label, and the edges of the histogram. The last bin collects the long tail of a flow."""
     test = load_run(run).test
     log = np.log10(test["score"].clip(1e-6, 1e30)).to_numpy()
     high = min(log.max(), np.quantile(log, 0.98) + 0.5)
@@ -90,7 +90,7 @@ def _bins(run: str) -> tuple[dict[int, np.ndarray], np.ndarray]:
 
 
 def _histogram(run: str) -> tuple[Plate, Text, Line2D, Line2D]:
-    """The histogram, and what moves on it: title, threshold, the chosen image's mark."""
+    """The histogram and its moving parts: title, threshold, and the mark of the selected image."""
     loaded, (log, edges) = load_run(run), _bins(run)
     figure = sheet(WIDTH, 2.2, (0.6, 0.45, WIDTH - 0.7, 1.4))
     (axis,) = figure.axes
@@ -108,12 +108,12 @@ def _histogram(run: str) -> tuple[Plate, Text, Line2D, Line2D]:
 
 
 def histogram_picture(run: str, rank: int, threshold: float) -> bytes:
-    """The scores of all test images, that of the chosen one, and the threshold."""
+    """The scores of all test images, the score of the selected one, and the threshold."""
     return _scores_of(run, place_of(run, rank), threshold)
 
 
 def other_histogram_picture(run: str, compare: str, rank: int) -> bytes:
-    """The same image among the scores of the other run, with that run's own threshold."""
+    """The same image among the scores of the other run, with the threshold of that run."""
     return _scores_of(compare, place_of(run, rank), load_run(compare).threshold) if compare else b""
 
 
@@ -130,13 +130,13 @@ def _scores_of(run: str, place: int, threshold: float) -> bytes:
 
 
 def _roc(run: str, compare: str) -> tuple[Plate, Line2D]:
-    """ROC curves, and the point that moves; the other run's stands at its own threshold."""
+    """ROC curves and the moving point of the threshold. The point of the other run stays at its own threshold."""
     figure = sheet(3.1, 2.9, (0.55, 0.45, 2.4, 2.1))
     (axis,) = figure.axes
     for folder, style in ((run, "-"), (compare, ":")):
         if folder:
             loaded = load_run(folder)
-            fpr, tpr, _ = roc_curve(loaded.test["label"], loaded.test["score"].rank())  # ranks: also for infinite ones
+            fpr, tpr, _ = roc_curve(loaded.test["label"], loaded.test["score"].rank())  # ranks allow infinite scores
             axis.plot(fpr, tpr, style, color="black", linewidth=1.5, label=loaded.name)
     if compare:
         axis.plot(*_point(compare, load_run(compare).threshold), "o", color="black", fillstyle="none")
@@ -156,14 +156,14 @@ def _point(run: str, threshold: float) -> tuple[list[float], list[float]]:
 
 
 def roc_picture(run: str, compare: str, threshold: float) -> bytes:
-    """The ROC curve and the point of the threshold on it."""
+    """The ROC curve with the point of the threshold."""
     plate, dot = load_run(run).once(("roc", compare and load_run(compare)), lambda: _roc(run, compare))
     dot.set_data(*_point(run, threshold))
     return plate.png()
 
 
 def decisions(run: str, threshold: float) -> str:
-    """The confusion matrix and its rates, as an HTML table."""
+    """The confusion matrix and its rates as HTML."""
     loaded = load_run(run)
     c = confusion(loaded.test["label"].to_numpy(), loaded.test["score"].to_numpy(), threshold)
     rates = [f"{name} {c[name]:.1%}" for name in ("precision", "recall", "false-positive rate")]
@@ -177,14 +177,14 @@ def decisions(run: str, threshold: float) -> str:
 
 
 class ScoreExplorer(Panel):
-    """Data set and run, the test images by score, a threshold to move, and a second run on the same image.
+    """Data set and run, the test images by score, an adjustable threshold, and a second run on the same image.
 
-    The run's own threshold comes from normal validation images; one chosen here has looked at the test set.
+    The threshold of a run comes from normal validation images. A threshold chosen here has used the test set.
     """
 
     def __init__(self, root: Path | str):
         self.runs = by_category(runs_in(root))
-        tip = "A run of the same images, with its own threshold"
+        tip = "A run on the same images, with its own threshold"
         super().__init__(
             [images_picture, histogram_picture, other_histogram_picture, roc_picture],
             words=decisions,
@@ -218,13 +218,13 @@ class ScoreExplorer(Panel):
         c["thumb"].value = near if self.ranks[near] == c["rank"].value else -1  # not every image has a thumbnail
 
     def show_run(self, run: str, place: int | None) -> None:
-        """Sets all controls for a run; `place`: of the image that was shown and stays, None: one near the end."""
+        """Sets all controls for a run; `place`: the index of the image to keep, None: an image with a high score."""
         c, loaded = self.controls, load_run(run)
         self.shown, count = run, len(loaded.order)
         others = [pair for pair in choices(self.runs[c["category"].value]) if pair[1] != run]
-        kept = c["compare"].value
+        current = c["compare"].value
         c["compare"].options = [("no other", ""), *others]
-        c["compare"].value = kept if kept in dict(others).values() else ""
+        c["compare"].value = current if current in dict(others).values() else ""
         label = loaded.test["label"].to_numpy()[loaded.order]
         worst = [1 + label.argmax(), count - (label[::-1] == NORMAL).argmax()]  # lowest anomalous, highest normal image
         evenly = np.linspace(1, count, min(count, SHOWN)).round()
@@ -235,11 +235,11 @@ class ScoreExplorer(Panel):
         c["thumb"].sheet = contact_sheet(tuple(s.path for s in samples), tuple(s.label for s in samples))
         scores = loaded.test["score"].to_numpy()[loaded.order]
         labels = [NAMES[sample.label] for sample in samples]
-        said = zip(self.ranks, scores[self.ranks - 1], labels, strict=True)
-        c["thumb"].names = [f"rank {rank}, score {score:.3g}, {label}" for rank, score, label in said]
+        rows = zip(self.ranks, scores[self.ranks - 1], labels, strict=True)
+        c["thumb"].names = [f"rank {rank}, score {score:.3g}, {label}" for rank, score, label in rows]
         _, edges = _bins(run)
         low = min(edges[0], np.log10(loaded.threshold)) - 0.05
-        c["threshold"].min = min(c["threshold"].min, low)  # a slider refuses a max below its min, even for a moment
+        c["threshold"].min = min(c["threshold"].min, low)  # a slider never accepts a max below its min
         c["threshold"].max = max(edges[-1], np.log10(loaded.threshold)) + 0.05
         c["threshold"].min = low
         c["threshold"].value = loaded.threshold

@@ -24,7 +24,7 @@ export default {
       const item = list.children[model.get("near")];
       if (!item) return;
       list.setAttribute("aria-activedescendant", item.id);
-      const left = item.offsetLeft - list.offsetLeft; // not scrollIntoView, which would move the page too
+      const left = item.offsetLeft - list.offsetLeft; // not scrollIntoView, which also scrolls the page
       if (left < list.scrollLeft || left + item.offsetWidth > list.scrollLeft + list.clientWidth) {
         list.scrollLeft = left - list.clientWidth / 2;
       }
@@ -60,7 +60,7 @@ export default {
     model.on("change:sheet change:names", fill);
     model.on("change:value change:near", mark);
     fill();
-    requestAnimationFrame(() => requestAnimationFrame(mark)); // nothing has a place before the page is laid out
+    requestAnimationFrame(() => requestAnimationFrame(mark)); // no element has a position before the layout
     return () => URL.revokeObjectURL(address);
   },
 };

@@ -16,9 +16,9 @@ from adnlib.plots import ANOMALOUS_COLOUR, NORMAL_COLOUR
 from adnlib.views import View, quarter_turns, random_turns
 
 TURNS = {"random angles": random_turns(64, seed=0), "quarter turns, mirrored": quarter_turns(8)}
-CHUNK = 4  # views between two pictures
+CHUNK = 4  # views between two updates
 DRAWS = 1000
-SIDE = 58  # px of a view in the mosaic
+SIDE = 58  # px, of a view in the mosaic
 
 
 def score_view(run: str, index: int, view: View) -> float:
@@ -29,38 +29,38 @@ def score_view(run: str, index: int, view: View) -> float:
 
 
 def agreement(scores: np.ndarray, count: int, threshold: float, seed: int = 0) -> float:
-    """How many of 1000 draws of `count` views give the verdict of all: a share. scores (V,), drawn without repeats."""
+    """The share of DRAWS random selections of `count` views with the verdict of all views; scores: (V,)."""
     rng = np.random.default_rng(seed)
     draws = rng.permuted(np.tile(scores, (DRAWS, 1)), axis=1)[:, :count].mean(axis=1)
     return float(((draws > threshold) == (scores.mean() > threshold)).mean())
 
 
 def mosaic_picture(run: str, image: int, turns: str, views: int, done: int) -> bytes:
-    """The views so far, those in use bright, each in the colour of its own verdict."""
+    """The views scored so far, framed in the colour of their verdicts. Views that are not in use are pale."""
     loaded, shown = load_run(run), TURNS[turns]
     small = torch.nn.functional.interpolate(loaded.image(image - 1)[None].float(), SIDE - 6, mode="area")
     small = small.round().to(torch.uint8)
     whole = Image.new("RGB", (8 * SIDE, -(-len(shown) // 8) * SIDE), "white")
     for place, view in enumerate(shown[:done]):
         score = score_view(run, image - 1, view)
-        picture = Image.fromarray(view(small)[0].permute(1, 2, 0).numpy())
+        tile = Image.fromarray(view(small)[0].permute(1, 2, 0).numpy())
         if place >= views:
-            picture = Image.blend(picture, Image.new("RGB", picture.size, "white"), 0.6)
+            tile = Image.blend(tile, Image.new("RGB", tile.size, "white"), 0.6)
         colour = ANOMALOUS_COLOUR if score > loaded.threshold else NORMAL_COLOUR
-        framed = ImageOps.expand(picture, 3, tuple(round(255 * c) for c in colour))
+        framed = ImageOps.expand(tile, 3, tuple(round(255 * c) for c in colour))
         whole.paste(framed, (place % 8 * SIDE, place // 8 * SIDE))
     return encode(np.asarray(whole))
 
 
 def mean_picture(run: str, image: int, turns: str, views: int, done: int) -> Figure:
-    """Each view's score, and the mean of the first ones as they grow more."""
+    """The score of each view, and the mean of the first views as a function of their number."""
     loaded, total = load_run(run), len(TURNS[turns])
     scores = np.array([score_view(run, image - 1, view) for view in TURNS[turns][:done]])
     counts = np.arange(1, done + 1)
     figure = sheet(WIDTH, 3.1, (0.65, 0.45, WIDTH - 0.8, 2.15))
     (axis,) = figure.axes
     axis.plot(counts, scores, ".", color="grey", label="one view")
-    axis.plot(counts, np.cumsum(scores) / counts, color=NORMAL_COLOUR, linewidth=2, label="mean of the first ones")
+    axis.plot(counts, np.cumsum(scores) / counts, color=NORMAL_COLOUR, linewidth=2, label="mean of the first views")
     axis.axhline(loaded.threshold, color="black", linestyle="--", label="the run's threshold")
     if views <= done:
         axis.plot([views], [scores[:views].mean()], "o", color=ANOMALOUS_COLOUR, markersize=9)
@@ -75,24 +75,24 @@ def mean_picture(run: str, image: int, turns: str, views: int, done: int) -> Fig
 
 
 def enough(run: str, image: int, turns: str, views: int, done: int) -> str:
-    """Whether this number of views gives the verdict of all, in a sentence."""
+    """Sentences on whether this number of views gives the verdict of all views."""
     loaded, total = load_run(run), len(TURNS[turns])
     preset = loaded.run.facts["preset"]
-    note = f"<p>The run was trained on {preset['turns']} turns and is scored on {preset['test_views']} views."
+    note = f"<p>This run was trained with {preset['turns']} turns and is scored on {preset['test_views']} views."
     if not set(TURNS[turns]) <= {*loaded.model.preset.views("train"), *loaded.model.preset.views("test")}:
-        note += " These are others: their scores are not what its threshold was made for."
+        note += " The views here are different, so its threshold does not apply to their scores."
     if done < total:
         return f"{note}</p>"
     scores = np.array([score_view(run, image - 1, view) for view in TURNS[turns]])
     share = agreement(scores, views, loaded.threshold)
     called = "anomalous" if scores.mean() > loaded.threshold else "normal"
     error = scores.std(ddof=1) / np.sqrt(views) * np.sqrt(1 - views / total)
-    said = f"The mean of all {total} views calls it {called}. Of {DRAWS} draws of {views}, {share:.1%} say the same"
-    return f"{note}</p><p>{said}; their mean strays by {error:.2g} from that of all (standard error).</p>"
+    result = f"The mean of all {total} views calls it {called}. So do {share:.1%} of {DRAWS} draws of {views} views"
+    return f"{note}</p><p>{result}. Their mean deviates by {error:.2g} from the mean of all (standard error).</p>"
 
 
 class ViewExplorer(Panel):
-    """A run, a test image, and how many of its views count; views are scored in the background, and can be stopped."""
+    """A run, a test image, and the number of its views in use. Scoring runs in the background and can be stopped."""
 
     def __init__(self, root: Path | str):
         runs = runs_in(root)
@@ -105,8 +105,8 @@ class ViewExplorer(Panel):
             run=ipywidgets.Dropdown(options=options, description="run"),
             image=ipywidgets.IntSlider(1, 1, 1, description="test image (number)", continuous_update=False),
             turns=ipywidgets.ToggleButtons(options=list(TURNS), description="views"),
-            views=ipywidgets.IntSlider(4, 1, 64, description="in use (views)"),
-            done=ipywidgets.IntProgress(0, 0, 64, description="scored (views)"),
+            views=ipywidgets.IntSlider(4, 1, 64, description="views in use"),
+            done=ipywidgets.IntProgress(0, 0, 64, description="views scored"),
         )
 
     def rows(self):
@@ -126,13 +126,13 @@ class ViewExplorer(Panel):
             c["views"].max = c["done"].max = len(views)
             if name != "image":
                 c["views"].value = min(4, len(views))
-            if name is None:  # the picture for readers without a kernel is whole
+            if name is None:  # readers without a kernel see all views
                 c["done"].value = len(views)
             else:
                 self.start()
 
     def start(self) -> None:
-        """Scores the first views at once and the others in the background."""
+        """Scores the first views immediately and the others in the background."""
         c = self.controls
         c["done"].value = min(CHUNK, c["done"].max)
         self.work.run(self.score())

@@ -1,4 +1,4 @@
-"""Widgets that ipywidgets does not have: a few lines of JavaScript each, in the files next to this one, for anywidget."""
+"""Widgets that ipywidgets does not have, made with anywidget. The JavaScript files are in this folder."""
 
 from pathlib import Path
 

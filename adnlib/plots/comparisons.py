@@ -113,10 +113,10 @@ def matrix(each: pd.DataFrame, names: dict[str, str], heading: str, baseline: st
             vmax=largest,
             ax=axis,
             linewidths=0.5,
-            cbar_kws={"label": f"AUROC minus the AUROC of {baseline} (points)"},
+            cbar_kws={"label": f"AUROC difference to attention={baseline} (points)"},
         )
         for text, bold in zip(axis.texts, sure.to_numpy()[values.notna().to_numpy()], strict=True):
-            text.set_weight("bold" if bold else "normal")
+            text.set_fontweight("bold" if bold else "normal")
             text.set_fontsize(11 if bold else 8)
         axis.set_xticklabels(columns, rotation=0, fontsize=8)
         axis.set_yticklabels([names[name] for name in values.index], rotation=0)

@@ -1,6 +1,6 @@
 """Maps drawn over images, and charts of map measures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -62,7 +62,7 @@ def gate_maps(image: Sample, maps: dict[str, np.ndarray], heading: str, columns:
 def map_panels(
     images: Tensor,
     masks: np.ndarray | None,
-    maps: dict[str, Tensor],
+    maps: Mapping[str, Tensor | np.ndarray],
     names: Sequence[str],
     heading: str,
     difference: tuple[str, str] | None = None,

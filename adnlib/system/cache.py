@@ -34,9 +34,9 @@ def digest(*parts: object) -> str:
         if isinstance(part, Tensor):
             hasher.update(repr((part.dtype, tuple(part.shape))).encode())
             part = (
-                part.detach().cpu().contiguous().flatten().view(torch.uint8).numpy() if part.ndim else repr(part.item())
+                part.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data if part.ndim else repr(part.item())
             )
-        hasher.update(part if isinstance(part, (bytes, np.ndarray)) else repr(part).encode())
+        hasher.update(part if isinstance(part, (bytes, memoryview)) else repr(part).encode())
         hasher.update(b"\0")
     return hasher.hexdigest()
 

@@ -52,7 +52,7 @@ def test_links_between_notebooks_stay_inside_the_page(page):
 
 
 def test_a_formula_that_cannot_be_read_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr("adnlib.book.execution.mathml", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr("adnlib.book.report.mathml", lambda *a, **k: 1 / 0)
     path = tmp_path / "a.ipynb"
     nbformat.write(new_notebook(cells=[new_markdown_cell("# T\n$x$")]), path)
     with pytest.raises(AdnError, match=r"a.ipynb: the formula \$x\$ cannot be read"):

@@ -7,11 +7,13 @@ from pathlib import Path
 import nbformat
 import pytest
 from conftest import tiny_parameters
+from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from adnlib import AdnError
 from adnlib.book.chapters import NOTEBOOKS, Chapter, check_notebook, execute
 from adnlib.experiments.findings import QUESTIONS
+from adnlib.lessons.exercise import exercises, lesson_module, solution_source
 
 SMOKE = tomllib.loads((Path(__file__).parents[1] / "smoke.toml").read_text(encoding="utf-8"))
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
@@ -66,24 +68,50 @@ def runs(tmp_path_factory):
     return tmp_path_factory.mktemp("runs")
 
 
+def solved(path: Path) -> NotebookNode:
+    """A lesson as a reader leaves it who solved every exercise; another notebook as it is."""
+    notebook, lesson = nbformat.read(path, as_version=4), lesson_module(path)
+    for cell in notebook.cells:
+        for tag in cell.metadata.get("tags", []):
+            if tag.startswith("stub:"):
+                cell.source = solution_source(exercises(lesson)[tag.removeprefix("stub:")].solution)
+    return notebook
+
+
+def printed(path: Path) -> str:
+    """Everything that an executed notebook printed."""
+    outputs = [o for cell in nbformat.read(path, as_version=4).cells for o in cell.get("outputs", [])]
+    return "".join(output.get("text", "") for output in outputs)
+
+
 @pytest.mark.notebook
 @pytest.mark.parametrize("name", NAMES)
 def test_notebook_runs(name, tiny_folder, runs, tmp_path):
+    """With its exercises solved: every check says correct, nothing fails, every figure has an alternative text."""
     assert name in SMOKE, f"tests/smoke.toml has no parameters for {name}"
+    nbformat.write(solved(NOTEBOOKS / f"{name}.ipynb"), tmp_path / f"{name}.ipynb")
     for cut in SMOKE[name]:
-        executed = execute(Chapter(name, {**tiny_parameters(name, tiny_folder, runs), **cut}), tmp_path)
+        given = {**tiny_parameters(name, tiny_folder, runs), **cut}
+        executed = execute(Chapter(name, given), tmp_path / "out", notebooks=tmp_path)
         assert errors_in(executed) == []
         assert len(pictures(executed)) > 0 and all(pictures(executed))
+        if lesson := lesson_module(NOTEBOOKS / f"{name}.ipynb"):
+            text = printed(executed)
+            assert [e for e in exercises(lesson) if f"{e}: correct." not in text] == [] and "not written" not in text
 
 
 @pytest.mark.notebook
 @pytest.mark.parametrize("name", ["00_start_here", "02_squeeze_and_excitation"])
 def test_random_weights_are_named_on_every_figure_of_features(name, tiny_folder, runs, tmp_path):
+    """02 with its exercises untouched: it continues with their solutions."""
     given = {**tiny_parameters(name, tiny_folder, runs), **SMOKE[name][0], "weights": "random"}
     executed = execute(Chapter(name, given), tmp_path)
+    assert errors_in(executed) == []
     named = ["AlexNet with random weights, not ImageNet's" in alt for alt in pictures(executed)]
     # in 02 the first figure counts parameters, the last one is a panel
     assert all(named) if name == "00_start_here" else named == [False, True, True, True]
+    if lesson := lesson_module(NOTEBOOKS / f"{name}.ipynb"):
+        assert all(f"{exercise}: not written yet" in printed(executed) for exercise in exercises(lesson))
 
 
 @pytest.mark.notebook
@@ -118,6 +146,7 @@ def parameters(source="a = 1"):
     return new_code_cell(source, metadata={"tags": ["parameters"]})
 
 
+@pytest.mark.notebook
 def test_a_sound_notebook_passes_every_guard(tmp_path):
     path = write(tmp_path, TITLE, parameters(), new_code_cell("print(a)"))
     assert complaints(path) == []
@@ -141,6 +170,7 @@ def test_guard_parameters_tag(tmp_path, count):
         execute(Chapter("broken"), tmp_path / "out", notebooks=tmp_path)
 
 
+@pytest.mark.notebook
 def test_guard_failing_cell(tmp_path):
     write(tmp_path, TITLE, parameters(), new_code_cell("1 / 0"))
     with pytest.raises(AdnError, match=r"broken.ipynb failed in cell \[\d\] \(ZeroDivisionError: division by zero"):
@@ -148,6 +178,7 @@ def test_guard_failing_cell(tmp_path):
     assert (tmp_path / "out" / "broken.ipynb").exists()
 
 
+@pytest.mark.notebook
 @pytest.mark.parametrize(
     "source, found",
     [
@@ -176,6 +207,7 @@ def test_guard_committed_state(tmp_path, cells, metadata, complaint):
     assert len(found) == 1 and found[0].startswith(complaint)
 
 
+@pytest.mark.notebook
 def test_guard_missing_alternative_text(tmp_path):
     source = "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()"
     write(tmp_path, TITLE, parameters(), new_code_cell(source))

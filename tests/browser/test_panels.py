@@ -133,9 +133,9 @@ def test_every_control_moves(shown, panel, name, effect, mouse):
 
 
 def scores(shown) -> list[tuple[float, float]]:
-    """(untouched, now) of both runs, from the painter's words."""
+    """(original score, score now) of both runs, from the painter's words."""
     words = shown.page.locator(".adn-painter .widget-html-content").all_inner_texts()
-    found = re.findall(r"score (\S+) untouched, (\S+) now", " ".join(words))
+    found = re.findall(r"score (\S+) originally, (\S+) now", " ".join(words))
     return [(float(a), float(b)) for a, b in found]
 
 

@@ -15,8 +15,8 @@ from adnlib.experiments.findings import (
     ablations,
     against_gates,
     committed_ledger,
-    forest_tables,
     evidence_page,
+    forest_tables,
     headline,
     in_readme,
     under_published_names,
@@ -347,7 +347,9 @@ def test_the_page_has_sentences_on_the_figures_modules_and_a_row_for_every_varia
     assert [row[1] for row in rows] == ["SE, guarded"] and rows[0][-1] == "worse |"
     points = f"{100 * summary(other).set_index('preset').loc['lean', 'difference']:+.1f}"
     assert rows[0][2] == points
-    assert in_readme("before" + "".join(MARKS) + "after", ledger).startswith(f"before{MARKS[0]}\n- **Frozen** attention: SE ")
+    assert in_readme("before" + "".join(MARKS) + "after", ledger).startswith(
+        f"before{MARKS[0]}\n- **Frozen** attention: SE "
+    )
 
 
 def test_readme_page_and_figure_are_those_of_the_ledger():

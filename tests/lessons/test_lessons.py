@@ -6,15 +6,14 @@ import re
 import nbformat
 import pytest
 import torch
-from conftest import tiny_parameters
 from test_exercises import LESSONS
-from test_notebooks import SMOKE, errors_in
+from test_notebooks import solved
 
 import adnlib
-from adnlib.book.chapters import NOTEBOOKS, Chapter, execute
+from adnlib.book.chapters import NOTEBOOKS
 from adnlib.features import MultiScaleAlexNet
 from adnlib.flow import build_flow
-from adnlib.lessons.exercise import exercises, solution_source
+from adnlib.lessons.exercise import exercises
 from adnlib.views import quarter_turns
 
 SECTIONS = [
@@ -128,34 +127,10 @@ def test_lessons_are_chained():
         assert f"Next: [{names[at + 1]}]({names[at + 1]}.ipynb)" in last
 
 
-def solved(lesson):
-    """The lesson as a reader leaves it who solved everything."""
-    notebook = read(lesson)
-    for cell in notebook.cells:
-        for tag in cell.metadata.get("tags", []):
-            if tag.startswith("stub:"):
-                cell.source = solution_source(exercises(LESSONS[lesson])[tag.removeprefix("stub:")].solution)
-    return notebook
-
-
-@pytest.mark.notebook
-@pytest.mark.parametrize("lesson", NUMBERED)
-def test_a_solved_lesson_runs_and_every_check_says_correct(lesson, tiny_folder, tmp_path):
-    nbformat.write(solved(lesson), tmp_path / f"{lesson}.ipynb")
-    chapter = Chapter(lesson, {**tiny_parameters(lesson, tiny_folder, tmp_path / "runs"), **SMOKE[lesson][0]})
-    executed = execute(chapter, tmp_path / "out", notebooks=tmp_path)
-    assert errors_in(executed) == []
-    outputs = [o for cell in nbformat.read(executed, as_version=4).cells for o in cell.get("outputs", [])]
-    text = "".join(output.get("text", "") for output in outputs)
-    for name in exercises(LESSONS[lesson]):
-        assert f"{name}: correct." in text
-    assert "not written yet" not in text
-
-
 def definitions(lesson) -> dict:
     """Classes and functions of a solved lesson's cells; of the rest only the parameters are run."""
     namespace = {}
-    for cell in solved(lesson).cells:
+    for cell in solved(NOTEBOOKS / f"{lesson}.ipynb").cells:
         if "parameters" in cell.metadata.get("tags", []):
             exec(cell.source, namespace)
         elif cell.cell_type == "code":
