@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from adnlib.attention import build_attention
 from adnlib.errors import AdnError, check_choice
-from adnlib.models.imagenet import Normalize
+from adnlib.models.normalize import Normalize
 from adnlib.models.weights import WEIGHTS, alexnet_weights
 from adnlib.system.seeds import seeded
 

@@ -77,7 +77,7 @@ class Preset:
 # DifferNet's published configuration, with one deviation: all images share 64 angles, and each image uses four of them
 # per epoch. The published code draws new angles every time (view_pool=0 draws four new ones per epoch).
 PAPER = Preset("paper")
-# Takes a minute on two cores. The learning rate and its decay were selected by the likelihood of normal validation
+# Takes a minute on two cores. The learning rate and its decay were selected using the likelihood of normal validation
 # images, the sizes by running time; no test AUROC was used. Gradient norms are usually below 100. A norm above 1000
 # comes from an image that the flow maps far away from zero, and without clipping it can ruin the training.
 FAST = Preset(

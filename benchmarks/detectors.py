@@ -25,7 +25,7 @@ from adnlib.detectors import build_detector
 from adnlib.detectors.base import CHUNK
 from adnlib.detectors.measure import evenly
 from adnlib.evaluation import auroc
-from adnlib.models.imagenet import IMAGENET_MEAN, IMAGENET_STD
+from adnlib.models.normalize import IMAGENET_MEAN, IMAGENET_STD
 from adnlib.models.weights import alexnet_weights
 
 warnings.filterwarnings("ignore", category=FutureWarning)  # from anomalib's imports

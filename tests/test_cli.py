@@ -34,6 +34,7 @@ def test_words_of_a_grid_file_are_understood(tiny_folder, tmp_path):
     assert len(list(tmp_path.glob("*-none-*/parameters.json"))) == 1
 
 
+@pytest.mark.slow
 def test_train_all_categories(tmp_path, capsys):
     for category in ("one", "two"):
         make_category(tmp_path / "data" / category)
@@ -132,6 +133,7 @@ def test_the_commands_start_without_torch():
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
+@pytest.mark.slow
 def test_explain_writes_overlay_and_numbers(tiny_folder, tmp_path, capsys, monkeypatch):
     assert train(tiny_folder, tmp_path / "runs") == 0
     run = next((tmp_path / "runs").iterdir())
@@ -157,6 +159,7 @@ def test_explain_writes_overlay_and_numbers(tiny_folder, tmp_path, capsys, monke
     assert "auroc_within" not in pd.read_csv("001_explained.csv") and Path("001_explained.png").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments, message",
     [

@@ -43,6 +43,7 @@ def test_auroc_reads_many_draws_at_once_and_infinite_scores():
     assert auroc(np.array([0.0, 1.0]), np.array([np.inf, 2.0])) == 1
 
 
+@pytest.mark.slow
 def test_interval_covers_the_truth_at_its_rate():
     truth = 0.7602499  # P(N(1, 1) > N(0, 1)) = Phi(1 / sqrt 2)
     low_high = [auroc_interval(*draw(seed=seed), seed=seed) for seed in range(200)]

@@ -5,7 +5,7 @@ import torchvision
 
 from adnlib import AdnError
 from adnlib.features import PLACEMENTS, MultiScaleAlexNet
-from adnlib.models.imagenet import IMAGENET_MEAN, IMAGENET_STD
+from adnlib.models.normalize import IMAGENET_MEAN, IMAGENET_STD
 
 
 def images(size=256, dtype=torch.uint8):

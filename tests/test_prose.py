@@ -36,14 +36,14 @@ PHRASES = {
 BREAK = r"(?:\s|#|//)+"  # between two words, also across two lines of a comment
 PATTERN = re.compile("|".join(rf"\b{phrase.replace(' ', BREAK)}\b" for phrase in PHRASES))
 FOLDERS = ("adnlib", "tests", "benchmarks", "notebooks", "data", "grids", "site", ".github")
-KINDS = {".py", ".md", ".ipynb", ".toml", ".yml"}
+KINDS = {".py", ".md", ".ipynb", ".toml", ".yml", ".js", ".j2", ".cff"}
 
 
 def readable() -> Iterator[Path]:
     """Every file that a person reads."""
     for folder in FOLDERS:
         yield from (path for path in sorted((ROOT / folder).rglob("*")) if path.suffix in KINDS)
-    yield from (path for path in sorted(ROOT.glob("*")) if path.suffix in KINDS)
+    yield from (path for path in sorted(ROOT.glob("*")) if path.suffix in KINDS or path.name == "Makefile")
 
 
 def is_allowed(name: str, line: str) -> bool:

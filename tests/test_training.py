@@ -33,6 +33,7 @@ def test_planted_defects_are_found(tiny):
     assert evaluate(model, tiny).auroc == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attention, trained", [(None, False), ("se", False), ("cbam", True)])
 def test_same_seed_same_scores_to_the_last_bit(tiny, attention, trained):
     def scores(seed):
@@ -89,6 +90,7 @@ def test_the_guard_takes_back_what_shrinking_would_gain():
     assert (before - after).item() == pytest.approx(np.log(10), abs=1e-3)
 
 
+@pytest.mark.slow
 def test_guarded_attention_shrinks_less(tiny):
     """Both learn; the gates of the guarded one stay larger, since dimming is not rewarded."""
 
@@ -153,6 +155,7 @@ def history_of(history):
     return history.epochs.drop(columns="seconds").to_numpy().tolist(), history.chosen_epoch
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "attention, trained, preset",
     [

@@ -24,7 +24,7 @@ LABELS = {  # names of attention modules; the others are acronyms
     "global_context": "global context",
 }
 TYPE_NAMES = {str: "a string", int: "a whole number", bool: "true or false", dict: "a table"}
-CONSTANTS: dict[Any, bool | None] = {"none": None, "true": True, "false": False}  # on the command line, in grids
+CONSTANTS = {"none": None, "true": True, "false": False}  # on the command line, in grids
 
 
 def _parameter(default, help: str, *types: type) -> Any:
@@ -155,7 +155,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def from_arguments(arguments: argparse.Namespace) -> RunConfig:
     """The config described by the options that `add_arguments` adds."""
-    values: dict[str, Any] = {parameter.name: getattr(arguments, parameter.name, None) for parameter in fields(RunConfig)}
+    values: dict[str, Any] = {known.name: getattr(arguments, known.name, None) for known in fields(RunConfig)}
     for name in ("attention", "train_attention"):
         values[name] = CONSTANTS.get(values[name], values[name])
     if values["dataset"] == RunConfig.dataset and values["category"] is None:

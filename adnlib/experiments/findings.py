@@ -147,9 +147,10 @@ def headline(ledger: pd.DataFrame) -> list[str]:
         if clauses:
             lines.append(f"- **{how.capitalize()}** attention: {', '.join(clauses)}.")
     plain = ledger[ledger["variant"] == BASELINE]
-    better = verdicts.count("better") or "none"
+    better = verdicts.count("better")
+    count = "none is" if not better else "1 is" if better == 1 else f"{better} are"
     lines.append(
-        f"- Of these {len(verdicts)} variants {better} {'are' if better not in ('none', 1) else 'is'} better than the plain "
+        f"- Of these {len(verdicts)} variants {count} better than the plain "
         f"{BASELINE}, on {plain['category'].nunique()} categories with up to {plain['seed'].nunique()} seeds each."
     )
     return lines

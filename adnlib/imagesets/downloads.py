@@ -57,7 +57,7 @@ def _run_pip(command: list[str], file: str, folder: Path) -> str:
     """Runs pip with a progress bar instead of its log; returns its standard error."""
     with (
         open(folder / "pip.log", "w+", encoding="utf-8", errors="replace") as log,
-        tqdm(desc=file, unit="B", unit_scale=True, leave=False) as bar,
+        tqdm(desc=file, unit="B", unit_scale=True, leave=False, delay=1) as bar,
         subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=log, text=True, env={**os.environ, "TMPDIR": str(folder)}
         ) as process,

@@ -17,10 +17,9 @@ from torch import Tensor, nn
 
 from adnlib.attention import build_attention
 from adnlib.errors import AdnError, check_choice
-from adnlib.models.imagenet import Normalize
+from adnlib.models.normalize import Normalize
 from adnlib.models.weights import WEIGHTS, StateDict, imagenet_weights
 from adnlib.system.seeds import seeded
-
 
 Make = Callable[[], Any]  # builds a network of torchvision or timm, whose layers have no declared types
 Build = Callable[[StateDict | None], tuple[list[nn.Module], nn.Module]]  # weights -> segments, norm of the maps

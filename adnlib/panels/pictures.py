@@ -12,8 +12,8 @@ from PIL import Image
 from adnlib.plots import STYLE
 
 WIDTH = 4.7  # of an image, in inches of 100 px: two fit side by side in 1024 px, one in half a screen
-SIZES = {"axes.labelsize": 9, "xtick.labelsize": 8, "ytick.labelsize": 8}  # points
-TITLE = {"axes.titley": 1.0}  # a fixed position: computing it takes as long as the rest of the drawing
+SIZES: dict = {"axes.labelsize": 9, "xtick.labelsize": 8, "ytick.labelsize": 8}  # points
+TITLE: dict = {"axes.titley": 1.0}  # a fixed position: computing it takes as long as the rest of the drawing
 FAST_PNG = {"compress_level": 1}  # larger files, but the browser is on the same machine
 
 
@@ -22,7 +22,7 @@ def sheet(width: float, height: float, *boxes: tuple[float, float, float, float]
 
     Drawing is fast, because pyplot does not manage the figure and there is no layout and no cropping.
     """
-    with plt.rc_context(STYLE | SIZES | TITLE):
+    with plt.rc_context({**STYLE, **SIZES, **TITLE}):
         figure = Figure(figsize=(width, height), dpi=100)
         for left, bottom, across, up in boxes:
             figure.add_axes((left / width, bottom / height, across / width, up / height))

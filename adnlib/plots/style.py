@@ -1,7 +1,5 @@
 """The style of all figures, and colours that colour-blind readers can tell apart."""
 
-from typing import Any
-
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
@@ -12,7 +10,7 @@ from pandas.io.formats.style import Styler
 PALETTE = sns.color_palette("colorblind")
 NORMAL_COLOUR, ANOMALOUS_COLOUR = PALETTE[0], PALETTE[1]
 LINE_STYLES = ("-", "--", ":", "-.")
-STYLE: dict[Any, Any] = {**sns.axes_style("ticks"), "figure.dpi": 100, "axes.spines.top": False, "axes.spines.right": False}
+STYLE: dict = {**sns.axes_style("ticks"), "figure.dpi": 100, "axes.spines.top": False, "axes.spines.right": False}
 
 
 def show(figure: Figure, alt: str, weights: str = "imagenet") -> None:

@@ -33,9 +33,8 @@ def digest(*parts: object) -> str:
     for part in parts:
         if isinstance(part, Tensor):
             hasher.update(repr((part.dtype, tuple(part.shape))).encode())
-            part = (
-                part.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data if part.ndim else repr(part.item())
-            )
+            part = part.detach().cpu().contiguous()
+            part = part.flatten().view(torch.uint8).numpy().data if part.ndim else repr(part.item())
         hasher.update(part if isinstance(part, (bytes, memoryview)) else repr(part).encode())
         hasher.update(b"\0")
     return hasher.hexdigest()

@@ -158,7 +158,7 @@ class Page:
         )
 
     def choose_theme(self, theme: str) -> None:
-        """ "light" or "dark"; Voila's page is loaded anew for it."""
+        """ "light" or "dark"; Voila's page is reloaded for it."""
         if theme == self.theme:
             return
         self.theme = theme

@@ -74,6 +74,7 @@ def pictures(size, count=6):
     return torch.randint(0, 256, (count, 3, size, size), generator=generator, dtype=torch.uint8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.parametrize("detector", DETECTORS)
 def test_every_detector_attention_and_backbone(small, detector, backbone, tmp_path):
@@ -163,7 +164,7 @@ def test_bad_input_gets_one_sentence(small, wrong, said):
 
 
 def test_what_is_trained_is_not_trained_on(small):
-    """A cell that is run again would else give another detector; one that only remembers begins anew."""
+    """A cell that is run again would otherwise give another detector; one that only memorises starts again."""
     images = pictures(63)
     trained = build_detector("fastflow", image_size=63, epochs=1, steps=1).fit(images)
     with pytest.raises(AdnError, match="This FastFlow is already trained: build a new one"):
@@ -281,6 +282,7 @@ def test_every_detector_reaches_its_mark_on_bottles():
     assert set(best.index) <= set(DETECTORS) and (best >= 0.95).all() and best["padim"] >= 0.99
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not (REAL_DATA / "mvtec_bottle").is_dir(), reason="no mvtec_bottle here: set ADN_REAL_DATA, see data/README.md"
 )

@@ -19,7 +19,7 @@ from adnlib.detectors.patchcore import PatchCore, greedy_coreset
 from adnlib.detectors.reverse_distillation import ReverseDistillation
 from adnlib.detectors.spade import SPADE
 from adnlib.models.backbones import Backbone
-from adnlib.models.imagenet import IMAGENET_MEAN, IMAGENET_STD
+from adnlib.models.normalize import IMAGENET_MEAN, IMAGENET_STD
 from adnlib.models.weights import alexnet_weights
 
 SIZE = 96  # px

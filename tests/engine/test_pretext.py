@@ -46,6 +46,7 @@ def test_rendered_pairs_differ_by_the_damage(few, size):
     assert (share > 0).all() and (share < 0.3).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["cutpaste", "wild_parts"])
 def test_attention_learns_before_the_flow_and_stays(tiny, few, how):
     def gates(seed=0):
@@ -61,6 +62,7 @@ def test_attention_learns_before_the_flow_and_stays(tiny, few, how):
     assert not torch.equal(gates(), gates(1))
 
 
+@pytest.mark.slow
 def test_it_learns_to_see_what_is_planted_and_not_what_is_not_there(tiny, monkeypatch):
     def learned(defect):
         noise = torch.randint(100, (8, 1, 3, 256, 256), dtype=torch.uint8, generator=dice()).expand(-1, 2, -1, -1, -1)
@@ -80,6 +82,7 @@ def test_one_image_has_nothing_to_be_pasted_beside(tiny):
         learn_attention(model, replace(tiny, train=tiny.train[:1]))
 
 
+@pytest.mark.slow
 def test_fit_learns_the_gates_first(tiny, few):
     """And a second fit of the same seed ends with the same weights, so a stopped training can begin again."""
 

@@ -96,7 +96,7 @@ def test_the_committed_matrix_is_the_grids():
 
 
 def test_a_grid_measures_every_random_start_by_itself(tiny_folder, tiny, tmp_path):
-    """Two detectors on one frozen backbone share its maps, two random starts of its attention do not."""
+    """Two detectors on one frozen backbone share its maps, two random initialisations of its attention do not."""
     grid, table = tmp_path / "grid.toml", tmp_path / "table.csv"
     grid.write_text(
         f"""[[grid]]

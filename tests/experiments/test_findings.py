@@ -60,11 +60,13 @@ def verdicts(effect, ledgers=200, **options):
     return [over_categories(differences(fake_ledger(effect, rng, **options)))["verdict"][0] for _ in range(ledgers)]
 
 
+@pytest.mark.slow
 def test_an_effect_of_one_point_is_found_in_nine_of_ten_ledgers():
     assert np.mean([v == "better" for v in verdicts(0.01)]) >= 0.9
     assert np.mean([v == "worse" for v in verdicts(-0.01)]) >= 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"categories": 4}, {"categories": 1}, {"noise": 0.03}, {"categories": 20}])
 def test_where_there_is_none_it_is_seldom_found(options):
     """One category has no effect of its own to vary: the interval is over its seeds."""

@@ -37,7 +37,7 @@ def finished(root, seed=0, attention=None, auroc=0.9, folder="/home/somebody/dat
 
 def failed(root, name="elpv-mono-none-fast-seed0"):
     (root / f"{name}.failed").mkdir(parents=True)
-    (root / f"{name}.failed" / "error.txt").write_text("It does not work: mend it.\n")
+    (root / f"{name}.failed" / "error.txt").write_text("It does not work: fix it.\n")
 
 
 def grid_of(tmp_path, **parameters):

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -42,6 +43,21 @@ def test_a_read_model_scores_as_the_trained_one(runs):
     assert np.array_equal(score(run.model(), dataset.test), run.test["score"].to_numpy())
 
 
+def test_a_run_of_the_previous_format_is_read_and_a_newer_one_refused(runs, tmp_path):
+    """Format 1 did not state its number; a parameter or preset field that it lacks has its default."""
+    [run] = read_runs(runs, attention="cbam")
+    folder = shutil.copytree(run.folder, tmp_path / run.folder.name)
+    facts = dict(run.facts, parameters=dict(run.facts["parameters"]), preset=dict(run.facts["preset"]))
+    del facts["format"], facts["parameters"]["options"], facts["preset"]["max_norm"]
+    (folder / "parameters.json").write_text(json.dumps(facts))
+    old = read_run(folder)
+    assert old.config == run.config
+    assert np.array_equal(score(old.model(), run.dataset().test), run.test["score"].to_numpy())
+    (folder / "parameters.json").write_text(json.dumps(facts | {"format": 99}))
+    with pytest.raises(AdnError, match="from another version of this library"):
+        read_run(folder)
+
+
 def test_plain_comes_first_and_the_table_has_what_readers_ask(runs):
     table = comparison(read_runs(runs))
     assert list(table["variant"]) == ["DifferNet", "CBAM, frozen"]
@@ -83,6 +99,7 @@ def test_names_tell_runs_apart(tmp_path):
     assert first != second and first.startswith("images_")
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_the_older_run(runs, tiny_folder):
     run = read_runs(runs, attention=None)[0]
     before = {path.name: path.read_bytes() for path in run.folder.iterdir()}

@@ -1,4 +1,4 @@
-"""Sweeps over tiny images: what is done is not done again, and whatever is killed goes on to the same table."""
+"""Sweeps over tiny images: a finished run is not repeated, and what is killed resumes and ends with the same table."""
 
 import os
 import shutil

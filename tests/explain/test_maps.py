@@ -71,6 +71,7 @@ def hook_count(model):
     return sum(len(getattr(module, kind)) for module in model.modules() for kind in kinds)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MAPS)
 def test_maps_are_of_the_images_size_in_0_to_1_and_repeatable(model, images, name):
     first, second = MAPS[name](model, images), MAPS[name](model, images)

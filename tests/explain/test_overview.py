@@ -16,6 +16,7 @@ def test_images_are_evenly_spaced_by_score():
     assert typical_images(defects, scores, 2) == [4, 3]
 
 
+@pytest.mark.slow
 def test_every_run_has_a_row_with_scores_and_verdicts(tiny_folder, tmp_path):
     configs = [RunConfig(f"folder:{tiny_folder}", "tiny", attention, preset="smoke") for attention in (None, "se")]
     runs = [train_run(tmp_path, config, progress=False) for config in configs]

@@ -241,6 +241,7 @@ def test_a_full_disk_during_a_download(server, tmp_path):
     assert not isinstance(caught.value, AdnError)  # the scratch folder around it says which disk is full
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="Ctrl-C is sent to a process group, which Windows has in another form")
 def test_ctrl_c_during_a_download_leaves_nothing(tmp_path):
     """A package index that never answers; Ctrl-C goes to `adn fetch` and to the pip that it started."""

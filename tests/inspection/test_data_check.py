@@ -211,6 +211,7 @@ def test_nothing_to_check(tmp_path, capsys):
         check_data("nowhere")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not all((REAL_DATA / name).is_dir() for name in REAL_CATEGORIES),
     reason="the four folders of images that data/README.md names are not here: set ADN_REAL_DATA",

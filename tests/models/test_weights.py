@@ -189,13 +189,14 @@ def test_a_network_that_is_on_no_index_says_so(empty_home, no_network):
 
 
 def test_the_set_up_goes_on_without_the_backbones_that_comparisons_want(monkeypatch, capsys):
-    from adnlib import cli, datasets
+    from adnlib import cli
+    from adnlib.imagesets import sources
 
     def have_alexnet_only(name):
         if name != "alexnet":
             raise AdnError(f"The weights of {name} are not available.")
 
-    monkeypatch.setattr(datasets, "fetch_dataset", lambda name: "here")
+    monkeypatch.setattr(sources, "fetch_dataset", lambda name: "here")
     monkeypatch.setattr(weights, "imagenet_weights", have_alexnet_only)
     assert cli.main(["fetch"]) == 0
     printed = capsys.readouterr()

@@ -192,6 +192,7 @@ def other(control):
     return (control.value + 1) % len(control.names)  # thumbnails
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind, names",
     [
@@ -456,13 +457,15 @@ def test_views_are_scored_one_by_one_and_their_mean_is_the_runs_score(runs):
     from adnlib.panels.view_explorer import TURNS, score_view
 
     scores = [score_view(c["run"].value, index, view) for view in TURNS[c["turns"].value][:count]]
-    assert np.mean(scores) == pytest.approx(opened.test["score"][index], rel=1e-3)
+    close = 1e-3 if opened.run.facts["precision"] == "float32" else 1e-2  # the panel computes in float32
+    assert np.mean(scores) == pytest.approx(opened.test["score"][index], rel=close)
     assert c["done"].value == c["done"].max and "of all (standard error)" in panel.text.value
 
 
 # --- playground ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("density", DENSITIES)
 def test_points_are_standardised_and_training_beats_one_bell(density):
     y = points(density)
@@ -471,6 +474,7 @@ def test_points_are_standardised_and_training_beats_one_bell(density):
     assert np.mean(losses[-20:]) < 0.5  # the NLL of points with standard deviation 1 under one bell
 
 
+@pytest.mark.slow
 def test_a_moved_control_starts_over_and_train_goes_to_the_end(monkeypatch):
     monkeypatch.setattr(flow_playground, "STEPS", 40)
     panel = FlowPlayground()

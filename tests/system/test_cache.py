@@ -118,7 +118,7 @@ def test_large_sets_of_images_lie_in_a_file(kept, tiny, monkeypatch):
     in_file += 1  # a copy in memory: the file stays what it is
     assert torch.equal(read_images(tiny.test, 32), in_memory)
     assert torch.equal(in_memory, tiny.test.images(32))
-    kept()[0].write_bytes(b"half")  # a damaged file is made anew
+    kept()[0].write_bytes(b"half")  # a damaged file is made again
     assert torch.equal(read_images(tiny.test, 32), in_memory)
 
 
