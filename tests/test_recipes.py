@@ -1,6 +1,7 @@
 """The recipes of CONTRIBUTING.md, each followed on a copy of the project, and the project's files beside the code."""
 
 import contextlib
+import json
 import os
 import re
 import shlex
@@ -32,7 +33,17 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # The forms of a block's first line: "# PATH", "# PATH, below: TEXT", "# PATH, at the end".
 FORM = re.compile(r"# (?P<path>[\w./-]+)(?:, (?:below: (?P<anchor>.+)|(?P<end>at the end)))?")
 NOT_COPIED = (".git", ".venv", "runs", "sample", "__pycache__", "*.egg-info", ".*_cache", "*checkpoints")
-TIMEOUT_S = 300  # for a command on a busy machine; each takes a few seconds
+TIMEOUT_S = 300  # for a block of commands on a busy machine; each takes a few seconds
+RUNNER = """
+import json, runpy, sys
+for words in json.loads(sys.argv[1]):
+    sys.argv = words
+    try:
+        runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if end.code:
+            raise
+"""
 
 
 def follow(recipe: str, folder: Path) -> list[str]:
@@ -41,8 +52,7 @@ def follow(recipe: str, folder: Path) -> list[str]:
     for language, block in BLOCK.findall(SECTIONS[recipe]):
         first, _, rest = block.partition("\n")
         if language == "sh":
-            for command in block.splitlines():
-                run(widened(command, *RECIPES[recipe]), folder)
+            run([widened(command, *RECIPES[recipe]) for command in block.splitlines()], folder)
         elif first == "# run":
             changed |= {name.split('"')[0] for name in re.findall(r'"(notebooks/\w+\.ipynb)', rest)}
             with contextlib.chdir(folder):
@@ -80,17 +90,26 @@ def write(first: str, lines: str, folder: Path) -> str:
     return form["path"]
 
 
-def run(command: str, folder: Path) -> str:
-    """Runs a command of a recipe with this Python on the copy's adnlib; returns its output."""
-    words = shlex.split(command)
-    programs = {".venv/bin/python": [sys.executable], ".venv/bin/adn": [sys.executable, "-m", "adnlib.cli"]}
-    words = [*programs.get(words[0], words[:1]), *words[1:]]
-    if words[1:3] == ["-m", "pytest"]:
-        words += ["-q", "-p", "no:cacheprovider"]
+def run(commands: list[str], folder: Path) -> str:
+    """Runs commands of a recipe in a copy of the project, on its adnlib, all in one Python process because imports take
+    seconds; returns their output."""
+    modules = []
+    for command in commands:
+        words = shlex.split(command.replace(".venv/bin/adn", ".venv/bin/python -m adnlib.cli"))
+        assert words[:2] == [".venv/bin/python", "-m"], f"{command} is neither .venv/bin/adn nor .venv/bin/python -m"
+        modules.append([*words[2:], *(("-q", "-p", "no:cacheprovider") if words[2] == "pytest" else ())])
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    environment |= {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S)
-    assert result.returncode == 0, f"{command}\n{result.stdout[-6000:]}\n{result.stderr[-3000:]}"
+    environment |= {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1", "ADN_CACHE_GB": "0"}
+    result = subprocess.run(
+        [sys.executable, "-c", RUNNER, json.dumps(modules)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+    if result.returncode:
+        raise AssertionError("\n".join([*commands, result.stdout[-6000:], result.stderr[-3000:]]))
     return result.stdout
 
 
@@ -108,14 +127,15 @@ def test_a_recipe_works_as_written(recipe, copy):
     changed = follow(recipe, copy)
     code = [name for name in changed if name.endswith((".py", ".ipynb"))]
     for check in ("check", "format --check"):  # what `make lint` says of these files
-        run(f".venv/bin/python -m ruff {check} --no-cache {' '.join(code)}", copy)
+        run([f".venv/bin/python -m ruff {check} --no-cache {' '.join(code)}"], copy)
 
 
 @pytest.mark.process
 def test_a_copy_imports_its_own_adnlib(tmp_path):
     (tmp_path / "adnlib").mkdir()
     (tmp_path / "adnlib" / "__init__.py").write_text("print(__file__)")
-    assert run(".venv/bin/python -c 'import adnlib'", tmp_path).startswith(str(tmp_path))
+    (tmp_path / "adnlib" / "cli.py").touch()
+    assert run([".venv/bin/adn data list"], tmp_path).startswith(str(tmp_path))
 
 
 # --- the forms of a block ---
@@ -149,9 +169,15 @@ def test_a_block_that_cannot_be_followed_is_named(tmp_path, first, message):
         write(first, "", tmp_path)
 
 
-def test_a_command_that_fails_shows_its_output(tmp_path):
-    with pytest.raises(AssertionError, match="no such thing"):
-        run(""".venv/bin/python -c 'raise SystemExit("no such thing")'""", tmp_path)
+def test_a_command_that_fails_stops_its_block_and_shows_its_output(tmp_path):
+    (tmp_path / "first.py").write_text('raise SystemExit("no such thing")')
+    (tmp_path / "second.py").write_text('print("reached")')
+    commands = [f".venv/bin/python -m {name}" for name in ("second", "first", "second")]
+    with pytest.raises(AssertionError, match="no such thing") as caught:
+        run(commands, tmp_path)
+    assert str(caught.value).count("reached") == 1
+    with pytest.raises(AssertionError, match="make stubs is neither"):
+        run(["make stubs"], tmp_path)
 
 
 # --- what the recipes rest on ---

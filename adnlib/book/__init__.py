@@ -1,0 +1,1 @@
+"""Executing the notebooks, and the report made of them."""

@@ -1,0 +1,1 @@
+"""Where a model looks: maps over the image, and measures of how well they find a defect."""

@@ -1,0 +1,1 @@
+"""Images on disk: reading, folder layouts, the registry, downloads, archives, the rendered data set."""

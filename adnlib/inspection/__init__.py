@@ -1,0 +1,1 @@
+"""Checks of a folder of images before anything is trained on it."""

@@ -1,0 +1,1 @@
+"""Other backbones, ImageNet weights and normalisation."""
