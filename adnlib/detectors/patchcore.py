@@ -67,15 +67,15 @@ class PatchCore(Detector):
         where = distance.view(len(patches), *patches.shape[-2:])
         return scores, to_image(where, self.image_size, mode="nearest")
 
-    def weight(self, patch: Tensor, found: Tensor) -> Tensor:
+    def weight(self, patch: Tensor, index: Tensor) -> Tensor:
         """The factor of s: near 1 if m* is isolated, 1 - 1/b if its neighbours are equally near to the patch.
 
-        patch: p* (B, D); found: the index of m* in the bank (B,) -> (B,)
+        patch: p* (B, D); index: that of m* in the bank (B,) -> (B,)
         """
         b = min(self.neighbours, len(self.bank))
         if b == 1:
             return torch.ones(len(patch), device=patch.device)
-        around = self.bank[nearest(self.bank[found], self.bank, b)[1]]  # (B, b, D), m* itself first
+        around = self.bank[nearest(self.bank[index], self.bank, b)[1]]  # (B, b, D), m* itself first
         return 1 - (patch[:, None] - around).norm(dim=2).softmax(dim=1)[:, 0]
 
 

@@ -104,7 +104,7 @@ def density_picture(flow: nn.Module, blocks: int, clamp: float) -> Figure:
     )
     left.set_title("log density: dark −7, yellow 0 nats", fontsize=8.5)
     right.add_collection(LineCollection(list(curved.view(-1, 60, 2).numpy()), colors="black", linewidths=0.8))
-    right.set_title("a square grid in z, transformed to y", fontsize=8.5)
+    right.set_title("a square grid in z, mapped to y", fontsize=8.5)
     for axis in figure.axes:
         axis.set(xlim=(-REACH, REACH), ylim=(-REACH, REACH))
         axis.set_xlabel("first coordinate (sd of the data)", fontsize=8)
