@@ -1,6 +1,7 @@
 import math
 
 import numpy as np
+import pytest
 import torch
 
 from adnlib.flow import build_flow, nll
@@ -15,6 +16,7 @@ def test_log_det_is_autograds():
         torch.testing.assert_close(torch.linalg.slogdet(jacobian).logabsdet, expected)
 
 
+@pytest.mark.slow
 def test_inverse_at_paper_size():
     flow = build_flow(768)  # 8 blocks, 3 hidden layers of 2048
     y = torch.rand(8, 768, generator=torch.Generator().manual_seed(0)) * 3  # the range of AlexNet's features

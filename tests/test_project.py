@@ -115,6 +115,7 @@ def test_adnlib_can_be_seen_at_a_glance():
     assert max(lengths.values()) <= 320, max(lengths, key=lengths.get)
 
 
+@pytest.mark.process
 def test_importing_has_no_side_effect():
     code = "import sys, adnlib; assert not {'torch', 'numpy', 'pandas'} & set(sys.modules); adnlib.DifferNet"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

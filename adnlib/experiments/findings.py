@@ -50,20 +50,24 @@ PAGE_HEAD = """# The evidence: does attention help?
 
 Made by `adn evidence` from [ledger.csv](ledger.csv), the runs of `grids/evidence.toml`; do not edit.
 
-Each run is compared with its partner, which has the same images, split, views, seed and initial flow. The epoch is
-chosen on normal validation images. Differences are in points of AUROC (hundredths).
+Each run is compared with its partner, a run of the plain DifferNet or of a constant gate with the same images, split,
+views, seed and initial weights of the flow. The epoch is selected on normal validation images. Differences are in
+points of AUROC (hundredths).
 
 - **Frozen** attention has random weights that are never trained.
 - **Trained** attention is trained with the flow by maximising the likelihood; **guarded** is the same with a loss that
   does not reward shrinking the features.
 - **cutpaste** and **wild_parts** train the attention on artificial defects before the flow.
 - A **constant gate**, the control, multiplies every feature by the same number and attends to nothing.
+- Options: **before-pool** and **after-pool5** are other insertion points; **reduction 2** is a wider hidden layer;
+  **identity** is a module whose gates are all 1 before training.
 - Presets: **fast** is the default; **lean** is `fast` with one view of each image per epoch; **unscaled** is `fast`
   without rescaling the features before the flow.
 
-The interval of several categories is over the categories. Over two or three categories it is computed from only two or
-three differences and can be narrow or wide by luck. There are many comparisons: without any effect, about one interval
-in twenty excludes zero.
+With several categories, the interval is computed from one mean difference for each category. The plain and the wild
+images of a part in `wild_parts` are not independent and count as one category. With two or three categories, the
+interval rests on only two or three differences and can be narrow or wide by chance. There are many comparisons: even
+without any effect, about one interval in twenty excludes zero.
 
 ![Differences of AUROC with intervals, a row per category, a column per variant](evidence.png)
 """

@@ -124,7 +124,7 @@ def check_view_features(answer):
 
 
 def train_step(flow: Callable, y: Tensor, optimizer: torch.optim.Optimizer) -> float:
-    """One gradient step on features y (B, D). Returns the loss before it (nats per dimension).
+    """A gradient step on features y (B, D). Returns the loss before the step (nats per dimension).
     flow: y -> z (B, D), log_det (B,)."""
     z, log_det = flow(y)
     loss = ((0.5 * z.square().sum(dim=1) - log_det) / y.shape[1]).mean()

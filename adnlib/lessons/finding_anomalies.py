@@ -186,7 +186,7 @@ def check_best_of(answer):
 
 
 def threshold(normal_scores: np.ndarray, false_positive_rate: float) -> float:
-    """The score that at most this share of the normal images exceeds: (N,) -> one number."""
+    """The score exceeded by at most this share of the normal images: (N,) -> one number."""
     return float(np.quantile(normal_scores, 1 - false_positive_rate, method="higher"))
 
 

@@ -9,6 +9,8 @@ from adnlib import PRESETS, AdnError
 from adnlib.detectors.official import from_official
 from adnlib.views import quarter_turns
 
+pytestmark = pytest.mark.slow
+
 CONVOLUTIONS = {  # of AlexNet: channels out, channels in, size, stride, padding, and whether a pool follows
     0: (64, 3, 11, 4, 2, True),
     3: (192, 64, 5, 1, 2, True),

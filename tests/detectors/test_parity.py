@@ -22,6 +22,8 @@ from adnlib.models.backbones import Backbone
 from adnlib.models.normalize import IMAGENET_MEAN, IMAGENET_STD
 from adnlib.models.weights import alexnet_weights
 
+pytestmark = pytest.mark.slow
+
 SIZE = 96  # px
 LAYERS = ["2", "5", "11"]  # of AlexNet, the stages of Backbone("alexnet")
 

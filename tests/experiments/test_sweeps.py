@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 
 import filelock
 import psutil
@@ -48,10 +49,21 @@ def write_grid(path, tables):
 
 @pytest.fixture(scope="module")
 def swept(tables, tmp_path_factory):
-    """The folder of an undisturbed sweep."""
+    """The folder of an undisturbed sweep by two workers at a time; one worker must get the same in the tests below."""
     root = tmp_path_factory.mktemp("swept")
-    assert sweep(grid_runs(tables), root) == {}
+    assert sweep(grid_runs(tables), root, Processes(workers=2)) == {}
     return root
+
+
+def one(tables, attention):
+    """The grid of one of the two runs."""
+    return [tables[0] | {"attention": attention}]
+
+
+def undisturbed(swept, runs):
+    """What an undisturbed sweep says of these runs."""
+    table = read_ledger(swept)
+    return table[table["run"].isin(run.name for run in runs)][SAME].to_dict("list")
 
 
 def test_a_finished_run_keeps_its_notebook_and_is_not_done_again(swept, tables, tmp_path, capsys):
@@ -79,18 +91,26 @@ def test_the_command_says_that_there_is_nothing_to_do_without_torch(swept, table
     assert process.returncode == 0 and "nothing to do: all 2 runs are in" in process.stdout
 
 
-def killed(command: list, when, kill=os.kill, how=9) -> int:
-    """Starts a sweep in a process group of its own and kills, with -9, what `when` returns; the sweep's exit status."""
-    process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def started(command: list) -> subprocess.Popen:
+    """A sweep in a process group of its own, which Ctrl-C reaches."""
+    return subprocess.Popen(
+        command,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        # if the tests run in the background, the shell has switched off Ctrl-C, also for their child processes
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+
+
+def awaited(process: subprocess.Popen, found):
+    """What `found` returns as soon as it returns something, while the sweep is running."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
-        if victim := when(psutil.Process(process.pid)):
-            kill(victim, how)
-            break
+        if value := found(psutil.Process(process.pid)):
+            return value
         time.sleep(0.05)
-    else:
-        pytest.fail("the sweep ended before anything could be killed")
-    return process.wait(timeout=240)
+    pytest.fail("the sweep ended, or did not get there in two minutes")
 
 
 def child(parent: psutil.Process, word: str) -> int | None:
@@ -104,47 +124,45 @@ def child(parent: psutil.Process, word: str) -> int | None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="kill -9 is POSIX's")
-@pytest.mark.parametrize("what", ["kernel", "worker", "sweep"])
-def test_whatever_is_killed_the_sweep_run_again_ends_with_the_same_table(swept, tables, tmp_path, what):
-    tables = tables if what == "sweep" else [tables[0] | {"attention": "se"}]  # one run has one worker and one kernel
-    grid = write_grid(tmp_path / "grid.toml", tables)
-    root = tmp_path / "runs"
-    command = [sys.executable, "-m", "adnlib.cli", "sweep", str(grid), "--runs", str(root)]
+def test_whatever_is_killed_the_run_ends_with_the_same_table(swept, tables, tmp_path):
+    """kill -9 for the kernel, then for the worker, which the sweep repeats; then for the sweep, which is run again."""
+    grid, root, dead = write_grid(tmp_path / "grid.toml", one(tables, "se")), tmp_path / "runs", []
+    command = ["sweep", str(grid), "--runs", str(root)]
 
-    def victim(process):
-        kernel = child(process, "ipykernel_launcher")
-        training = kernel and list(root.glob("*.training/lock"))
-        return (
-            training
-            and {"kernel": kernel, "worker": child(process, "adnlib.experiments.sweeps"), "sweep": process.pid}[what]
-        )
+    def training(process):
+        """The kernel and the worker of a training that none of the kills has ended; it holds the lock of its folder."""
+        kernel, worker = child(process, "ipykernel_launcher"), child(process, "adnlib.experiments.sweeps")
+        if not kernel or not worker or {kernel, worker} & set(dead):
+            return None
+        with suppress(psutil.Error):
+            locked = any(file.path.endswith(".training/lock") for file in psutil.Process(kernel).open_files())
+            return {"kernel": kernel, "worker": worker, "sweep": process.pid} if locked else None
 
-    killed(command, victim)
-    time.sleep(2)  # a kernel notices within a second that its parent is gone
-    assert main(["sweep", str(grid), "--runs", str(root)]) == 0
-    again, undisturbed = read_ledger(root), read_ledger(swept)
-    undisturbed = undisturbed[undisturbed["run"].isin(config.name for config in grid_runs(tables))]
-    assert again[SAME].to_dict("list") == undisturbed[SAME].to_dict("list")
+    process = started([sys.executable, "-m", "adnlib.cli", *command])
+    for what in ("kernel", "worker", "sweep"):
+        dead.append(awaited(process, training)[what])
+        os.kill(dead[-1], signal.SIGKILL)
+    assert process.wait(timeout=60) == -signal.SIGKILL
+    assert main(command) == 0
+    again = read_ledger(root)
+    assert again[SAME].to_dict("list") == undisturbed(swept, grid_runs(one(tables, "se")))
     assert {p.name for p in root.iterdir()} == set(again["run"])
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Ctrl-C is sent to a process group, which Windows has in another form")
 def test_ctrl_c_ends_the_sweep_and_begins_nothing(swept, tables, tmp_path):
     root = tmp_path / "runs"
-    long = tables[0] | {"preset": "paper"}  # hours
-    command = [sys.executable, "-m", "adnlib.cli", "sweep", str(write_grid(tmp_path / "long.toml", [long])), "--runs"]
-    seen = []
-
-    def at_work(process):
-        seen[:] = process.children(recursive=True)
-        return list(root.glob("*.training/lock")) and process.pid
-
-    assert killed([*command, str(root)], at_work, os.killpg, signal.SIGINT) == 130
+    long = write_grid(tmp_path / "long.toml", [tables[0] | {"preset": "paper"}])  # hours
+    process = started([sys.executable, "-m", "adnlib.cli", "sweep", str(long), "--runs", str(root)])
+    awaited(process, lambda _: list(root.glob("*.training/lock")))
+    seen = psutil.Process(process.pid).children(recursive=True)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(timeout=60) == 130
     assert not psutil.wait_procs(seen, timeout=20)[1]
-    [plain] = grid_runs([tables[0] | {"attention": "none"}])
-    assert sweep([plain], root) == {}  # the folder is as usable as before
-    done, undisturbed = read_ledger(root).query("status == 'done'"), read_ledger(swept).query("run == @plain.name")
-    assert done[SAME].to_dict("list") == undisturbed[SAME].to_dict("list")
+    assert len(list(root.glob("*.training"))) == 1  # the second of the grid's two runs has not begun
+    plain = grid_runs(one(tables, "none"))
+    assert sweep(plain, root) == {}  # the folder is as usable as before
+    assert read_ledger(root).query("status == 'done'")[SAME].to_dict("list") == undisturbed(swept, plain)
 
 
 def test_a_run_that_no_sweep_trained_is_not_trained_again(swept, tables, tmp_path):
@@ -158,7 +176,7 @@ def test_a_run_that_no_sweep_trained_is_not_trained_again(swept, tables, tmp_pat
 
 def test_what_the_system_refuses_is_said_as_it_is(tables, tmp_path):
     (tmp_path / "runs").touch()
-    [said] = sweep(grid_runs([tables[0] | {"attention": "none"}]), tmp_path / "runs").values()
+    [said] = sweep(grid_runs(one(tables, "none")), tmp_path / "runs").values()
     assert str(tmp_path / "runs") in said and "killed" not in said
 
 
@@ -176,19 +194,18 @@ def test_a_process_that_starts_while_the_sweep_is_stopped_is_killed(tables, tmp_
 
 
 def test_a_point_that_fails_is_listed_and_tried_again(tables, tmp_path, capsys):
-    bad = tables[0] | {"attention": "sse"}
-    grid = write_grid(tmp_path / "grid.toml", [bad])
-    for _ in range(2):
-        assert main(["sweep", str(grid), "--runs", str(tmp_path / "runs")]) == 1
-        printed, errors = capsys.readouterr()
-        assert "failed" in printed and "attention='sse' is not known" in errors and "Traceback" not in errors
+    grid = write_grid(tmp_path / "grid.toml", one(tables, "sse"))
+    [config] = grid_runs(one(tables, "sse"))
+    earlier = tmp_path / "runs" / f"{config.name}.failed"  # what an earlier sweep left
+    earlier.mkdir(parents=True)
+    (earlier / "error.txt").write_text("It failed before.\n")
+    assert read_ledger(tmp_path / "runs")["error"].tolist() == ["It failed before."]
+    assert main(["sweep", str(grid), "--runs", str(tmp_path / "runs")]) == 1
+    printed, errors = capsys.readouterr()
+    assert "failed" in printed and "attention='sse' is not known" in errors and "Traceback" not in errors
+    assert (earlier / "notebook.ipynb").exists() and [p.name for p in (tmp_path / "runs").iterdir()] == [earlier.name]
     table = read_ledger(tmp_path / "runs")
     assert table["status"].tolist() == ["failed"] and "attention='sse'" in table["error"][0]
-
-
-def test_two_workers_at_a_time_give_the_same_table(swept, tables, tmp_path):
-    assert sweep(grid_runs(tables), tmp_path, Processes(workers=2)) == {}
-    assert read_ledger(tmp_path)[SAME].to_dict() == read_ledger(swept)[SAME].to_dict()
 
 
 def test_dask_gives_the_same_table_also_when_a_worker_is_killed(swept, tables, tmp_path):
@@ -205,10 +222,11 @@ def test_dask_gives_the_same_table_also_when_a_worker_is_killed(swept, tables, t
 
     thread = threading.Thread(target=killing, args=(psutil.Process(),), daemon=True)
     thread.start()
-    assert sweep(grid_runs(tables), tmp_path, Dask("local", workers=1)) == {}
+    plain = grid_runs(one(tables, "none"))
+    assert sweep(plain, tmp_path, Dask("local", workers=1)) == {}
     thread.join()
     assert len(seen) == 1
-    assert read_ledger(tmp_path)[SAME].to_dict() == read_ledger(swept)[SAME].to_dict()
+    assert read_ledger(tmp_path)[SAME].to_dict("list") == undisturbed(swept, plain)
 
 
 def test_no_scheduler_at_the_address(tables, tmp_path, monkeypatch):

@@ -24,6 +24,8 @@ from adnlib.explain.maps import (
 from adnlib.features import SCALES
 from adnlib.views import View, quarter_turns
 
+pytestmark = pytest.mark.slow
+
 SIZE = 252  # px, the smallest that three scales allow
 PATCH = (slice(40, 100), slice(130, 200))
 ONE_VIEW = quarter_turns(1)
@@ -31,7 +33,7 @@ MAPS = {"conv5": grad_cam, "pool2": lambda m, x, **o: grad_cam(m, x, "pool2", **
 
 
 def tiny_model(attention=None, placement="figure", **options):
-    return adnlib.DifferNet(attention, placement, preset="smoke", weights="random", **options).eval()
+    return adnlib.DifferNet(attention, placement, preset="smoke", **options).eval()
 
 
 @pytest.fixture(scope="module", params=[None, "se", "cbam"])
@@ -71,7 +73,6 @@ def hook_count(model):
     return sum(len(getattr(module, kind)) for module in model.modules() for kind in kinds)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", MAPS)
 def test_maps_are_of_the_images_size_in_0_to_1_and_repeatable(model, images, name):
     first, second = MAPS[name](model, images), MAPS[name](model, images)

@@ -10,6 +10,8 @@ from adnlib import AdnError
 from adnlib.imagesets.wild_parts import CATEGORIES, DEFECTS, PARTS, SETTINGS, make_wild_parts, render
 from adnlib.system.folders import ROOT
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"train": 2, "good": 1, "per_defect": 1, "categories": ["clamp_wild"]}
 SAMPLE = {"train": 6, "good": 3, "per_defect": 1, "categories": ["bracket_wild", "bracket_plain"]}  # data/sample
 KINDS = [(part, setting, defect) for part in PARTS for setting in SETTINGS for defect in DEFECTS]

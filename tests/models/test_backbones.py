@@ -17,6 +17,8 @@ from adnlib.models.weights import imagenet_weights
 from adnlib.system.cache import module_digest
 from adnlib.system.seeds import seeded
 
+pytestmark = pytest.mark.slow
+
 ON_THE_PACKAGE_INDEX = ("alexnet", "vgg16", "efficientnet_lite0")
 
 
@@ -64,7 +66,6 @@ REFERENCES = {
 }
 
 
-@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize("name", BACKBONES)
 def test_maps_are_the_librarys_own(name):
@@ -85,7 +86,6 @@ def test_alexnet_is_differnets(attention):
     torch.testing.assert_close(features.alexnet[12](deepest), features.convolve(features.normalize(x)))
 
 
-@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize("name", BACKBONES)
 def test_attention_gates_what_is_read_and_what_goes_on(name):
@@ -108,7 +108,6 @@ def test_attention_of_a_transformer_gates_patches_and_not_the_class_token():
     assert build("dinov2")(images())[0].std(dim=(2, 3)).max() > 1e-2
 
 
-@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize("name", BACKBONES)
 def test_fewer_stages_are_the_same_maps(name):

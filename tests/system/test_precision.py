@@ -59,6 +59,7 @@ def test_what_is_asked_for_is_not_measured(seconds, empty_home):
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.slow
 def test_a_real_measurement(precision):
     assert speed._seconds("cpu", precision, repeats=1) > 0
 
