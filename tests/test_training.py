@@ -313,9 +313,14 @@ def test_a_state_of_another_training_is_left_aside(tiny, tmp_path):
 
 
 def test_a_damaged_state_is_named(tiny, tmp_path):
-    (tmp_path / "state.pt").write_bytes(b"half")
-    with pytest.raises(AdnError, match="state.pt is damaged: delete the file to start again"):
-        fit(model_of(), tiny, progress=False, checkpoint=tmp_path)
+    fit(model_of(), tiny, progress=False, checkpoint=tmp_path)
+    content = (tmp_path / "state.pt").read_bytes()
+    middle = len(content) // 2
+    flipped = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+    for damaged in (b"half", content[:-100], flipped):
+        (tmp_path / "state.pt").write_bytes(damaged)
+        with pytest.raises(AdnError, match="state.pt is damaged: delete the file to start again"):
+            fit(model_of(), tiny, progress=False, checkpoint=tmp_path)
 
 
 def test_a_full_disk_leaves_the_last_state(tiny, tmp_path):
@@ -371,7 +376,7 @@ def test_a_diverging_loss_stops_with_a_sentence_and_the_best_weights(tiny, monke
     model = model_of(preset=replace(SMOKE, epochs=4))
     monkeypatch.setattr(TrainingLoop, "_lr", lambda self: 1e-3 if self.epoch < 2 else 1e30)
     monkeypatch.setattr(training, "DIVERGED", 1e3)
-    with pytest.raises(AdnError, match="the model holds epoch 2, the best so far"):
+    with pytest.raises(AdnError, match="the model holds the weights of epoch 2, the best so far"):
         fit(model, replace(tiny, train=tiny.train[:9]), progress=False)
 
 

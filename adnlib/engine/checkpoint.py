@@ -14,10 +14,10 @@ from adnlib.datasets import Dataset
 from adnlib.differnet import DifferNet
 from adnlib.errors import AdnError
 from adnlib.system import cache
-from adnlib.system.files import scratch_folder
+from adnlib.system.files import is_intact, scratch_folder, seal
 from adnlib.system.precision import resolve
 
-CHECKPOINT_S = 60.0  # between two checkpoints
+CHECKPOINT_S = 60.0  # seconds between two checkpoints
 
 
 def training_digest(model: DifferNet, dataset: Dataset, seed: int, epochs: int) -> str:
@@ -63,7 +63,7 @@ class Checkpoint:
                     f"Another process is training in {folder}: wait for it to finish or choose another run."
                 ) from error
             except OSError as error:
-                raise AdnError(f"Cannot write to {folder} ({error.strerror}): name another folder.") from error
+                raise AdnError(f"Cannot write to {folder} ({error.strerror}): choose another folder.") from error
         return self
 
     def __exit__(self, *error) -> None:
@@ -80,10 +80,13 @@ class Checkpoint:
         self.digest = digest
         if not self.path or not self.path.exists():
             return None
+        damaged = f"The checkpoint {self.path} is damaged: delete the file to start again."
+        if not is_intact(self.path):
+            raise AdnError(damaged)
         try:
             state = torch.load(self.path, map_location="cpu", weights_only=True)
-        except Exception as error:  # unpickling damaged bytes can raise anything
-            raise AdnError(f"The checkpoint {self.path} is damaged: delete the file to start again.") from error
+        except Exception as error:  # unpickling can raise anything
+            raise AdnError(damaged) from error
         return state if state.get("digest") == digest else None
 
     def write(self, state: dict) -> None:
@@ -97,6 +100,7 @@ class Checkpoint:
                     torch.save({"digest": self.digest, **state}, file)
             except RuntimeError as error:  # torch hides the system's own error, such as a full disk
                 raise error.__context__ if isinstance(error.__context__, OSError) else error from None
+            seal(scratch / self.path.name)
             (scratch / self.path.name).replace(self.path)
         self.written_at = time.perf_counter()
         self.write_seconds = self.written_at - start

@@ -1,1 +1,1 @@
-"""What the library needs of the machine: files, folders, seeds, the cache, precision, the device."""
+"""The interface to the machine: files, folders, seeds, the cache on disk, precision, device."""

@@ -1,15 +1,14 @@
 """The disk cache for results that are slow to compute, stored under a digest of their inputs.
 
 Files are written atomically, and the name of a file is the digest of everything that its content depends on. Several
-processes can therefore write the same file at the same time, and none can read a wrong one. Leftovers of killed
-processes are removed after a day. When the cache exceeds its limit, the least recently used files are removed.
+processes can therefore write the same file at the same time, and none can read a wrong one. Each file ends with the
+digest of its own content: a file that was damaged on the disk is not believed, but computed again. When the cache
+exceeds its limit, the least recently used files are removed.
 """
 
 import hashlib
-import io
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from adnlib.errors import AdnError
-from adnlib.system.files import scratch_folder, write_whole
+from adnlib.system.files import is_intact, scratch_folder, seal
 from adnlib.system.folders import home
 
 try:
@@ -59,7 +58,7 @@ def module_digest(module: nn.Module) -> str:
 def load(name: str) -> np.ndarray | None:
     """The array stored under `name`, or None if it is missing or damaged."""
     path = _path(name)
-    if not LIMIT_GB:
+    if not LIMIT_GB or not is_intact(path):
         return None
     try:
         values = np.load(path, allow_pickle=False)
@@ -73,9 +72,11 @@ def keep(name: str, values: np.ndarray) -> None:
     """Stores an array under `name`, then removes old files if the cache exceeds its limit."""
     if values.nbytes > LIMIT_GB * 1e9:
         return
-    content = io.BytesIO()
-    np.save(content, values, allow_pickle=False)
-    write_whole(_path(name), content.getvalue())
+    path = _path(name)
+    with scratch_folder(path.parent) as scratch:
+        np.save(scratch / path.name, values, allow_pickle=False)
+        seal(scratch / path.name)
+        (scratch / path.name).replace(path)
     _make_room(LIMIT_GB * 1e9)
 
 
@@ -85,15 +86,16 @@ def mapped(name: str, shape: tuple[int, ...], fill: Callable[[np.ndarray], None]
     It is stored even if it exceeds the limit of the cache, because it does not fit into memory.
     """
     path = _path(name)
-    with suppress(OSError, ValueError, EOFError):  # missing or damaged
-        return np.load(path, mmap_mode="c")
-    with scratch_folder(path.parent) as scratch:
-        values = np.lib.format.open_memmap(scratch / path.name, "w+", np.uint8, shape)
-        _reserve(scratch / path.name)
-        fill(values)
-        values.flush()
-        (scratch / path.name).replace(path)
-    _make_room(max(LIMIT_GB * 1e9, path.stat().st_size))
+    if not is_intact(path):
+        with scratch_folder(path.parent) as scratch:
+            new = scratch / path.name
+            values = np.lib.format.open_memmap(new, "w+", np.uint8, shape)
+            _reserve(new)
+            fill(values)
+            values.flush()
+            seal(new)
+            new.replace(path)
+        _make_room(max(LIMIT_GB * 1e9, path.stat().st_size))
     return np.load(path, mmap_mode="c")
 
 

@@ -1,16 +1,21 @@
-"""Atomic writes: a file or folder is written under a temporary name beside its target and renamed at the end."""
+"""Atomic writes: a file or folder is written under a temporary name beside its target and renamed at the end.
+
+The temporary files of a process are in a scratch folder, which it keeps locked. An unlocked scratch folder belongs to a
+killed process, however recent it is; `recover` removes it and finishes the replacement that it was used for.
+"""
 
 import hashlib
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import filelock
+
 from adnlib.errors import AdnError, is_disk_full
 
-ABANDONED_S = 24 * 3600.0  # a scratch folder this old belongs to a killed process
+SCRATCH = ".tmp-"  # the names of scratch folders begin with this
 
 
 def sha256(path: Path) -> str:
@@ -19,20 +24,41 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def seal(path: Path) -> None:
+    """Appends the sha256 of the file's content to the file, for `is_intact`."""
+    digest = bytes.fromhex(sha256(path))
+    with open(path, "ab") as file:
+        file.write(digest)
+
+
+def is_intact(path: Path) -> bool:
+    """Whether a file exists, was sealed and has not changed since."""
+    hasher = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            left = path.stat().st_size - hasher.digest_size
+            while left > 0 and (block := file.read(min(left, 2**20))):
+                hasher.update(block)
+                left -= len(block)
+            return file.read() == hasher.digest()
+    except OSError:
+        return False
+
+
 @contextmanager
 def scratch_folder(parent: Path) -> Iterator[Path]:
     """A temporary folder inside `parent`, on the same disk for renames, that is always removed at the end.
 
-    Leftovers of killed processes are removed after a day. A full disk raises AdnError with the folder's name, and so
-    does a parent that cannot be written to.
+    Leftovers of killed processes are removed first. A full disk raises AdnError with the folder's name, and so does a
+    parent that cannot be written to.
     """
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        _sweep(parent)
-        folder = Path(tempfile.mkdtemp(prefix=".tmp-", dir=parent))
+        recover(parent)
+        folder, lock = _locked_folder(parent)
     except OSError as error:
         raise AdnError(
-            f"Cannot write to {parent} ({error.strerror}): name another folder or free some space."
+            f"Cannot write to {parent} ({error.strerror}): choose another folder or free some space."
         ) from error
     try:
         yield folder
@@ -46,33 +72,59 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
         ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        lock.release()
 
 
-def _sweep(parent: Path) -> None:
-    for scratch in parent.glob(".tmp-*"):
-        with suppress(FileNotFoundError):  # removed by another process
-            if time.time() - scratch.stat().st_mtime > ABANDONED_S:
-                shutil.rmtree(scratch, ignore_errors=True)
+def _locked_folder(parent: Path) -> tuple[Path, filelock.FileLock]:
+    """A new scratch folder and the lock that this process holds in it."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=parent))
+        lock = filelock.FileLock(folder / "lock")
+        try:
+            lock.acquire(timeout=0)
+        except (filelock.Timeout, FileNotFoundError):  # another process took the new folder for an abandoned one
+            continue
+        if lock.lock_file and Path(lock.lock_file).exists():
+            return folder, lock
+        lock.release()
+
+
+def recover(parent: Path) -> None:
+    """Removes the scratch folders of killed processes. If a process was killed while it replaced a folder, which is now
+    missing, the folder's new version, which was complete, is put in place."""
+    for scratch in parent.glob(f"{SCRATCH}*"):
+        with suppress(OSError):
+            scratch.rmdir()  # killed before it could take the lock
+        if not (scratch / "lock").exists():
+            continue
+        with suppress(filelock.Timeout, OSError), filelock.FileLock(scratch / "lock", timeout=0):
+            if (scratch / "target").exists():
+                target = parent / (scratch / "target").read_text(encoding="utf-8")
+                for version in (scratch / "new", scratch / "old"):
+                    if version.exists() and not target.exists():
+                        version.rename(target)
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
     """An empty folder that becomes `target`, replacing an older one, when the block succeeds.
 
-    After an exception, including Ctrl-C, `target` is unchanged.
+    After an exception, including Ctrl-C, `target` is unchanged. If the process is killed between the two renames,
+    `recover` finishes the replacement.
     """
     with scratch_folder(target.parent) as scratch:
         new = scratch / "new"
         new.mkdir()
         yield new
-        old = scratch / "old"
         if target.exists():
-            target.rename(old)
+            (scratch / "target").write_text(target.name, encoding="utf-8")
+            target.rename(scratch / "old")
         try:
             new.rename(target)
         except BaseException:
-            if old.exists() and not target.exists():
-                old.rename(target)
+            if (scratch / "old").exists() and not target.exists():
+                (scratch / "old").rename(target)
             raise
 
 

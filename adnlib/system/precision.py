@@ -4,7 +4,6 @@ import functools
 import json
 import platform
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -48,9 +47,11 @@ def best_precision(device: str) -> str:
 
 
 def _stored_results(path: Path) -> dict[str, str]:
-    with suppress(FileNotFoundError, ValueError):  # not measured yet, or damaged
-        return json.loads(path.read_text(encoding="utf-8"))
-    return {}
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+        return {key: value for key, value in results.items() if value in ("float32", "bfloat16")}
+    except (FileNotFoundError, ValueError, AttributeError):  # not measured yet, or damaged
+        return {}
 
 
 @torch.inference_mode()

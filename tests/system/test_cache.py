@@ -29,12 +29,20 @@ def test_what_is_kept_comes_back(kept):
     assert np.array_equal(cache.load("a"), values)
 
 
+def flipped(content: bytes, step: int = 37) -> list[bytes]:
+    """The content with one bit flipped, at many positions."""
+    return [content[:i] + bytes([content[i] ^ 1 << i % 8]) + content[i + 1 :] for i in range(0, len(content), step)]
+
+
 def test_a_damaged_file_counts_as_none(kept):
     cache.keep("a", np.zeros(100))
     (path,) = kept()
-    for content in (path.read_bytes()[:50], b"", b"hello"):
-        path.write_bytes(content)
+    content = path.read_bytes()
+    for damaged in (content[:50], b"", b"hello", *flipped(content)):
+        path.write_bytes(damaged)
         assert cache.load("a") is None
+    path.write_bytes(content)
+    assert cache.load("a") is not None
 
 
 def test_the_longest_unused_go_first(kept):
@@ -118,8 +126,9 @@ def test_large_sets_of_images_lie_in_a_file(kept, tiny, monkeypatch):
     in_file += 1  # a copy in memory: the file stays what it is
     assert torch.equal(read_images(tiny.test, 32), in_memory)
     assert torch.equal(in_memory, tiny.test.images(32))
-    kept()[0].write_bytes(b"half")  # a damaged file is made again
-    assert torch.equal(read_images(tiny.test, 32), in_memory)
+    for damaged in (b"half", flipped(kept()[0].read_bytes(), 5000)[1]):
+        kept()[0].write_bytes(damaged)  # it is made again
+        assert torch.equal(read_images(tiny.test, 32), in_memory)
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system cannot reserve room for a file")

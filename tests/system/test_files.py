@@ -1,12 +1,13 @@
 import os
-import time
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from conftest import full_disk
 
 from adnlib import AdnError
-from adnlib.system.files import scratch_folder, sha256, whole_folder, write_whole
+from adnlib.system.files import recover, scratch_folder, sha256, whole_folder, write_whole
 
 
 def test_sha256(tmp_path):
@@ -44,14 +45,43 @@ def test_whole_folder_keeps_the_old_one_when_stopped_between_two_renames(tmp_pat
     assert (target / "a").read_text() == "first"
 
 
-def test_what_killed_processes_left_goes_after_a_day(tmp_path):
-    for name, age in (("old", 2), ("young", 0.5)):
-        folder = tmp_path / f".tmp-{name}"
-        folder.mkdir()
-        then = time.time() - age * 24 * 3600
-        os.utime(folder, (then, then))
+LIVE = "import sys, time; from adnlib.system.files import scratch_folder; from pathlib import Path\n"
+LIVE += "with scratch_folder(Path(sys.argv[1])) as scratch: print(scratch, flush=True); time.sleep(60)"
+
+
+def test_only_scratch_folders_of_dead_processes_are_removed_whatever_the_clocks_say(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", LIVE, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    live = Path(process.stdout.readline().strip())
+    os.utime(live, (0, 0))
+    (tmp_path / ".tmp-just-made").mkdir()  # killed before it could take the lock
     write_whole(tmp_path / "file", b"")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".tmp-young", "file"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [live.name, "file"]
+    process.kill()
+    process.wait()
+    recover(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+REPLACE = """import os, sys; from pathlib import Path; from adnlib.system.files import whole_folder
+real, steps = Path.rename, int(sys.argv[2])
+def rename(self, to):
+    global steps
+    if not steps: os.kill(os.getpid(), 9)
+    steps -= 1
+    return real(self, to)
+Path.rename = rename
+with whole_folder(Path(sys.argv[1])) as new: (new / "a").write_text("second")
+"""
+
+
+@pytest.mark.parametrize("renames, content", [(0, "first"), (1, "second")])
+def test_a_kill_while_a_folder_is_replaced_loses_nothing(tmp_path, renames, content):
+    with whole_folder(tmp_path / "run") as new:
+        (new / "a").write_text("first")
+    assert subprocess.run([sys.executable, "-c", REPLACE, str(tmp_path / "run"), str(renames)]).returncode == -9
+    recover(tmp_path)
+    assert (tmp_path / "run" / "a").read_text() == content
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path):
@@ -74,7 +104,7 @@ def test_other_errors_are_not_called_a_full_disk(tmp_path):
 def test_a_parent_that_is_a_file(tmp_path):
     (tmp_path / "file").write_text("")
     with (
-        pytest.raises(AdnError, match="Cannot write to .*name another folder"),
+        pytest.raises(AdnError, match="Cannot write to .*choose another folder"),
         scratch_folder(tmp_path / "file" / "x"),
     ):
         pass

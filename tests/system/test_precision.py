@@ -30,9 +30,13 @@ def test_it_is_measured_once_and_kept(seconds, empty_home):
     assert list(json.loads((empty_home / "precision.json").read_text()).values()) == ["bfloat16"]
 
 
-def test_a_damaged_file_is_measured_anew(seconds, empty_home):
-    empty_home.mkdir()
-    (empty_home / "precision.json").write_text("{")
+@pytest.mark.parametrize("damaged", ["", "{", "[]", '{KEY: "bfloat17"}', '{KEY: "auto"}', "{KEY: null}"])
+def test_a_damaged_file_is_measured_anew(seconds, empty_home, damaged):
+    speed.best_precision("cpu")
+    path = empty_home / "precision.json"
+    [key] = json.loads(path.read_text())
+    path.write_text(damaged.replace("KEY", json.dumps(key)))
+    speed.best_precision.cache_clear()
     assert speed.best_precision("cpu") == "bfloat16"
 
 
