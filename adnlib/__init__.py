@@ -5,7 +5,7 @@
     adnlib.fit(model, dataset)
     adnlib.evaluate(model, dataset).auroc
 
-The road from an image to a score, one module each: datasets, views, features (+ attention), flow, differnet (presets),
+These modules lead from an image to a score: datasets, views, features (+ attention), flow, differnet (presets),
 training, evaluation. Everything else is in packages. The names below are imported when they are first used, so that a
 command that needs no torch starts quickly.
 """

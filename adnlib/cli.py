@@ -38,7 +38,7 @@ def _fetch(arguments: argparse.Namespace) -> None:
             imagenet_weights(name)
             print(f"weights  {name}, sha256 verified")
         except AdnError as error:
-            print(f"weights  without {name}, which only comparisons of backbones need: {error}", file=sys.stderr)
+            print(f"weights  without {name}, which is only needed to compare backbones: {error}", file=sys.stderr)
     imagenet_weights("alexnet")
     print("weights  AlexNet's ImageNet convolutions, sha256 verified")
 
@@ -239,28 +239,39 @@ def _parser() -> argparse.ArgumentParser:
     command("fetch", _fetch, "download the default data set and the backbones' weights if they are missing")
     command("run", _run, "execute the main path: start, train three variants, compare")
     command("book", _book, "execute every notebook, in order")
-    command("evidence", _evidence, "print the findings of data/ledger.csv and update README's figure and sentences")
+    command("evidence", _evidence, "print the findings of data/ledger.csv and update README.md and data/evidence.md")
     explain = command("explain", _explain, "show where a trained model looks in one image, as a figure and in numbers")
     explain.add_argument("image", type=Path, help="an image file")
     explain.add_argument("--run", type=Path, required=True, help="the folder of a finished run")
-    explain.add_argument("--mask", type=Path, help="the defect's mask, to measure the maps against")
-    explain.add_argument("--out", type=Path, metavar="FILE.png", help="default: ./IMAGE_explained.png; numbers: .csv")
+    explain.add_argument("--mask", type=Path, help="a mask of the defect, to compare the maps with")
+    explain.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE.png",
+        help="the figure (default: ./IMAGE_explained.png); the numbers get the extension .csv",
+    )
     command("stubs", _stubs, "copy the exercises and 07_train's parameters from adnlib into the notebooks")
-    data = commands.add_parser("data", help="data sets: list, info, fetch, check", description="data sets")
+    data = commands.add_parser(
+        "data", help="data sets: list, info, fetch, check", description="list, describe, fetch or check data sets"
+    )
     data_commands = data.add_subparsers(required=True, metavar="COMMAND")
     command("list", _data_list, "list every data set that the suite knows", data_commands)
     info = command("info", _data_info, "show one data set: source, licence, citation, published counts", data_commands)
-    fetch = command("fetch", _data_fetch, "fetch a data set; a complete copy is left unchanged", data_commands)
+    fetch = command("fetch", _data_fetch, "fetch a data set, unless a complete copy exists", data_commands)
     check = command("check", _data_check, "count, read and compare all images, without changing them", data_commands)
-    for sub, text in ((info, "a data set"), (fetch, "a data set"), (check, "a data set or the path of a folder")):
+    for sub, text in (
+        (info, "name of a data set"),
+        (fetch, "name of a data set"),
+        (check, "name of a data set or path of a folder"),
+    ):
         sub.add_argument("name", help=text)
     help_from = "the archive that you downloaded, or your folder of images (which stays where it is)"
     fetch.add_argument("--from", dest="source", type=Path, metavar="PATH", help=help_from)
     fetch.add_argument("--accept-licence", action="store_true", help="accept the licence that `adn data info` shows")
-    sweep = command("sweep", _sweep, "train every run of a grid file that is not finished yet")
+    sweep = command("sweep", _sweep, "train all unfinished runs of a grid file")
     sweep.add_argument("grid", type=Path, help="a TOML file, see grids/quick.toml")
     sweep.add_argument("--workers", type=int, default=1, help="number of parallel processes (default: %(default)s)")
-    sweep.add_argument("--dask", metavar="ADDRESS", help="a dask scheduler, tcp://HOST:PORT, or local")
+    sweep.add_argument("--dask", metavar="ADDRESS", help="address of a Dask scheduler, tcp://HOST:PORT, or local")
     runs = command("runs", _runs, "show the ledger: every run with status, seconds and AUROC")
     for sub in (sweep, runs):
         sub.add_argument("--runs", type=Path, default=Path("runs"), help="the folder of runs (default: ./%(default)s)")

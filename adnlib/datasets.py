@@ -1,6 +1,6 @@
 """Data sets of inspection images: normal images for training, normal and anomalous images for testing.
 
-A data set is named by a table of data/registry.toml ("elpv", "wild_parts", "mvtec_ad", …) or by "folder:PATH".
+The name of a data set is that of its table in data/registry.toml ("elpv", "wild_parts", …), or "folder:PATH".
 adnlib.imagesets.layouts describes the supported folder layouts, adnlib.imagesets.sources the sources of the images.
 """
 
@@ -48,7 +48,10 @@ class Split(Sequence[Sample]):
 
 @dataclass(frozen=True)
 class Dataset:
-    """One category of a data set. `train` and `validation` contain only normal images; `test` decides nothing."""
+    """One category of a data set. `train` and `validation` contain only normal images.
+
+    `test` is used for evaluation only: neither weights nor epoch nor threshold depend on it.
+    """
 
     name: str
     category: str
@@ -86,7 +89,7 @@ class Dataset:
 def load_dataset(name: str, category: str | None = None, *, validation: float = 0.15, seed: int = 0) -> Dataset:
     """Loads one category of a data set; if necessary and possible, the data set is first downloaded or rendered.
 
-    name: a table of data/registry.toml that has categories, such as "elpv", or "folder:PATH" for your own images.
+    name: that of a table in data/registry.toml with categories, such as "elpv", or "folder:PATH" for your own images.
     category: the name of a category; None if the data set has only one.
     validation: the share of the normal training images held out for validation, drawn with `seed`. A data set with
     separate normal validation images (CATEGORY/validation/good) keeps its split.

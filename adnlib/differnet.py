@@ -1,4 +1,4 @@
-"""DifferNet, a feature extractor with a flow, and AttentDifferNet, which adds attention to the feature extractor."""
+"""DifferNet (a feature extractor and a flow) and AttentDifferNet (which adds attention to the feature extractor)."""
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from adnlib.flow import build_flow, nll
 from adnlib.presets import Preset, get_preset
 from adnlib.views import View
 
-PRETEXTS = ("cutpaste", "wild_parts")  # attention is trained on synthetic defects before the flow, then frozen
+PRETEXTS = ("cutpaste", "wild_parts")  # attention is trained on synthetic defects and frozen before the flow is trained
 # How attention is trained: not at all; with the flow, by maximising the likelihood; the same, guarded against shrinking
 # features (adnlib.training.spread); or on a pretext task.
 TRAINING = (False, True, "guarded", *PRETEXTS)
@@ -96,7 +96,7 @@ class DifferNet(nn.Module):
     def anomaly_score(self, images: Tensor, views: tuple[View, ...] | None = None) -> Tensor:
         """Images (B, 3, H, W) -> scores (B,): the mean of z^2 over views and dimensions; higher is more anomalous.
 
-        views: default, the preset's test views.
+        views: by default, the preset's test views.
         """
         views = self.preset.views("test") if views is None else views
         z = torch.stack([self(view(images))[0] for view in views], dim=1)  # (B, V, 768)

@@ -15,7 +15,7 @@ from adnlib.engine.extraction import features_of, transform_views
 from adnlib.errors import AdnError
 from adnlib.imagesets.reading import ANOMALOUS, NORMAL
 
-RESAMPLES = 2000  # of the bootstrap
+RESAMPLES = 2000  # bootstrap resamples
 LEVEL = 0.95  # confidence level of every interval
 
 
@@ -49,9 +49,9 @@ def auroc(normal: np.ndarray, anomalous: np.ndarray) -> np.ndarray | float:
 def auroc_interval(normal: np.ndarray, anomalous: np.ndarray, seed: int = 0) -> tuple[float, float]:
     """95 % percentile bootstrap interval of the AUROC; normal (N,) and anomalous (M,) images are resampled separately.
 
-    Near 1 it is too narrow: with 20 images of each kind and a true AUROC of 0.98, it contains the true value in about 8
-    of 10 samples (tests/test_evaluation.py). If all anomalous images score above all normal ones, it is 1 to 1, which
-    says nothing about other images.
+    Near an AUROC of 1, the interval is too narrow: with 20 images of each kind and a true AUROC of 0.98, it contains
+    the true value in about 8 of 10 samples (tests/test_evaluation.py). If all anomalous images score above all normal
+    ones, it is [1, 1], which implies nothing for other images.
     """
     i, j = _redraw(len(normal), len(anomalous), seed)
     low, high = np.quantile(auroc(normal[i], anomalous[j]), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
@@ -131,7 +131,7 @@ def evaluate(model: DifferNet, dataset: Dataset, *, false_positive_rate: float =
     broken = scores[scores["score"].isna()]
     if len(broken):
         raise AdnError(
-            f"{len(broken)} images have no finite score, first {broken['image'].iloc[0]}: train again with a lower lr."
+            f"{len(broken)} images have no finite score ({broken['image'].iloc[0]}, …): train again with a lower lr."
         )
     groups = {key: rows["score"].to_numpy() for key, rows in scores.groupby(["part", "label"])}
     normal, anomalous = groups["test", NORMAL], groups["test", ANOMALOUS]
@@ -146,7 +146,7 @@ def evaluate(model: DifferNet, dataset: Dataset, *, false_positive_rate: float =
 
 
 def verdict(low: float, high: float) -> str:
-    """The interval of a difference in words: above zero, below zero, or neither."""
+    """The verdict on a difference from its interval: "better" if it is above zero, "worse" if it is below."""
     if np.isnan(low):
         return "not known: one seed has no interval"
     return "better" if low > 0 else "worse" if high < 0 else "no difference shown"

@@ -51,7 +51,7 @@ class MultiScaleAlexNet(nn.Module):
                 for layer, channels in PLACEMENTS[placement].items():
                     self.attention[str(layer)] = build_attention(attention, channels, **options)
             elif options:
-                raise AdnError(f"The options {sorted(options)} belong to an attention module: choose one, too.")
+                raise AdnError(f"The options {sorted(options)} are for an attention module: choose one as well.")
             if weights == "random":
                 self.alexnet = torchvision.models.alexnet().features
             else:

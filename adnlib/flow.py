@@ -49,7 +49,7 @@ def nll(z: Tensor, log_det: Tensor) -> Tensor:
 
         (0.5 * sum z^2 - log|det dz/dy|) / D
 
-    in nats. Deviation from the density: the constant 0.5 * log(2 pi) is left out. The NLL can be negative, because a
-    density can exceed 1.
+    in nats. The constant 0.5 * log(2 pi) of the Gaussian density is omitted. The NLL can be negative, because a density
+    can exceed 1.
     """
     return (0.5 * z.square().sum(dim=1) - log_det) / z.shape[1]

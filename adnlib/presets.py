@@ -24,7 +24,7 @@ class Preset:
     """The settings of a run: image size, flow, views, training and precision. AdnError if a value is out of range."""
 
     name: str
-    image_size: int = 448  # px a side at full scale
+    image_size: int = 448  # px per side at full scale
     blocks: int = 8  # coupling blocks
     hidden: int = 2048  # units per hidden layer of a sub-network
     layers: int = 3  # hidden layers of a sub-network
@@ -37,14 +37,14 @@ class Preset:
     train_views: int = 4  # per image and epoch
     view_pool: int = 64  # distinct training views, from which each image draws in every epoch; 0: new views
     test_views: int = 64
-    epochs: int = 192  # trained; validation selects one of them
-    test_every: int = 8  # epochs between two evaluations on the test set, which decide nothing
+    epochs: int = 192  # one of which is selected on the validation images
+    test_every: int = 8  # epochs between two evaluations on the test set, which do not influence the run
     batch_images: int = 24  # each with all its views
     lr: float = 2e-4
     lr_decay: bool = False  # along half a cosine to zero
     max_norm: float | None = None  # a gradient with a larger norm is scaled down to this norm
     precision: str = "auto"  # of the features in `fit` and `evaluate`: "float32", "bfloat16", or the faster of the two
-    flow_precision: str = "auto"  # of the flow's sub-networks there; z and log_det stay float32
+    flow_precision: str = "auto"  # likewise, of the flow's sub-networks; z and log_det stay float32
 
     def __post_init__(self):
         check_choice("turns", self.turns, ["random", "quarter"])
@@ -99,7 +99,7 @@ FAST = Preset(
 )
 # "fast" with one view per image and epoch instead of four, which makes trained attention affordable on a CPU.
 LEAN = replace(FAST, name="lean", train_views=1, test_every=8)
-# "fast" on unscaled AlexNet features: the untrained flow starts far from a fit, and any gate moves this start.
+# "fast" without rescaling of the features: the untrained flow fits them poorly, and any gate changes how poorly.
 UNSCALED = replace(FAST, name="unscaled", rescale=False)
 # Takes seconds, to check that everything works together. Its results are meaningless.
 SMOKE = Preset(

@@ -1,4 +1,4 @@
-"""Training: maximises the likelihood of normal features; normal validation images select the epoch that is kept."""
+"""Training: maximises the likelihood of normal features; the epoch is selected on normal validation images."""
 
 import math
 import sys
@@ -24,7 +24,7 @@ from adnlib.flow import nll
 from adnlib.system.device import pick_device
 from adnlib.system.precision import autocast
 
-DIVERGED = 1e6  # nats per dimension; a successful training falls to single digits from any start
+DIVERGED = 1e6  # nats per dimension; successful training reaches single digits, whatever the initial loss
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,9 @@ def fit(
     may limit the gradient's norm and decay lr.
     The same seed gives the same result to the last bit on one processor with the same number of threads. (On a GPU
     this holds only if no attention is trained: CUDA sums the gradient of max pooling in no fixed order.)
-    After an error or an interrupt the model is unchanged or, if the loss diverged, holds its best epoch.
+    After an error or an interrupt the model is unchanged or, if the loss diverged, holds the weights of its best epoch.
 
-    seed: for the order of the images and the views of each. epochs: default, the preset's. progress: shows a bar on
+    seed: for the order of the images and the views of each. epochs: by default, the preset's. progress: shows a bar on
     standard output.
     checkpoint: a folder for the state of the training, written every `checkpoint_s` seconds (less often if that would
     take more than a tenth of the time) and at the end. Interrupted training resumes there and ends with the same
@@ -163,7 +163,7 @@ class TrainingLoop:
         validation_nll = nll(z.flatten(0, 1), log_det.flatten()).view(log_det.shape).mean(dim=1).median().item()
         if self.model.train_attention == "guarded":
             validation_nll -= spread(y).item()
-        # without rescaling, an untrained flow may start at 1e13 and fall: only a loss that was low can diverge
+        # without rescaling, the loss may start at 1e13 and fall: only a loss that has been low can diverge
         if self.best < DIVERGED and not validation_nll < DIVERGED:
             self._stop_diverged(validation_nll)
         self.epoch += 1
@@ -223,7 +223,8 @@ class TrainingLoop:
         return self.preset.lr * (1 + math.cos(math.pi * progress)) / 2
 
     def _stop_diverged(self, loss: float):
-        outcome = f"holds epoch {self.chosen_epoch}, the best so far" if self.best_weights else "is unchanged"
+        best = f"holds the weights of epoch {self.chosen_epoch}, the best so far"
+        outcome = best if self.best_weights else "is unchanged"
         raise DivergedError(
             f"Training diverged in epoch {self.epoch + 1} (loss {loss:.3g}): lower lr in the preset; "
             f"the model {outcome}.",
@@ -237,7 +238,7 @@ def spread(y: Tensor) -> Tensor:
     When features shrink, the NLL in nats per dimension falls by exactly as much as `spread` does; attention that is
     trained by the NLL alone can therefore lower the loss by scaling down all features. NLL - spread is the NLL of
     standardised features, which does not depend on a common scale. It is the loss with train_attention="guarded".
-    (Introduced in this suite; it is from no paper.)
+    (Introduced in this suite, not in a paper.)
     """
     return y.flatten(0, 1).std(dim=0).clamp_min(1e-6).log().mean()  # always-zero features add a constant
 

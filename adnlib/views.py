@@ -23,7 +23,7 @@ class View:
 
     def __call__(self, images: Tensor) -> Tensor:
         """uint8, or float in [0, 1], (B, 3, H, W) -> (B, 3, H, W). Quarter turns are exact. Other rotations
-        use the nearest pixel and leave black corners, as torchvision's RandomRotation in DifferNet's published code."""
+        use the nearest pixel and leave black corners, like RandomRotation in DifferNet's published code."""
         if self.mirror:
             images = images.flip(-1)
         if self.angle % 90 == 0 and images.shape[-1] == images.shape[-2]:
@@ -50,7 +50,7 @@ class View:
 
 
 def quarter_turns(count: int) -> tuple[View, ...]:
-    """The first `count` of the square's eight symmetries: four rotations, then the same of the mirror image."""
+    """The first `count` of the square's eight symmetries: four rotations, then those of the mirror image."""
     if not 1 <= count <= 8:
         raise AdnError(f"views={count} is out of range: a square has 8 symmetries; choose 1 to 8.")
     return tuple(View(90.0 * (k % 4), k >= 4) for k in range(count))

@@ -20,7 +20,7 @@ def main() -> None:
     runs = []
     for attention in (None, "se"):
         config = RunConfig("wild_parts", "bracket_plain", attention)
-        folder = ROOT / "runs" / config.name
+        folder = ROOT / "runs" / config.folder_name
         runs.append(read_run(folder) if Path(folder).exists() else train_run(ROOT / "runs", config))
     buffer = io.BytesIO()
     overview(runs).savefig(buffer, format="png", dpi=90)

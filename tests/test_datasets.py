@@ -281,7 +281,7 @@ def unknown_name(tmp_path, monkeypatch):
         (no_images_inside, "There is no category in"),
         (folder_without_images, "There is no category in .*mine"),
         (another_archive, "is not the published mvtec_anomaly_detection.tar.xz .its sha256 differs"),
-        (another_set, "This contains chips and no category of insplad_fault: it is another data set"),
+        (another_set, "The source has no category of insplad_fault, only chips: choose another source"),
         (licence_not_accepted, "accept the licence.*adn data fetch mvtec_ad --from .*--accept-licence"),
         (only_by_hand, "shared drive.*unsupervised_anomaly_detection.zip.*adn data fetch insplad_fault --from"),
         (nobody_has_it, "No public copy is known: ask the authors"),

@@ -1,6 +1,7 @@
 """Attention modules, one file and one class per paper: (B, C, H, W) -> the same shape, each value times a gate.
 
-Gates lie in (0, 1), BAM's in (1, 2). `constant` is the control, which has no paper: it attends to nothing.
+Gates lie in (0, 1), BAM's in (1, 2), those with the option `identity` in (0, 2). `constant` is the control, which has
+no paper: it attends to nothing.
 """
 
 from torch import nn

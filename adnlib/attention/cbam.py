@@ -62,7 +62,7 @@ class CBAM(nn.Module):
         self.residual = residual
 
     def extra_repr(self) -> str:
-        """Options that are not tensors: the feature cache identifies a module by its repr and its tensors."""
+        """The options that are not tensors: the feature cache identifies a module by its repr and its tensors."""
         return "residual=True" if self.residual else ""
 
     def forward(self, x: Tensor) -> Tensor:

@@ -8,8 +8,9 @@ from adnlib.errors import AdnError
 class ConstantGate(nn.Module):
     """One fixed gate for every channel, position and image: it attends to nothing.
 
-    No paper. Any claim about attention must beat this control, because an untrained gate is near one half whatever the
-    image shows. With `value` 1 it is the identity. Lesson: notebooks/06_attentdiffernet. It has no parameters to train.
+    No paper. An untrained gate is near one half whatever the image shows, so attention is shown to help only if it
+    outperforms this control. With `value` 1 it is the identity. It has no parameters to train. Lesson:
+    notebooks/06_attentdiffernet.
     `channels` is unused and only keeps the signature the same as for the other modules.
     """
 
@@ -20,7 +21,7 @@ class ConstantGate(nn.Module):
         self.value = value
 
     def extra_repr(self) -> str:
-        """Options that are not tensors, see CBAM."""
+        """The options that are not tensors, see CBAM."""
         return f"value={self.value}"
 
     def forward(self, x: Tensor) -> Tensor:

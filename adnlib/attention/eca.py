@@ -9,7 +9,7 @@ from adnlib.attention.parts import check_odd
 
 
 class ECA(nn.Module):
-    """Efficient channel attention: a channel's gate from the means of k neighbouring channels, with k weights in total.
+    """Efficient channel attention: each channel is gated by the means of k neighbouring channels; k weights in total.
 
     Wang, Wu, Zhu, Li, Zuo, Hu, "ECA-Net: Efficient Channel Attention for Deep Convolutional Neural Networks",
     CVPR 2020, https://arxiv.org/abs/1910.03151

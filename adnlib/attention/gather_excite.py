@@ -25,7 +25,7 @@ class GatherExcite(nn.Module):
         self.extent = extent
 
     def extra_repr(self) -> str:
-        """Options that are not tensors: the feature cache identifies a module by its repr and its tensors."""
+        """The options that are not tensors: the feature cache identifies a module by its repr and its tensors."""
         return f"extent={self.extent}"
 
     def gate(self, x: Tensor) -> Tensor:

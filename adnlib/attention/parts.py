@@ -35,7 +35,7 @@ class FixedBatchNorm(nn.BatchNorm2d):
 
 
 def begin_as_identity(last: nn.Module) -> float:
-    """Sets the layer before a gate's sigmoid to zero, which makes the gate one half everywhere, and returns 2.
+    """Zeroes the weights before a gate's sigmoid, which makes the gate one half everywhere, and returns 2.
 
     Twice this gate is 1, so the module is the identity until it has learned something. With the usual random initial
     weights, a gate scales its input by about one half.

@@ -11,7 +11,7 @@ class SimAM(nn.Module):
     ICML 2021, https://proceedings.mlr.press/v139/yang21o.html
         e = 4 (v + lam) / ((x - m)^2 + 2 v + 2 lam)    energy; m, v: mean and variance of a channel over space
         x * sigmoid(1 / e)
-    Deviation from the authors' code: v divides by the number of positions, as in the paper, not by one less.
+    Deviation from the authors' code: v is a sum divided by the number of positions, as in the paper, not by one less.
     `channels` is unused and only keeps the signature the same as for the other modules.
     """
 
@@ -20,7 +20,7 @@ class SimAM(nn.Module):
         self.lam = lam
 
     def extra_repr(self) -> str:
-        """Options that are not tensors: the feature cache identifies a module by its repr and its tensors."""
+        """The options that are not tensors: the feature cache identifies a module by its repr and its tensors."""
         return f"lam={self.lam}"
 
     def gate(self, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Detectors from the papers next to DifferNet, one file each, with one interface.
+"""DifferNet and the detectors of other papers, one file each, with a common interface.
 
     detector = build_detector("padim", backbone="vgg16", attention="se").fit(dataset.train)
     detector.score(dataset.test)  # (N,)
@@ -48,7 +48,7 @@ def build_detector(
     """An unfitted detector by its short name.
 
     name: a key of DETECTORS. backbone, attention: as in adnlib.models.backbones.Backbone; an attention module follows
-    each stage, with random weights that are not trained. image_size: side in px. seed: of all random numbers.
+    each stage, with random weights that are not trained. image_size: side in px. seed: for all random numbers.
     backbone_options: further options of the backbone (weights, stages) or its attention (reduction, …).
     options: those of the method, see its class.
     """

@@ -1,4 +1,4 @@
-"""The base of all detectors: from images to the feature maps of a frozen backbone, to scores, and to a file and back.
+"""The base class of all detectors: feature maps of a frozen backbone, scores and anomaly maps, saving and loading.
 
 A method implements two functions. `learn` takes the feature maps of normal images. `judge` takes the feature maps of
 any images and returns a score for each image and, if the method has one, an anomaly map.
@@ -32,10 +32,10 @@ class Detector(nn.Module):
     """A detector that learns from normal images alone, on the feature maps of a frozen backbone.
 
     backbone: a module from images uint8 (B, 3, S, S) to `Maps`, with `channels`, as in adnlib.models.backbones.
-    image_size: S in px. seed: of every random draw and all initial weights.
+    image_size: S in px. seed: for every random draw and all initial weights.
     """
 
-    title: str  # for readers
+    title: str  # for figures and tables
     fitted: Tensor
 
     def __init__(self, backbone: nn.Module, image_size: int = 256, seed: int = 0):
@@ -64,7 +64,7 @@ class Detector(nn.Module):
         self._check_untrained()
         images = self._images(train)
         if len(images) < 2:
-            raise AdnError(f"There are {len(images)} training images: name two or more.")
+            raise AdnError(f"There are {len(images)} training images: pass two or more.")
         with seeded(self.seed):
             self.train()
             self.learn(self._chunks(images))
@@ -103,7 +103,7 @@ class Detector(nn.Module):
 
     def _images(self, images: Split | Tensor) -> Tensor:
         if not len(images):
-            raise AdnError("There are no images: name at least one.")
+            raise AdnError("There are no images: pass at least one.")
         images = read_images(images, self.image_size) if isinstance(images, Split) else images
         wanted = (3, self.image_size, self.image_size)
         if tuple(images.shape[1:]) != wanted:
@@ -125,7 +125,7 @@ class Detector(nn.Module):
     def save(self, path: Path | str) -> None:
         """Writes the fitted detector as one safetensors file, which names the backbone but does not contain it."""
         if self.built_by is None:
-            raise AdnError("Only a detector made by build_detector can be saved: its file names the backbone.")
+            raise AdnError("Only a detector made by build_detector can be saved: the file must name its backbone.")
         tensors = {name: tensor.cpu().contiguous() for name, tensor in self.learned().items()}
         write_whole(Path(path).resolve(), safetensors.torch.save(tensors, {"built_by": json.dumps(self.built_by)}))
 

@@ -20,7 +20,7 @@ HELD_OUT = 0.15  # share of the training images that is used to choose the epoch
 
 
 class DifferNetDetector(Detector):
-    """adnlib.DifferNet with the interface of the other detectors; its docstring names paper and deviations.
+    """adnlib.DifferNet with the interface of the other detectors; see its docstring for the paper and the deviations.
 
     It has no anomaly map. Its features are AlexNet's at three scales, and the attention modules are placed as in
     AttentDifferNet. A random part of the training images is held out to choose the epoch.
@@ -62,7 +62,7 @@ class DifferNetDetector(Detector):
             with tempfile.TemporaryDirectory(prefix="adn-") as folder:
                 return self.fit(_write(self._images(train), Path(folder)))
         if len(train) < 2:
-            raise AdnError(f"There are {len(train)} training images: name two or more.")
+            raise AdnError(f"There are {len(train)} training images: pass two or more.")
         order = torch.randperm(len(train), generator=torch.Generator().manual_seed(self.seed)).tolist()
         held = max(1, round(HELD_OUT * len(train)))
         shown, held_out = (Split(tuple(train[i] for i in sorted(rows))) for rows in (order[held:], order[:held]))

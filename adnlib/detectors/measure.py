@@ -1,4 +1,4 @@
-"""Measurements of all detectors with the same images and protocol, and the same maps where they share a backbone.
+"""Measurements of all detectors with the same images and protocol and, for the same backbone, the same maps.
 
     python -m adnlib.detectors.measure grids/detectors.toml data/detectors.csv
 
@@ -60,9 +60,9 @@ def measure(detector: Detector, dataset: Dataset, seed: int = 0) -> dict:
     """Fits on `dataset.train` and scores `dataset.test`. Returns a row of numbers.
 
     auroc with its 95 % interval over test images (`seed`: of the bootstrap); pixel_auroc if there are maps and masks;
-    fit_s and images_per_s in processor seconds, without decoding, except for DifferNet, which reads the files itself
-    and can find its features in the cache (ADN_CACHE_GB=0 disables it); memory_mib: the size of the fitted detector;
-    parameters: the number of trained parameters. Both exclude the backbone.
+    fit_s in processor seconds, images_per_s per processor second, without decoding, except for DifferNet, which reads
+    the files itself and can find its features in the cache (ADN_CACHE_GB=0 disables it); memory_mib: the size of the
+    fitted detector; parameters: the number of trained parameters. Both exclude the backbone.
     """
     size = detector.image_size
     train, test = dataset.train, dataset.test

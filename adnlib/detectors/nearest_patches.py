@@ -11,7 +11,7 @@ from adnlib.errors import AdnError
 
 
 class NearestPatches(Detector):
-    """The simplest memory of patches, similar to Damm, Laszkiewicz, Lederer, Fischer, "AnomalyDINO",
+    """The simplest patch memory, similar to Damm, Laszkiewicz, Lederer, Fischer, "AnomalyDINO",
     https://arxiv.org/abs/2405.14529
 
         p         = the features of one position, normalised to length 1
@@ -19,8 +19,8 @@ class NearestPatches(Detector):
         score     = the mean of the largest hundredth of s(p) over the image
 
     Deviations: AnomalyDINO uses DINOv2's features, rotated copies and masks. Here any backbone works, all stages are
-    concatenated, and there is nothing else. At most `bank` random training patches are stored; PatchCore selects them
-    with a coreset instead.
+    concatenated, and nothing is added. At most `bank` random training patches are stored; PatchCore selects them with a
+    coreset instead.
     Options: bank (10000).
     """
 

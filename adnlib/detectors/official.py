@@ -31,7 +31,7 @@ def from_official(state_dict: dict[str, Tensor], *, preset: str | Preset = "pape
 
     AlexNet's tensors are copied unchanged. The flow's blocks, hidden width and hidden layers follow from the names and
     shapes. Image size, views, clamp and the rest come from `preset`. The permutations are not in the state dict: both
-    codes draw them from NumPy's legacy generator, seeded with the block's number. The halves, their order and the
+    programs draw them from NumPy's legacy generator, seeded with the block's number. The halves, their order and the
     formula of the coupling are the same in both. The published code limits the values after each block to +-1e6. Here a
     forward hook does this, which is not part of `state_dict()`.
     For anything other than such a state dict, AdnError names the key and how to fix it.
@@ -41,7 +41,7 @@ def from_official(state_dict: dict[str, Tensor], *, preset: str | Preset = "pape
         preset = PRESETS[preset]
     given = _tensors(state_dict)
     matches = [match for match in map(LAYER.fullmatch, given) if match]
-    blocks = max((int(m[1]) for m in matches), default=2) // 2  # 0: the input; then permutation and coupling in turns
+    blocks = max((int(m[1]) for m in matches), default=2) // 2  # 0: the input; then permutation, coupling, …
     layers = [name for _, _, name in sorted({(int(m[3]), m[4], m[2]) for m in matches})] or ["fc1"]
     names = {  # ours: theirs
         f"features.alexnet.{layer}.{kind}": f"{FEATURES}.{layer}.{kind}"

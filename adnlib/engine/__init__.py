@@ -1,1 +1,1 @@
-"""What makes the road's training fast and safe: features computed once, checkpoints, pretext tasks."""
+"""Fast and safe training: cached features, checkpoints, pretext tasks."""

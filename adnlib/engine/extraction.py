@@ -21,10 +21,10 @@ from adnlib.system import cache
 from adnlib.system.precision import autocast, resolve
 from adnlib.views import View
 
-IMAGE_BYTES = 2**30  # of decoded images in memory; more are stored in a file
-CHUNK_BYTES = 2**29  # of activations at once; bounds memory
-FLOW_ROWS = 8192  # feature vectors in the flow at once
-BYTES_PER_PIXEL = 96  # of an image in process: uint8 and float copies, conv1's output at four bytes
+IMAGE_BYTES = 2**30  # limit for decoded images in memory; larger arrays are stored in a file
+CHUNK_BYTES = 2**29  # limit for activations in memory
+FLOW_ROWS = 8192  # feature vectors per pass through the flow
+BYTES_PER_PIXEL = 96  # of an image being processed: uint8 and float copies, conv1's output at 4 bytes per value
 
 
 def chunk_size(size: int) -> int:
@@ -69,7 +69,7 @@ def features_of(
 ) -> Tensor:
     """Features (N, V, 768) of a split's images, on the model's device, from `extract` or the cache.
 
-    progress: shows a bar on standard output with views of images per second and the time left. keep: uses the cache
+    progress: shows a bar on standard output with views per second and the remaining time. keep: uses the cache
     on disk, for views that will be needed again.
     """
     if not keep:

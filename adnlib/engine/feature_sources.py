@@ -1,4 +1,4 @@
-"""Feature sources for training: computed once for a frozen network, in every step if attention is trained."""
+"""Sources of features for training: computed once for a frozen network, in every step if attention is trained."""
 
 from typing import Protocol
 
@@ -12,7 +12,7 @@ from adnlib.features import SCALES, MultiScaleAlexNet, downscale, pool
 from adnlib.system.precision import autocast
 from adnlib.views import View
 
-STEM_BYTES = 2**30  # of stored stem outputs
+STEM_BYTES = 2**30  # limit for the stored stem outputs
 
 
 class FeatureSource(Protocol):

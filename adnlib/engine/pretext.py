@@ -1,7 +1,7 @@
 """Pretext training: attention learns to distinguish images with synthetic defects from the same images without them.
 
-The gates learn what a defect looks like. The flow is trained afterwards, on normal images only, with the features that
-these gates weight. The pairs come from one of two sources: patches cut and pasted in the data set's normal images, or
+The gates learn what a defect looks like. Afterwards, the flow is trained on normal images only, on features weighted by
+these gates. The pairs come from one of two sources: patches cut and pasted in the data set's normal images, or
 rendered metal parts (adnlib.imagesets.wild_parts) with known damage. The test images are not used.
 """
 
@@ -31,8 +31,8 @@ OTHER_SEED = 10_000  # for the rendered pairs: none of them is an image of the d
 def learn_attention(
     model: DifferNet, dataset: Dataset, *, seed: int = 0, epochs: int = EPOCHS, progress: bool = False
 ) -> float:
-    """Trains `model.features.attention` on pairs from `model.train_attention`, "cutpaste" or "wild_parts", and freezes
-    it; returns the classification accuracy in the last epoch (0.5 is chance).
+    """Trains `model.features.attention` on pairs of the kind `model.train_attention` ("cutpaste" or "wild_parts") and
+    freezes it; returns the classification accuracy in the last epoch (0.5 is chance).
 
     A linear classifier reads the standardised features (B, 768) and is discarded afterwards. The flow is not changed.
     The same seed gives the same gates to the last bit on one machine.

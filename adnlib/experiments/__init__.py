@@ -1,1 +1,1 @@
-"""The road repeated: the description of a run, run folders, the ledger, grids, sweeps, statistics, findings."""
+"""Experiments of many runs: run configurations, run folders, the ledger, grids, sweeps, statistics, findings."""

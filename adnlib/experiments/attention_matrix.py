@@ -39,7 +39,7 @@ def matrix(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def gains(table: pd.DataFrame, baseline: str = NONE) -> pd.DataFrame:
-    """A row for each detector, category and attention: the mean AUROC difference to `baseline` over seeds, with
+    """A row for each detector, category and attention: the mean AUROC difference from `baseline` over seeds, with
     Student's paired interval and a verdict. The other columns are those of statistics.by_category."""
     each = statistics.by_category(statistics.differences(table, baseline=baseline))
     each = each[each["variant"] != NONE]
@@ -49,7 +49,7 @@ def gains(table: pd.DataFrame, baseline: str = NONE) -> pd.DataFrame:
 def summary(each: pd.DataFrame) -> pd.DataFrame:
     """A row for each attention in `gains`: in how many cells it is better and worse, and the mean of its differences.
 
-    The cells share images, backbones and seeds, so no honest interval of the mean can be computed.
+    The cells share images, backbones and seeds, so no valid interval of the mean can be computed.
     """
     groups = each.groupby("variant", sort=False)
     table = groups["difference"].agg(["mean", "min", "max"])

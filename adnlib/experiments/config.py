@@ -42,10 +42,7 @@ class RunConfig:
     dataset: str = _parameter("elpv", "a known data set, or folder:PATH for your own images")
     category: str | None = _parameter("mono", "a category of the data set, or all for every category", str, type(None))
     attention: str | None = _parameter(
-        None,
-        "se, cbam, eca, coordinate, simam, bam, gather_excite, global_context or constant",
-        str,
-        type(None),
+        None, "se, cbam, constant or another key of adnlib.attention.ATTENTION", str, type(None)
     )
     placement: str = _parameter("figure", "where attention is inserted: figure, before-pool or after-pool5")
     train_attention: bool | str = _parameter(
@@ -79,7 +76,7 @@ class RunConfig:
         return {name: value for name, value in asdict(self).items() if name != "device"}
 
     @property
-    def name(self) -> str:
+    def folder_name(self) -> str:
         """The run's folder name, such as "elpv-mono-se-figure-frozen-fast-seed0".
 
         A folder of images is named by the last part of its path and six digits of the path's sha256, because two

@@ -11,7 +11,7 @@ from adnlib.experiments.statistics import BASELINE, by_category, differences, ov
 from adnlib.system.files import sha256, write_whole
 from adnlib.system.folders import DATA, ROOT
 
-CONTROLS = {"SE": "constant gate 0.5", "CBAM": "constant gate 0.25"}  # the same mean as the untrained module
+CONTROLS = {"SE": "constant gate 0.5", "CBAM": "constant gate 0.25"}  # about the mean of the untrained module
 LEDGER = DATA / "ledger.csv"
 SHOWN = {  # the variants in README's figure, by preset
     "fast": ["SE, frozen", "constant gate 0.5", "CBAM, frozen", "constant gate 0.25"],
@@ -45,18 +45,18 @@ UNDER = {  # the papers' names for data sets that this project reads from a fold
     ("folder:data", "mtd"): ("mtd", "mtd"),
 }
 MARKS = ("<!-- made by `adn evidence` -->", "<!-- end -->")  # around the generated section of README
-CEILING = 0.999  # an AUROC above it leaves no room for a gain
+CEILING = 0.999  # an AUROC above it leaves almost no room for a gain
 PAGE_HEAD = """# The evidence: does attention help?
 
 Made by `adn evidence` from [ledger.csv](ledger.csv), the runs of `grids/evidence.toml`; do not edit.
 
-Each run is compared with its partner, a run of the plain DifferNet or of a constant gate with the same images, split,
-views, seed and initial weights of the flow. The epoch is selected on normal validation images. Differences are in
-points of AUROC (hundredths).
+Each run is compared with a partner: a run of the plain DifferNet, or of a constant gate, that has the same images,
+split, views, seed and initial weights of the flow. The epoch is selected on normal validation images. Differences are
+in points (hundredths of AUROC).
 
 - **Frozen** attention has random weights that are never trained.
-- **Trained** attention is trained with the flow by maximising the likelihood; **guarded** is the same with a loss that
-  does not reward shrinking the features.
+- **Trained** attention is trained with the flow by maximising the likelihood; **guarded** means the same with a
+  loss that does not reward shrinking the features.
 - **cutpaste** and **wild_parts** train the attention on artificial defects before the flow.
 - A **constant gate**, the control, multiplies every feature by the same number and attends to nothing.
 - Options: **before-pool** and **after-pool5** are other insertion points; **reduction 2** is a wider hidden layer;
@@ -91,7 +91,7 @@ def under_published_names(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def against_gates(ledger: pd.DataFrame) -> pd.DataFrame:
-    """`summary` of each module against the constant gate with the same mean, which the column `gate` names."""
+    """`summary` of each module against the constant gate with about the same mean, which the column `gate` names."""
     parts = []
     for module, gate in CONTROLS.items():
         rows = summary(ledger, gate)
@@ -169,7 +169,7 @@ def in_readme(text: str, ledger: pd.DataFrame) -> str:
 
 def evidence_page(ledger: pd.DataFrame) -> str:
     """data/evidence.md: sentences on the modules in README's figure, against the plain DifferNet and against the
-    constant gates with the same mean, and a table of all variants."""
+    constant gates with about the same mean, and a table of all variants."""
     done = finished_runs(ledger)
     lines = [PAGE_HEAD]
     for preset, names in SHOWN.items():
@@ -187,8 +187,8 @@ def evidence_page(ledger: pd.DataFrame) -> str:
     plain = done[done["variant"] == BASELINE].groupby("category")["auroc"].mean()
     if full := sorted(plain.index[plain > CEILING]):
         lines.append(
-            f"\nThe means include {', '.join(full)}, where a gain is impossible: the AUROC of the plain {BASELINE} is "
-            f"above {CEILING} there."
+            f"\nThe means over all categories include {', '.join(full)}, where almost no gain is possible: the mean "
+            f"AUROC of the plain {BASELINE} is above {CEILING} there."
         )
     lines.append(
         f"\n{len(done)} runs, {done['seconds'].sum() / 3600:.1f} hours of training and scoring, on "

@@ -1,7 +1,7 @@
 """Grid files: many runs in a few lines of TOML.
 
-A grid is a list of tables [[grid]]. Each key is a parameter of a run, with one value or a list of values. The points of
-a table are all combinations.
+A grid is a list of tables [[grid]]. Each key is a parameter of a run, with one value or a list of values. A table
+describes all combinations of its values, the points of the grid.
 
     [[grid]]
     dataset = "elpv"
@@ -73,7 +73,7 @@ def grid_runs(tables: Iterable[dict], source: str = "the grid", base: Path | Non
             config = config.without_attention()
         for category in _category_names(config.dataset) if config.category == "all" else [config.category]:
             run = replace(config, category=category)
-            runs[run.name] = run
+            runs[run.folder_name] = run
     if not runs:
         raise AdnError(f"{source} has no points: write at least one table [[grid]].")
     return list(runs.values())

@@ -115,14 +115,14 @@ def train_run(root: Path | str, config: RunConfig, *, progress: bool = True) -> 
 
 def checkpoint_folder(root: Path | str, config: RunConfig) -> Path:
     """The folder of a run's checkpoint until `save_run`, next to the run's folder."""
-    return Path(root).resolve() / f"{config.name}.training"
+    return Path(root).resolve() / f"{config.folder_name}.training"
 
 
 def save_run(
     root: Path | str, config: RunConfig, model: DifferNet, dataset: Dataset, history: History, evaluation: Evaluation
 ) -> Run:
     """Writes a run's folder under `root`, replacing any run of the same name, and removes the checkpoint."""
-    folder = Path(root).resolve() / config.name
+    folder = Path(root).resolve() / config.folder_name
     facts = {
         "format": FORMAT,
         "parameters": config.parameters,
@@ -176,7 +176,7 @@ def read_run(folder: Path | str) -> Run:
 
 
 def read_runs(root: Path | str, **wanted) -> list[Run]:
-    """All finished runs under `root` whose parameters equal `wanted`, e.g. dataset="elpv", seed=0; plain ones first."""
+    """All finished runs under `root` whose parameters equal `wanted`, such as seed=0; plain DifferNet runs first."""
     runs = [read_run(path.parent) for path in sorted(Path(root).glob("*/parameters.json"))]
     runs = [run for run in runs if all(run.parameters.get(key) == value for key, value in wanted.items())]
     order = {None: 0, "se": 1, "cbam": 2}

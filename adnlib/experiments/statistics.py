@@ -94,7 +94,7 @@ def by_category(pairs: pd.DataFrame) -> pd.DataFrame:
 def over_categories(pairs: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """A row for each variant: the mean over categories of the mean difference over seeds, with an interval.
 
-    The interval is that of the mean over all categories of the kind that these were drawn from (`mean_interval`). In
+    The interval (`mean_interval`) is for the mean over the population from which these categories are a sample. In
     wild_parts, the settings "_wild" and "_plain" show the same parts with the same damage, so their mean counts as one
     category. With one category, or one such pair, the interval is over its seeds. better, worse: the number of
     categories that are better or worse by their own interval over seeds.
@@ -134,7 +134,7 @@ def protocols(ledger: pd.DataFrame) -> pd.DataFrame:
 
 
 def changes(table: pd.DataFrame) -> pd.DataFrame:
-    """A row for each `change` of a benchmark: `over_seeds`, and the paired difference to the first change.
+    """A row for each `change` of a benchmark: `over_seeds`, and the paired difference from the first change.
 
     Methods without training (no auroc_last) share no seed with it: their difference is to the mean of the first change.
     """

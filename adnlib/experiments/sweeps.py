@@ -29,17 +29,17 @@ from adnlib.system.files import write_whole
 Show = Callable[[RunConfig, int, int], None]  # called with a run, the cell being executed, and the number of cells
 TOPIC = "adn-cells"  # topic of the dask events
 REFUSED = 2  # exit status of a run that ended with an error message: another attempt would end the same way
-CONNECT_S = 10  # to a dask scheduler
+CONNECT_S = 10  # seconds to wait for a connection to a dask scheduler
 ATTEMPTS = 3  # for a run whose process was killed
 
 
 def is_done(root: Path, config: RunConfig) -> bool:
     """Whether a run is finished. If a sweep is executing it, or was killed doing so, its notebook must be there too."""
-    return (root / config.name / "parameters.json").exists() and not _work_folder(root, config).exists()
+    return (root / config.folder_name / "parameters.json").exists() and not _work_folder(root, config).exists()
 
 
 def _work_folder(root: Path, config: RunConfig) -> Path:
-    return root / f".{config.name}.sweep"
+    return root / f".{config.folder_name}.sweep"
 
 
 def execute_run(root: Path | str, config: RunConfig) -> str:
@@ -52,14 +52,14 @@ def execute_run(root: Path | str, config: RunConfig) -> str:
 
     root = Path(root).resolve()
     if is_done(root, config):
-        return config.name
-    run, failed, work = root / config.name, root / f"{config.name}.failed", _work_folder(root, config)
+        return config.folder_name
+    run, failed, work = root / config.folder_name, root / f"{config.folder_name}.failed", _work_folder(root, config)
     work.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(work / "lock"):  # waits for a killed sweep's process, which may still be running
         if not (run / "notebook.ipynb").exists():
             chapter = Chapter("07_train", {**asdict(config), "runs": str(root)}, "notebook")
             try:
-                notebook = execute(chapter, work, f"{config.name} ")
+                notebook = execute(chapter, work, f"{config.folder_name} ")
             except AdnError as error:
                 write_whole(work / "error.txt", f"{error}\n".encode())
                 shutil.rmtree(failed, ignore_errors=True)
@@ -68,7 +68,7 @@ def execute_run(root: Path | str, config: RunConfig) -> str:
             notebook.replace(run / "notebook.ipynb")
             shutil.rmtree(failed, ignore_errors=True)
     shutil.rmtree(work, ignore_errors=True)
-    return config.name
+    return config.folder_name
 
 
 class Processes:
@@ -103,7 +103,7 @@ class Processes:
                 command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
             ) as process:
                 self.running.add(process)
-                if self.stopped.is_set():  # since the check above: the stop may have missed this process
+                if self.stopped.is_set():  # stopped after the check above: the kill may have missed this process
                     process.kill()
                 output = b""
                 stderr = cast(io.BufferedReader, process.stderr)  # a pipe
@@ -143,7 +143,7 @@ class Dask:
             except (OSError, ValueError) as error:
                 raise AdnError(f"No dask scheduler answers at {self.address}: check the address.") from error
         with client:
-            by_name = {config.name: config for config in configs}
+            by_name = {config.folder_name: config for config in configs}
 
             def show_event(event):
                 name, cell, cells = event[1]
@@ -164,7 +164,7 @@ def _on_worker(root: str, config: RunConfig) -> str | None:
 
     worker = distributed.get_worker()
     engine = Processes(workers=os.cpu_count() or 1)
-    return engine.run(Path(root), config, lambda c, *cells: worker.log_event(TOPIC, (c.name, *cells)))
+    return engine.run(Path(root), config, lambda c, *cells: worker.log_event(TOPIC, (c.folder_name, *cells)))
 
 
 def sweep(configs: list[RunConfig], root: Path | str, engine: Processes | Dask | None = None) -> dict[str, str]:
@@ -175,11 +175,11 @@ def sweep(configs: list[RunConfig], root: Path | str, engine: Processes | Dask |
     with tqdm(total=len(configs), initial=len(configs) - len(todo), desc="runs", unit="run") as bar:
 
         def show(config: RunConfig, cell: int, cells: int) -> None:
-            bar.set_postfix_str(f"{config.name}, cell {cell} of {cells}")
+            bar.set_postfix_str(f"{config.folder_name}, cell {cell} of {cells}")
 
         for config, error in (engine or Processes())(root, todo, show) if todo else ():
             if error:
-                failed[config.name] = error
+                failed[config.folder_name] = error
             bar.update()
     return failed
 

@@ -75,9 +75,9 @@ def compare(measured: dict[str, list[dict[str, pd.DataFrame]]]) -> pd.DataFrame:
 
 
 def chosen_map(table: pd.DataFrame, categories: list[str], measure: str = "auroc_within") -> str:
-    """The plain DifferNet's map with the largest mean of a measure over `categories`.
+    """The kind of map with the largest mean of a measure over `categories`, for the plain DifferNet.
 
-    These categories select the map, so its numbers are honest on the other categories only.
+    These categories select the map, so its numbers are unbiased only on the other categories.
     """
     rows = table[(table["variant"] == PLAIN) & (table["measure"] == measure) & table["category"].isin(categories)]
     return str(rows.groupby("map", sort=False)["value"].mean().idxmax())

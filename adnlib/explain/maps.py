@@ -48,14 +48,14 @@ def grad_cam(
     mean of its gradient, the weighted channels are summed, and negative values are set to zero. Computed by the package
     grad-cam, with these deviations. The target is the NLL. The layer's maps of all three scales are summed, each scaled
     to make its mean the contribution of that scale. Each position is drawn at the centre of its receptive field; the
-    package stretches the map from edge to edge, which misses that centre by some px. Negative values are set to zero
+    package stretches the map from edge to edge, which misses that centre by a few px. Negative values are set to zero
     once, after the mean over views.
 
     layer: a key of LAYERS; if an attention module follows the layer, the module's output is used.
     views: copies of the image, whose maps are rotated back and averaged; VIEWS by default.
     per_place: weight each position by its own gradient, as in HiResCAM (Draelos and Carin, 2020,
     https://arxiv.org/abs/2011.08891). At pool5, which is averaged over space, both methods agree.
-    stretch: map each map to [0, 1] by `stretched`; False keeps the values, which can be compared between images.
+    stretch: rescales each map to [0, 1] with `stretched`; False keeps the values, which can be compared between images.
     """
     maps = all_cams(model, images, (layer,), views)[layer, per_place]
     return stretched(maps) if stretch else maps
@@ -64,7 +64,7 @@ def grad_cam(
 def all_cams(
     model: DifferNet, images: Tensor, layers: tuple[str, ...] = tuple(LAYERS), views: tuple[View, ...] | None = None
 ) -> dict[tuple[str, bool], Tensor]:
-    """Unstretched `grad_cam` at several layers, at the cost of the lowest: {(layer, per_place): (B, H, W)}."""
+    """Unstretched `grad_cam` at several layers, at the cost of the earliest one: {(layer, per_place): (B, H, W)}."""
     for layer in layers:
         check_choice("layer", layer, LAYERS)
     layers = tuple(sorted(layers, key=list(LAYERS).index))
@@ -107,9 +107,9 @@ def gradient_map(
 def deviation_map(
     model: DifferNet, images: Tensor, normal: Tensor, layer: str = "conv3", *, stretch: bool = True
 ) -> Tensor:
-    """How far the features at each position lie from normal ones there: images (B, 3, H, W) -> (B, H, W).
+    """How far the features at each position are from those of normal images: images (B, 3, H, W) -> (B, H, W).
 
-    normal: images (N, 3, H, W) that give the mean and the standard deviation of the layer's map at each position. The
+    normal: images (N, 3, H, W), for the mean and the standard deviation of the layer's output at each position. The
     map is the mean over channels of the squared deviation, in standard deviations. FLOOR times the channel's standard
     deviation over all positions is added to each standard deviation, so that positions where normal images never vary
     do not dominate. Full scale, one view, without the flow: the map uses the features before they are averaged over
@@ -130,7 +130,7 @@ def gates(model: DifferNet, images: Tensor) -> dict[str, dict[str, Tensor | None
     """The gates of each attention module for images (B, 3, H, W) at full scale, by the name of the layer it follows.
 
     Each entry is {"channel": (B, C), "spatial": (B, h, w), or None if the module has no spatial gate}. If a module has
-    a gate for each position of each channel, both are means of it. Without attention the result is empty.
+    a gate for each position of each channel, both are its means. Without attention the result is empty.
     """
     names = {str(index): name for name, index in LAYERS.items()}
     seen = {}
@@ -152,8 +152,8 @@ def stretched(maps: Tensor) -> Tensor:
 def randomised(model: DifferNet, *parts: str, seed: int = 0) -> DifferNet:
     """A copy of the model with random weights in some parts ("flow", "attention", "alexnet").
 
-    A map that stays the same shows the image and not what was learned (Adebayo et al., "Sanity Checks for Saliency
-    Maps", NeurIPS 2018, https://arxiv.org/abs/1810.03292).
+    A map that does not change shows the image, not what the model has learned (Adebayo et al., "Sanity Checks for
+    Saliency Maps", NeurIPS 2018, https://arxiv.org/abs/1810.03292).
     """
     copy = deepcopy(model)
     places = {"flow": copy.flow, "attention": copy.features.attention, "alexnet": copy.features.alexnet}
@@ -209,7 +209,7 @@ def _spread(maps: Tensor, stride: int, size: Sequence[int]) -> Tensor:
 
 
 def _lines(places: int, size: int, stride: int) -> Tensor:
-    """(size, places): weights of a linear interpolation between values at the px stride - 1, 2 stride - 1, …"""
+    """(size, places): weights of a linear interpolation between values at pixels stride - 1, 2 stride - 1, …"""
     at = ((torch.arange(size) + 1) / stride - 1).clamp(0, places - 1)  # in positions of the map
     return (1 - (at[:, None] - torch.arange(places)).abs()).clamp(min=0)
 
@@ -232,7 +232,7 @@ def _full_scale(model: DifferNet, images: Tensor, layer: str) -> Tensor:
 
 
 def _start_gradient(module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
-    """A hook that starts the gradient at this layer, because AlexNet's earlier layers are most of the work."""
+    """A hook that starts the gradient at this layer, since AlexNet's earlier layers take most of the computation."""
     return output.detach().requires_grad_()
 
 

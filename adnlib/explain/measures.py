@@ -1,7 +1,7 @@
 """Measures of how well maps localise known defects and parts, with intervals.
 
 Maps are float (N, H, W), larger where there is more evidence; masks are bool (N, H, W), empty for normal images. A flat
-map gets the value of chance: one half, or the mask's share of the image.
+map is at chance level: one half, or the mask's share of the image.
 """
 
 import numpy as np
@@ -60,7 +60,7 @@ def pointing_game(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """Whether each map's largest value lies on the defect, 1 or 0: (N,), nan where there is no defect.
 
     Zhang et al., "Top-down Neural Attention by Excitation Backprop", ECCV 2016, https://arxiv.org/abs/1608.00507.
-    Deviations: the mask has no tolerance margin; equal largest values share the point.
+    Deviations: the mask has no tolerance margin; tied maxima share the point.
     """
     return np.array([k[m == m.max()].mean() if k.any() else np.nan for m, k in zip(maps, masks, strict=True)])
 
@@ -84,7 +84,7 @@ def measure(maps: np.ndarray, masks: np.ndarray, objects: np.ndarray | None = No
     the part in each image, for "energy_on_object".
     """
     if maps.shape != masks.shape:
-        raise AdnError(f"Maps {maps.shape} and masks {masks.shape} differ in shape: bring both to one size.")
+        raise AdnError(f"Maps {maps.shape} and masks {masks.shape} differ in shape: resize one of them.")
     if not masks.any():
         raise AdnError("No image has a defect in its mask, so there is nothing to find: pass images with masks.")
     weights = _drawn(np.asarray(masks.any(axis=(1, 2))), seed)  # (1 + R, N)

@@ -1,4 +1,4 @@
-"""The first picture: test images, where each model looks, and what it decides."""
+"""The overview figure: test images with each model's Grad-CAM map, score and verdict."""
 
 from collections.abc import Sequence
 
@@ -15,8 +15,8 @@ from adnlib.plots import ANOMALOUS_COLOUR, NORMAL_COLOUR, STYLE
 def overview(runs: Sequence[Run], columns: int = 6) -> Figure:
     """Test images in the first row, and in a row per run its Grad-CAM map with its score and verdict.
 
-    runs: of one category, with one image size. The images are chosen by rule: equally many normal ones and of each kind
-    of defect, evenly spaced by the first run's score (with one of each kind, the median). A map is stretched to its own
+    runs: of one category, with one image size. The images are chosen by a rule: as many normal images as of each kind
+    of defect, evenly spaced by the first run's score (a single one has the median score). Each map is scaled to its own
     range.
     """
     if not runs:
@@ -56,7 +56,7 @@ def overview(runs: Sequence[Run], columns: int = 6) -> Figure:
 
 
 def typical_images(defects: np.ndarray, scores: np.ndarray, count: int) -> list[int]:
-    """Up to `count` indices into (N,): for "good" and for each kind of defect equally many, evenly spaced by score."""
+    """Up to `count` indices into (N,), as many for "good" as for each kind of defect, evenly spaced by score."""
     kinds = ["good", *sorted(set(defects) - {"good"})][:count]
     each = count // len(kinds)
     order = np.argsort(scores, kind="stable")

@@ -34,7 +34,7 @@ def unpack(archive: Path, folder: Path) -> None:
     """Unpacks a zip or tar archive (plain, gz, bz2, xz) into the existing empty `folder`, with a progress bar.
 
     AdnError: names outside `folder`, links and devices, duplicate names, passwords, more than MAX_FILES files or
-    MAX_BYTES bytes, damaged or truncated archives. `folder` may then contain a part of the files, so pass a scratch
+    MAX_BYTES bytes, damaged or truncated archives. `folder` may then contain some of the files, so pass a scratch
     folder.
     """
     files = written = 0

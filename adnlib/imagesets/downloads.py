@@ -77,8 +77,8 @@ def fetch_url(url: str, path: Path, sha256_prefix: str = "", *, attempts: int = 
     An incomplete download is stored in `path`.part. The server's ETag for this version of the file is stored in
     `path`.part.etag, so that parts of two versions are never joined. After a stalled or broken connection or a server
     error (5xx) the download is tried again, up to `attempts` times in total; then AdnError is raised, and the part is
-    kept for the next call. AdnError also if there is no response, if the address is gone, and if the sha256 does not
-    begin with `sha256_prefix`.
+    kept for the next call. AdnError is also raised if there is no response, if the address no longer exists, or if the
+    sha256 does not begin with `sha256_prefix`.
     """
     part, tag = path.with_name(path.name + ".part"), path.with_name(path.name + ".part.etag")
     for attempt in range(attempts):
@@ -110,7 +110,7 @@ def fetch_url(url: str, path: Path, sha256_prefix: str = "", *, attempts: int = 
 
 
 def _download(url: str, part: Path, tag: Path) -> None:
-    """One attempt: appends to `part` if the server still has the same version, else starts it again."""
+    """One attempt: appends to `part` if the server still has the same version, else starts over."""
     size = part.stat().st_size if part.exists() and tag.exists() else 0
     request = urllib.request.Request(url)
     if size:

@@ -9,7 +9,7 @@ MVTec AD's layout is the standard of the field (InsPLAD-fault and your own folde
     CATEGORY/ground_truth/DEFECT/STEM_mask.png
 
 Magnetic tiles: `MT_Free/Imgs/*.jpg` are normal and split as in DifferNet's published list (data/mtd_train.txt);
-`MT_DEFECT/Imgs/*.jpg` are anomalous, each with its mask beside it, a `.png` of the same stem.
+`MT_DEFECT/Imgs/*.jpg` are anomalous, each with its mask in the same folder, a `.png` with the same stem.
 
 The case of folder names and file extensions is ignored.
 """
@@ -54,11 +54,11 @@ def find_categories(root: Path) -> dict[str, Path]:
         if _is_category(children):
             name = "mtd" if "mt_free" in children else folder.resolve().name
             if name in folders:
-                raise AdnError(f"The category {name} is in {folders[name]} and in {folder}: name one of the two.")
+                raise AdnError(f"The category {name} is in {folders[name]} and in {folder}: give the path of one.")
             folders[name] = folder
             children.clear()  # categories are not searched for further categories
     if not folders:
-        raise AdnError(f"There is no category in {root}: a category is a folder that holds train/good (and test).")
+        raise AdnError(f"There is no category in {root}: a category is a folder that contains train/good (and test).")
     return dict(sorted(folders.items()))
 
 

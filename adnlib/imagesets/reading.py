@@ -1,8 +1,8 @@
 """Reading image files as upright uint8 RGB, which is what the models see, and mask files as bool.
 
 16-bit grey is divided by 257, which maps 65535 to 255. All images follow this one rule, because stretching each to its
-own range would make them incomparable. Transparent pixels are blended onto white, as on a web page. Of a file with
-several pages, the first is read. Images with floating-point pixels, whose range is not known, are refused.
+own range would make them incomparable. Transparent pixels are blended onto white, as on a web page. Only the first
+page of a file is read. Images with floating-point pixels, whose range is not known, are refused.
 """
 
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 class _open:
-    """A context manager for Image.open that turns every error of a broken file into one AdnError with its name."""
+    """A context manager for Image.open that turns every error of a broken file into an AdnError that names the file."""
 
     def __init__(self, path: Path):
         self.path = path

@@ -12,7 +12,7 @@ from adnlib.system.folders import DATA
 REGISTRY = DATA / "registry.toml"
 # Values of `layout`: functions that write an archive's images into a folder in MVTec AD's layout and return how many
 # images of each category they leave out, by reason. Without `layout`, the archive is unpacked unchanged.
-LAYOUTS = {
+CONVERTERS = {
     "elpv": lay_out_elpv,
 }
 KEYS = dict.fromkeys(
@@ -75,8 +75,8 @@ def _problem_in(name: str, entry: object) -> str | None:
         return f"url = {entry['url']!r} is not a web address; begin it with https://"
     if "/" in entry.get("file", "") or entry.get("file") == "..":
         return f"file = {entry['file']!r} is a path; write only a name"
-    if "layout" in entry and entry["layout"] not in LAYOUTS:
-        return f"layout = {entry['layout']!r} is not known; choose from {', '.join(LAYOUTS)}, or leave it out"
+    if "layout" in entry and entry["layout"] not in CONVERTERS:
+        return f"layout = {entry['layout']!r} is not known; choose from {', '.join(CONVERTERS)}, or leave it out"
     if not {"package", "url", "steps", "made"} & set(entry):
         return "it has none of package, url, steps and made; name a source"
     for category, counts in entry.get("categories", {}).items():

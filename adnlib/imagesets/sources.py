@@ -15,7 +15,7 @@ from adnlib.errors import AdnError, check_choice
 from adnlib.imagesets.archives import unpack
 from adnlib.imagesets.downloads import fetch_package, fetch_url
 from adnlib.imagesets.layouts import find_categories, pick_category
-from adnlib.imagesets.registry import LAYOUTS, registry
+from adnlib.imagesets.registry import CONVERTERS, registry
 from adnlib.system.files import sha256, whole_folder
 from adnlib.system.folders import home
 
@@ -51,8 +51,8 @@ def present_dataset(name: str) -> Path | None:
     folder = Path(users_folder) if users_folder else marker.parent
     if not folder.is_dir():
         raise AdnError(
-            f"The folder {folder} of the data set {name} is gone: restore it, or delete {marker.parent} and name "
-            "another with `adn data fetch`."
+            f"The folder {folder} of the data set {name} is gone: restore it, or delete {marker.parent} and give "
+            "another one to `adn data fetch`."
         )
     return folder
 
@@ -113,7 +113,7 @@ def by_hand(name: str) -> str:
 def _lay_out(archive: Path, entry: dict, new: Path) -> dict[str, dict[str, int]]:
     """Unpacks an archive in the layout that the registry names; returns how many images each category leaves out."""
     if "layout" in entry:
-        return LAYOUTS[entry["layout"]](archive, new)
+        return CONVERTERS[entry["layout"]](archive, new)
     unpack(archive, new)
     return {}
 
@@ -127,7 +127,7 @@ def _download_and_unpack(entry: dict, new: Path) -> dict[str, dict[str, int]]:
     try:
         left_out = _lay_out(archive, entry, new)
     except AdnError:
-        archive.unlink()  # otherwise, without a known sha256, it would be tried every time
+        archive.unlink()  # otherwise, without a known sha256, every later call would use it
         raise
     archive.unlink()
     return left_out
@@ -148,7 +148,7 @@ def _unpack_known(archive: Path, entry: dict, new: Path) -> dict[str, dict[str, 
 def _check_categories(name: str, categories: dict[str, Path], entry: dict) -> None:
     """AdnError unless at least one category belongs to the data set; `adn data check` reports missing categories."""
     if entry["categories"] and not any(_is_in(category, categories) for category in entry["categories"]):
-        raise AdnError(f"This contains {', '.join(categories)} and no category of {name}: it is another data set.")
+        raise AdnError(f"The source has no category of {name}, only {', '.join(categories)}: choose another source.")
 
 
 def _is_in(category: str, categories: dict[str, Path]) -> bool:

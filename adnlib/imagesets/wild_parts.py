@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from adnlib.errors import check_choice
 
-SIZE = 256  # px a side, of images and maps
+SIZE = 256  # px per side, of images and maps
 PARTS = ("bracket", "clamp")
 SETTINGS = ("wild", "plain")
 SPLITS = ("train", "test")
@@ -138,7 +138,7 @@ def _disc(x: float, y: float, radius: float) -> np.ndarray:
 
 
 def _plate(left: float, top: float, right: float, bottom: float, radius: float) -> np.ndarray:
-    """A rectangle with round corners."""
+    """A rectangle with rounded corners."""
     dx = np.abs(X - (left + right) / 2) - (right - left) / 2 + radius
     dy = np.abs(Y - (top + bottom) / 2) - (bottom - top) / 2 + radius
     return radius - np.hypot(np.maximum(dx, 0), np.maximum(dy, 0)) - np.minimum(np.maximum(dx, dy), 0)

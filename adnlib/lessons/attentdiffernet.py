@@ -1,4 +1,4 @@
-"""Exercises of notebooks/06_attentdiffernet."""
+"""Exercises for notebooks/06_attentdiffernet."""
 
 import math
 from copy import deepcopy
@@ -68,7 +68,7 @@ def check_attend(answer):
         last = answer(x, layers, {1: _Affine(), 3: _Affine()})
         expect(
             torch.allclose(last, attend(x, layers, {1: _Affine(), 3: _Affine()})),
-            "One module works, two do not: there can be several, also after the last layer.",
+            "This works with one module, but not with two: any layer can have one, including the last.",
         )
         expect(
             torch.allclose(answer(x, layers, {}), layers(x)),
@@ -180,7 +180,7 @@ def check_explained(answer):
     )
     expect(
         not math.isclose(share, 0.75),
-        "This is the share that is left for attention: return that of the constant gate, from plain to constant.",
+        "This is the rest of the change, from constant to attention: return the share from plain to constant.",
     )
     expect(
         not math.isclose(share, 0.8125),
@@ -190,7 +190,7 @@ def check_explained(answer):
     expect(math.isclose(share, 0.25), f"explained(0.75, 0.8125, 1.0) should be 0.25, but this returns {share}.")
     expect(
         math.isclose(answer(0.75, 0.6875, 0.5), 0.25),
-        "Where attention is worse than plain, the same formula holds: keep the signs.",
+        "The same formula applies if attention is worse than plain: keep the signs.",
     )
     expect(
         not math.isclose(answer(0.75, 0.625, 1.0), 0.5),
@@ -198,7 +198,7 @@ def check_explained(answer):
     )
     expect(
         math.isclose(answer(0.75, 0.625, 1.0), -0.5) and math.isclose(answer(0.5, 1.0, 0.75), 2),
-        "The share is clipped at 0 or 1: below 0 the constant gate went the opposite way, above 1 it went further.",
+        "The share must not be clipped: below 0 the constant gate has the opposite effect, above 1 a larger effect.",
     )
     nothing = "Where attention equals plain there is nothing to explain: return float('nan')."
     try:

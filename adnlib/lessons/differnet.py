@@ -1,4 +1,4 @@
-"""Exercises of notebooks/05_differnet."""
+"""Exercises for notebooks/05_differnet."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -105,7 +105,7 @@ def check_view_features(answer):
     )
     expect(
         y.shape != (2, 6),
-        "The shape is (B, D): the views are averaged. Keep them separate here, the score averages z^2 later.",
+        "The shape is (B, D): the views are averaged. Return the features of each view: only the score averages views.",
     )
     expect(y.shape != (2, 24), "The shape is (B, V * D): the views need a separate axis, which torch.stack creates.")
     expect(y.shape != (2, 6, 4), "The shape is (B, D, V): the views belong in the middle, on axis 1.")
@@ -188,7 +188,7 @@ def check_train_step(answer):
         (0.5 * energy + log_det, "log_det has the wrong sign, and the division by D is missing."),
         ((energy - log_det) / dims, "The factor 0.5 before the sum of squares is missing: the loss is too large."),
         (0.5 * energy / dims - log_det, "Only the squares are divided by D: divide log_det too."),
-        (len(y) * right, "The loss is summed over the images: take the mean, or large batches take larger steps."),
+        (len(y) * right, "The loss is summed over the images: take the mean, which does not grow with the batch."),
         (right / len(y), "The loss is divided by the number of images twice."),
         (-right, "The overall sign is wrong: the loss is the negative log-likelihood."),
     ):
@@ -206,11 +206,14 @@ def check_train_step(answer):
         "zero_grad come between backward and step?",
     )
     once, twice = _toy_steps(train_step, y, 1)[1], _toy_steps(train_step, y, 2)[1]
-    expect(torch.allclose(after, once, atol=1e-5), "The loss is right, but the update is wrong: take one step down.")
+    expect(
+        torch.allclose(after, once, atol=1e-5),
+        "The loss is right, but the new parameters are not: call loss.backward() and optimizer.step() once each.",
+    )
     after_two = _toy_steps(answer, y, 2)[1]
     expect(
         not torch.allclose(after_two, _toy_steps(_adding_up, y, 2)[1], atol=1e-5),
-        "The first step is right, but the second is wrong: gradients add up, is optimizer.zero_grad() missing?",
+        "The first step is right, but the second is wrong: gradients accumulate. Is optimizer.zero_grad() missing?",
     )
     expect(torch.allclose(after_two, twice, atol=1e-5), "The first step is right, but the second is wrong.")
 
@@ -240,9 +243,12 @@ def check_anomaly_score(answer):
         (square.sum(dim=(1, 2)), "This is the sum: take the mean over views and dimensions."),
         (square.sum(dim=2).mean(dim=1), "This sums z^2 over the dimensions: take the mean over them too."),
         (square.mean(dim=2).sum(dim=1), "This sums over the views, so more views mean a larger score: take the mean."),
-        (z.mean(dim=1).square().mean(dim=1), "The mean over views comes before the square, so views cancel."),
+        (
+            z.mean(dim=1).square().mean(dim=1),
+            "The mean over views comes before the square, so plus and minus cancel between views: square first.",
+        ),
         (z.mean(dim=(1, 2)).square(), "The mean comes before the square, so plus and minus cancel: square first."),
-        (z.mean(dim=2).square().mean(dim=1), "The mean over dimensions comes before the square."),
+        (z.mean(dim=2).square().mean(dim=1), "The mean over dimensions comes before the square: square first."),
         (z.mean(dim=(1, 2)), "The square is missing: plus and minus cancel, and an anomalous image can score zero."),
         (z.abs().mean(dim=(1, 2)), "This is the mean of |z|: the score uses z^2."),
         (square.mean(dim=2).amax(dim=1), "This takes the most anomalous view only: the score is the mean over views."),

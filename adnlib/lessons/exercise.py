@@ -18,7 +18,7 @@ from torch import Tensor
 
 from adnlib.errors import AdnError
 
-BEGIN, END = "# >>> yours", "# <<<"  # around the lines of a solution that the reader writes; without: the whole body
+BEGIN, END = "# >>> yours", "# <<<"  # around the lines that the reader writes; without these marks, the whole body
 
 
 class Mistake(AssertionError):
@@ -38,7 +38,7 @@ def check(solution: Callable) -> Callable:
     """Turns a function that takes the reader's answer and calls `expect` into the check of an exercise.
 
     The check prints one line and returns the answer, or the solution if the stub is untouched. A wrong answer raises
-    Mistake. If the answer itself raises an error, the Mistake names that error.
+    Mistake. If the answer itself raises an error, the message of the Mistake contains it.
     """
 
     def decorate(examine: Callable[[Callable], None]) -> Callable:
@@ -53,7 +53,7 @@ def check(solution: Callable) -> Callable:
                 if isinstance(error, NotImplementedError) and str(error) == _untouched(name):
                     print(f"{name}: not written yet. The lesson continues with the solution.")
                     return solution
-                raise Mistake(f"{name} stops with {type(error).__name__}: {error}") from error
+                raise Mistake(f"{name} raises {type(error).__name__}: {error}") from error
             print(f"{name}: correct.")
             return answer
 

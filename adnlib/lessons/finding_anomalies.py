@@ -23,7 +23,7 @@ def check_auroc(answer):
     expect(np.ndim(value) == 0, f"The shape is {np.shape(value)}, but two lists of scores give one number.")
     expect(
         not np.isclose(value, 2 / 6),
-        "The sign is wrong: this counts the pairs won by the normal image.",
+        "The roles are swapped: this counts the pairs in which the normal image scores higher.",
     )
     expect(not np.isclose(value, 4), "This is the number of pairs won, not their share: divide by n * m.")
     expect(
@@ -46,7 +46,7 @@ def check_auroc(answer):
         raise Mistake(f"{first} Two rows raise {type(error).__name__}: {last}") from error
     shape = np.shape(rows)
     expect(shape == (2,), f"{first} Two rows should give two numbers, not the shape {shape}: {last}")
-    expect(isinstance(rows, np.ndarray), f"{first} For two rows it is of type {type(rows).__name__}: return an array.")
+    expect(isinstance(rows, np.ndarray), f"{first} For two rows it is a {type(rows).__name__}: return an array.")
     expect(
         np.allclose(rows, [4 / 6, 5 / 6]),
         f"{first} For two rows it is not: n and m are shape[-1], and each row is ranked separately, axis=-1.",
@@ -165,7 +165,7 @@ def check_best_of(answer):
             "This is the best of all epochs: return the best so far after each epoch, (E,) numbers.",
         )
     expect(np.shape(best) == (5,), f"The shape is {np.shape(best)}, not (E,) = (5,): return one number per epoch.")
-    expect(isinstance(best, np.ndarray), f"The result is of type {type(best).__name__}: return an array.")
+    expect(isinstance(best, np.ndarray), f"The result is a {type(best).__name__}: return an array.")
     expect(not np.allclose(best, aurocs), "This is the AUROC of each epoch: return the best so far.")
     expect(not np.allclose(best, np.minimum.accumulate(aurocs)), "This is the worst so far: return the best so far.")
     expect(
@@ -177,7 +177,7 @@ def check_best_of(answer):
     )
     expect(
         not np.allclose(best, np.maximum.accumulate(1 - aurocs)),
-        "The sign is wrong: auroc takes the normal scores first, then the anomalous scores.",
+        "The arguments are swapped: auroc takes the normal scores first, then the anomalous scores.",
     )
     expect(
         np.allclose(best, right),
@@ -207,7 +207,7 @@ def check_threshold(answer):
         )
         expect(
             not np.isclose(value, np.percentile(scores, 1 - rate), atol=0.001),
-            f"{what} {share:.1%} of the images are above this: np.percentile takes percent, np.quantile shares.",
+            f"{what} {share:.1%} of the images are above this: np.percentile takes a percentage, np.quantile a share.",
         )
         expect(
             value < scores.max(), f"{what} no normal image is above this: it does not use the permitted false alarms."

@@ -1,4 +1,4 @@
-"""Exercises of notebooks/04_normalizing_flows. Paper: DifferNet, https://arxiv.org/abs/2008.12577."""
+"""Exercises for notebooks/04_normalizing_flows. Paper: DifferNet, https://arxiv.org/abs/2008.12577."""
 
 import math
 
@@ -17,7 +17,7 @@ def _expect_tensor(name: str, given) -> None:
 
 
 def _expect_none_of(given: Tensor, wrong: list[tuple[Tensor, str]]) -> None:
-    """Mistake if the answer equals the result of a likely error; wrong: pairs of such a result and its message."""
+    """Raises Mistake if the answer equals the result of a common mistake; wrong: pairs of result and message."""
     for value, message in wrong:
         expect(not _close(given, value), message)
 
@@ -57,7 +57,7 @@ def check_log_density(answer):
     ]
     _expect_none_of(given, wrong)
     expect(_close(given, right), "The shape is right, but the values are wrong: log p(y) = log p(z) + log|dz/dy|.")
-    mirrored = "This works for a positive scale. A negative one mirrors, but a density stays positive: use abs(scale)."
+    mirrored = "A positive scale works. A negative one mirrors the density, which stays positive: use abs(scale)."
     try:
         given = answer(y, shift, -scale)
     except ValueError as error:
@@ -147,7 +147,7 @@ def _expect_pair(given) -> None:
 
 
 def _wrong_couplings(x, subnet1, subnet2) -> list[tuple[Tensor, str]]:
-    """The y that likely errors give, each with its message."""
+    """The y of each common mistake, with its message."""
 
     def variant(**error):
         return _variant(x, subnet1, subnet2, **error)[0]
@@ -169,7 +169,7 @@ def _wrong_couplings(x, subnet1, subnet2) -> list[tuple[Tensor, str]]:
             variant(clamping=undivided),
             "The division in the soft clamp is missing: DifferNet uses clamp * 0.636 * atan(s / clamp).",
         ),
-        (variant(clamping=soft_clamp), "The clamp is always 3 here: pass the argument on, soft_clamp(s, clamp)."),
+        (variant(clamping=soft_clamp), "This always uses a clamp of 3: pass on the argument, soft_clamp(s, clamp)."),
         (variant(ts=True), "s and t are swapped: the first half of a sub-network's output is s, the second is t."),
         (variant(add=0), "exp(s) is right, but t is never added."),
         (variant(add=-1), "This subtracts t, as the inverse does: the forward pass adds it."),
@@ -178,7 +178,7 @@ def _wrong_couplings(x, subnet1, subnet2) -> list[tuple[Tensor, str]]:
 
 
 def _expect_log_det(log_det, right, raw1, raw2) -> None:
-    """Checks log_det (4,) where y is right; raw1, raw2: s1 and s2 before the clamp."""
+    """Checks log_det (4,) of an answer with the right y; raw1, raw2: s1 and s2 before the clamp."""
     s1, s2 = soft_clamp(raw1, CLAMP), soft_clamp(raw2, CLAMP)
     expect(
         log_det.ndim != 0, "y is right, but log_det is one number: is it summed over the batch too? Sum over axis 1."
@@ -231,7 +231,7 @@ def check_uncouple(answer):
 
 
 def _wrong_inverses(y, subnet1, subnet2) -> list[tuple[Tensor, str]]:
-    """The x that likely errors give, each with its message."""
+    """The x of each common mistake, with its message."""
 
     def inverse(undo, subnet1=subnet1, subnet2=subnet2, clamping=lambda s: soft_clamp(s, CLAMP), old=False):
         y1, y2 = y.chunk(2, dim=1)
@@ -263,7 +263,7 @@ def _wrong_inverses(y, subnet1, subnet2) -> list[tuple[Tensor, str]]:
         (unreversed(), "The order is not reversed: x2 was changed last, so undo y2 first, with subnet1(y1)."),
         (inverse(right, old=True), "x2 is right, but then subnet2 reads y2. It must read the recovered x2."),
         (inverse(right, clamping=_raw), "The soft clamp is missing: use the same clamped s as the forward pass."),
-        (inverse(right, clamping=soft_clamp), "The clamp is always 3 here: pass the argument on."),
+        (inverse(right, clamping=soft_clamp), "This always uses a clamp of 3: pass on the argument."),
         (inverse(right, subnet2, subnet1), "The sub-networks are swapped: subnet1 reads y1, subnet2 reads x2."),
         (_swap(inverse(right)), "The values are right, but the halves are joined in the wrong order: x1, then x2."),
         (couple(y, subnet1, subnet2, CLAMP)[0], "This is the forward pass again: undo its steps instead."),

@@ -80,7 +80,7 @@ class Backbone(nn.Module):
         check_choice("backbone", name, BACKBONES)
         check_choice("weights", weights, WEIGHTS)
         if attention is None and options:
-            raise AdnError(f"The options {sorted(options)} belong to an attention module: choose one, too.")
+            raise AdnError(f"The options {sorted(options)} are for an attention module: choose one as well.")
         spec = BACKBONES[name]
         self.name, self.stages = name, spec.stages if stages is None else tuple(stages)
         if not self.stages or sorted({*self.stages} & {*range(1, len(spec.channels) + 1)}) != list(self.stages):

@@ -28,7 +28,7 @@ class Normalize(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         if images.ndim != 4 or images.shape[1] != 3:
-            raise AdnError(f"Images have the shape {tuple(images.shape)}: make it (B, 3, H, W), in RGB.")
+            raise AdnError(f"Images have the shape {tuple(images.shape)}: pass RGB images of the shape (B, 3, H, W).")
         height, width = images.shape[-2:]
         if min(height, width) < self.min_size:
             raise AdnError(

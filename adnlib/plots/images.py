@@ -15,7 +15,7 @@ from adnlib.plots.style import ANOMALOUS_COLOUR, NORMAL_COLOUR, STYLE
 def image_grid(samples: list[Sample], titles: list[str], heading: str, columns: int = 6) -> Figure:
     """Images in rows of `columns`, each with its title and a frame in the colour of its label."""
     if not samples:
-        raise AdnError("There are no images to show: name at least one.")
+        raise AdnError("There are no images to show: pass at least one.")
     rows = -(-len(samples) // columns)
     height = 1.65 * rows + 0.18 * rows * (1 + max(title.count("\n") + 1 for title in titles)) + 0.3
     with plt.rc_context(STYLE):

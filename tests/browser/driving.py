@@ -24,7 +24,46 @@ FLAGS = [
     "--disable-sync",
     "--disable-dev-shm-usage",
 ]
-PANELS = ["scoreexplorer", "painter", "gateexplorer", "viewexplorer", "flowplayground", "runbrowser"]
+# Each control, and what it must change: "pictures" or words of its panel, or only its "own" value (a brush).
+CONTROLS = {
+    "scoreexplorer": {
+        "category": "pictures",
+        "run": "pictures",
+        "compare": "pictures",
+        "rank": "pictures",
+        "thumb": "pictures",
+        "threshold": "pictures",
+    },
+    "painter": {
+        "category": "pictures",
+        "run": "pictures",
+        "other": "pictures",
+        "image": "pictures",
+        "kind": "own",
+        "size": "own",
+        "colour": "own",
+        "blur": "own",
+        "angle": "pictures",
+        "brightness": "pictures",
+    },
+    "gateexplorer": {
+        "run": "pictures",
+        "image": "pictures",
+        "place": "pictures",
+        "force": "pictures",
+        "ranks": "pictures",
+        "value": "pictures",
+    },
+    "viewexplorer": {"run": "pictures", "image": "pictures", "turns": "pictures", "views": "pictures"},
+    "flowplayground": {"density": "pictures", "blocks": "pictures", "clamp": "pictures"},
+    "runbrowser": {
+        "sort": "pictures",
+        "status": "pictures",
+        "run": "pictures",
+        "notebook": "pictures",
+        "filter": "pictures",
+    },
+}
 STARTING = 120  # seconds for a server, and for all cells of the notebook, on a busy machine
 SCREENSHOTS = ROOT / "runs" / "screenshots"
 
@@ -99,7 +138,7 @@ class Page:
 
     def wait_for_panels(self) -> None:
         """Until every panel is there, with a name for every control."""
-        for panel in PANELS:
+        for panel in CONTROLS:
             self.page.wait_for_selector(f".adn-{panel}", state="attached", timeout=1000 * STARTING)
             self.page.wait_for_function(
                 "p => [...document.querySelectorAll(`.adn-${p} img`)].some(i => i.naturalWidth)", arg=panel
@@ -172,6 +211,6 @@ class Page:
 
     def screenshot(self, what: str) -> None:
         """The panels one by one, under runs/screenshots."""
-        for panel in PANELS:
+        for panel in CONTROLS:
             SCREENSHOTS.mkdir(parents=True, exist_ok=True)
             self.page.locator(f".adn-{panel}").first.screenshot(path=SCREENSHOTS / f"{self.name}-{what}-{panel}.png")

@@ -4,48 +4,8 @@ import math
 import re
 
 import pytest
-from driving import PANELS
+from driving import CONTROLS
 
-# Each control, and what it must change: "pictures" or words of its panel, or only its "own" value (a brush).
-CONTROLS = {
-    "scoreexplorer": {
-        "category": "pictures",
-        "run": "pictures",
-        "compare": "pictures",
-        "rank": "pictures",
-        "thumb": "pictures",
-        "threshold": "pictures",
-    },
-    "painter": {
-        "category": "pictures",
-        "run": "pictures",
-        "other": "pictures",
-        "image": "pictures",
-        "kind": "own",
-        "size": "own",
-        "colour": "own",
-        "blur": "own",
-        "angle": "pictures",
-        "brightness": "pictures",
-    },
-    "gateexplorer": {
-        "run": "pictures",
-        "image": "pictures",
-        "place": "pictures",
-        "force": "pictures",
-        "ranks": "pictures",
-        "value": "pictures",
-    },
-    "viewexplorer": {"run": "pictures", "image": "pictures", "turns": "pictures", "views": "pictures"},
-    "flowplayground": {"density": "pictures", "blocks": "pictures", "clamp": "pictures"},
-    "runbrowser": {
-        "sort": "pictures",
-        "status": "pictures",
-        "run": "pictures",
-        "notebook": "pictures",
-        "filter": "pictures",
-    },
-}
 EVERYTHING = [(panel, name, effect) for panel, all_of in CONTROLS.items() for name, effect in all_of.items()]
 
 
@@ -231,7 +191,7 @@ def test_both_themes_and_a_narrow_window(shown):
         shown.choose_theme(theme)
         for width in (1024, 640):
             shown.page.set_viewport_size({"width": width, "height": 8000})  # all in sight, for the pictures
-            for panel in PANELS:
+            for panel in CONTROLS:
                 shown.settled(panel, 0.1)
             shown.screenshot(f"{theme}-{width}")
             wide = shown.page.evaluate(

@@ -236,7 +236,7 @@ def test_the_committed_ledger_is_what_its_grid_makes():
     """Every point of grids/evidence.toml is there, done, once; no path of a machine."""
     ledger = committed_ledger()
     configs = read_grid(ROOT / "grids" / "evidence.toml")
-    rows = [{"run": config.name, "dataset": config.dataset} for config in configs]
+    rows = [{"run": config.folder_name, "dataset": config.dataset} for config in configs]
     assert sorted(ledger["run"]) == sorted(without_paths(pd.DataFrame(rows))["run"])
     assert (ledger["status"] == "done").all()
     assert ledger[["auroc", "auroc_last", "auroc_best_on_test"]].notna().all(axis=None)

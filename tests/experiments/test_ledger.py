@@ -28,7 +28,7 @@ def finished(root, seed=0, attention=None, auroc=0.9, folder="/home/somebody/dat
     )
     metrics = {"auroc": auroc, "auroc_last": auroc, "auroc_best_on_test": auroc}
     facts = {"parameters": parameters, "metrics": metrics, "seconds": {"fit": 1, "evaluate": 1}, "chosen_epoch": 3}
-    folder = root / RunConfig(**parameters).name
+    folder = root / RunConfig(**parameters).folder_name
     folder.mkdir(parents=True)
     (folder / "parameters.json").write_text(json.dumps(facts))
     (folder / "notebook.ipynb").touch()

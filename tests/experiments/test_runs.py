@@ -89,13 +89,13 @@ def test_filters_and_missing_runs(runs, tmp_path):
 
 
 def test_names_tell_runs_apart(tmp_path):
-    assert RunConfig().name == "elpv-mono-none-fast-seed0"
-    assert RunConfig(attention="se", train_attention=True, weights="random", seed=3).name == (
+    assert RunConfig().folder_name == "elpv-mono-none-fast-seed0"
+    assert RunConfig(attention="se", train_attention=True, weights="random", seed=3).folder_name == (
         "elpv-mono-se-figure-trained-fast-random-weights-seed3"
     )
-    names = {RunConfig(attention="se", options={"reduction": r}).name for r in (2, 16)}
+    names = {RunConfig(attention="se", options={"reduction": r}).folder_name for r in (2, 16)}
     assert names == {f"elpv-mono-se-figure-frozen-reduction{r}-fast-seed0" for r in (2, 16)}
-    first, second = (RunConfig(f"folder:{tmp_path / name / 'images'}", "a").name for name in ("first", "second"))
+    first, second = (RunConfig(f"folder:{tmp_path / name / 'images'}", "a").folder_name for name in ("first", "second"))
     assert first != second and first.startswith("images_")
 
 

@@ -63,7 +63,7 @@ def one(tables, attention):
 def undisturbed(swept, runs):
     """What an undisturbed sweep says of these runs."""
     table = read_ledger(swept)
-    return table[table["run"].isin(run.name for run in runs)][SAME].to_dict("list")
+    return table[table["run"].isin(run.folder_name for run in runs)][SAME].to_dict("list")
 
 
 def test_a_finished_run_keeps_its_notebook_and_is_not_done_again(swept, tables, tmp_path, capsys):
@@ -167,10 +167,10 @@ def test_ctrl_c_ends_the_sweep_and_begins_nothing(swept, tables, tmp_path):
 
 def test_a_run_that_no_sweep_trained_is_not_trained_again(swept, tables, tmp_path):
     config = grid_runs(tables)[0]
-    shutil.copytree(swept / config.name, tmp_path / config.name)
-    (tmp_path / config.name / "notebook.ipynb").unlink()
+    shutil.copytree(swept / config.folder_name, tmp_path / config.folder_name)
+    (tmp_path / config.folder_name / "notebook.ipynb").unlink()
     assert is_done(tmp_path, config)
-    (tmp_path / f".{config.name}.sweep").mkdir()  # of a sweep that was killed before its notebook was there
+    (tmp_path / f".{config.folder_name}.sweep").mkdir()  # of a sweep that was killed before its notebook was there
     assert not is_done(tmp_path, config)
 
 
@@ -196,7 +196,7 @@ def test_a_process_that_starts_while_the_sweep_is_stopped_is_killed(tables, tmp_
 def test_a_point_that_fails_is_listed_and_tried_again(tables, tmp_path, capsys):
     grid = write_grid(tmp_path / "grid.toml", one(tables, "sse"))
     [config] = grid_runs(one(tables, "sse"))
-    earlier = tmp_path / "runs" / f"{config.name}.failed"  # what an earlier sweep left
+    earlier = tmp_path / "runs" / f"{config.folder_name}.failed"  # what an earlier sweep left
     earlier.mkdir(parents=True)
     (earlier / "error.txt").write_text("It failed before.\n")
     assert read_ledger(tmp_path / "runs")["error"].tolist() == ["It failed before."]
@@ -249,16 +249,16 @@ def test_an_empty_ledger(tmp_path, capsys):
 
 def test_a_point_that_another_process_works_on_is_waited_for_and_not_done_twice(swept, tables, tmp_path):
     config = grid_runs(tables)[0]
-    work = tmp_path / f".{config.name}.sweep"
+    work = tmp_path / f".{config.folder_name}.sweep"
     work.mkdir()
     with filelock.FileLock(work / "lock"):
         waiting = threading.Thread(target=execute_run, args=(tmp_path, config))
         waiting.start()
         time.sleep(0.5)
         assert waiting.is_alive()
-        shutil.copytree(swept / config.name, tmp_path / config.name)  # the other one ends
-        before = (tmp_path / config.name / "notebook.ipynb").stat().st_mtime_ns
+        shutil.copytree(swept / config.folder_name, tmp_path / config.folder_name)  # the other one ends
+        before = (tmp_path / config.folder_name / "notebook.ipynb").stat().st_mtime_ns
     waiting.join(timeout=30)
     assert not waiting.is_alive()
-    assert before == (tmp_path / config.name / "notebook.ipynb").stat().st_mtime_ns
-    assert [p.name for p in tmp_path.iterdir()] == [config.name]
+    assert before == (tmp_path / config.folder_name / "notebook.ipynb").stat().st_mtime_ns
+    assert [p.name for p in tmp_path.iterdir()] == [config.folder_name]

@@ -179,14 +179,14 @@ def test_folders_that_are_no_data(tmp_path):
         (tmp_path / "file").touch()
         with pytest.raises(AdnError, match=message):
             find_categories(tmp_path / name)
-    with pytest.raises(AdnError, match="a category is a folder that holds train/good"):
+    with pytest.raises(AdnError, match="a category is a folder that contains train/good"):
         find_categories(tmp_path)
 
 
 def test_one_name_in_two_places(tmp_path):
     make_category(tmp_path / "old" / "can")
     make_category(tmp_path / "new" / "can")
-    with pytest.raises(AdnError, match="The category can is in .*new.* and in .*old.*: name one of the two"):
+    with pytest.raises(AdnError, match="The category can is in .*new.* and in .*old.*: give the path of one"):
         find_categories(tmp_path)
 
 

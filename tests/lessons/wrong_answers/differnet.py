@@ -78,7 +78,7 @@ WRONG = {
     "anomaly_score": [
         (lambda z: z.square().sum(dim=(1, 2)), "This is the sum"),
         (lambda z: z.square().sum(dim=2).mean(dim=1), "This sums z^2 over the dimensions"),
-        (lambda z: z.mean(dim=1).square().mean(dim=1), "so views cancel"),
+        (lambda z: z.mean(dim=1).square().mean(dim=1), "plus and minus cancel between views"),
         (lambda z: z.mean(dim=(1, 2)).square(), "comes before the square"),
         (lambda z: z.square().mean(dim=2), "average over the views too"),
         (lambda z: z.square().mean(), "one number for the whole batch"),

@@ -86,7 +86,7 @@ WRONG = {
     "auroc": [
         (pairs(lambda a, n: a > n), "equal scores count as lost: a tie is half a win"),
         (pairs(lambda a, n: a >= n), "equal scores count as won: a tie is half a win"),
-        (pairs(lambda a, n: (n > a) + 0.5 * (n == a)), "The sign is wrong"),
+        (pairs(lambda a, n: (n > a) + 0.5 * (n == a)), "The roles are swapped"),
         (by_rank_of_position, "Without ties the result is right. But equal scores count as won"),
         (from_ranks(lambda r, n, m: r.sum() - m * (m + 1) / 2), "divide by n * m"),
         (from_ranks(lambda r, n, m: r.sum() / (n * m)), "This is above 1"),
@@ -116,7 +116,7 @@ WRONG = {
     ],
     "best_of": [
         (auroc, "the AUROC of each epoch: return the best so far"),
-        (lambda normal, anomalous: np.maximum.accumulate(auroc(anomalous, normal)), "The sign is wrong"),
+        (lambda normal, anomalous: np.maximum.accumulate(auroc(anomalous, normal)), "The arguments are swapped"),
         (running(np.max), "best of all epochs: return the best so far"),
         (running(np.argmax), "This is the index of the best epoch"),
         (running(np.mean), "This is the mean over epochs"),
@@ -126,11 +126,11 @@ WRONG = {
     ],
     "threshold": [
         (lambda scores, rate: np.quantile(scores, rate), "use the upper end"),
-        (lambda scores, rate: np.percentile(scores, 1 - rate), "np.percentile takes percent"),
+        (lambda scores, rate: np.percentile(scores, 1 - rate), "np.percentile takes a percentage"),
         (lambda scores, rate: scores.max(), "does not use the permitted false alarms"),
         (lambda scores, rate: scores.mean() + 2 * scores.std(), "rate of 20%, this is too high"),
         (lambda scores, rate: scores.mean(), "this is too low"),
         (lambda scores, rate: np.quantile(scores, 1 - rate), "this is too low"),
-        (lambda scores, rate: np.quantile(scores, 100 * (1 - rate)), "stops with ValueError"),
+        (lambda scores, rate: np.quantile(scores, 100 * (1 - rate)), "raises ValueError"),
     ],
 }

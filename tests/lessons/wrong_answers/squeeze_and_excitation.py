@@ -11,7 +11,7 @@ WRONG = {
         (lambda x: x.flatten(2).median(dim=2).values, "the values are not"),
         (lambda x: (x.amax(dim=(2, 3)) + x.amin(dim=(2, 3))) / 2, "the values are not"),
         (lambda x: None, "is the return statement missing"),
-        (lambda x: x.mean(dim=(3, 4)), "stops with IndexError"),
+        (lambda x: x.mean(dim=(3, 4)), "raises IndexError"),
     ],
     "excite": [
         (lambda z, w1, w2: w2(torch.relu(w1(z))), "is the sigmoid missing"),
@@ -19,13 +19,13 @@ WRONG = {
         (lambda z, w1, w2: torch.softmax(w2(torch.relu(w1(z))), dim=1), "this is a softmax"),
         (lambda z, w1, w2: torch.sigmoid(w2(torch.sigmoid(w1(z)))), "Use a ReLU between the layers"),
         (lambda z, w1, w2: torch.sigmoid(w1(z)), "apply w1, then w2"),
-        (lambda z, w1, w2: torch.sigmoid(w1(torch.relu(w2(z)))), "stops with RuntimeError"),
+        (lambda z, w1, w2: torch.sigmoid(w1(torch.relu(w2(z)))), "raises RuntimeError"),
     ],
     "scale": [
         (lambda x, s: x + s[:, :, None, None], "instead of multiplying by it"),
         (lambda x, s: x * s[:, None, None, :], "along space instead of channels"),
         (lambda x, s: x * s[:, :, None, None] + x, "residual connection"),
-        (lambda x, s: x * s, "stops with RuntimeError"),
+        (lambda x, s: x * s, "raises RuntimeError"),
         (lambda x, s: x.mul_(s[:, :, None, None]), "changes its input"),
     ],
     "se_parameters": [
