@@ -89,7 +89,7 @@ class Dataset:
 def load_dataset(name: str, category: str | None = None, *, validation: float = 0.15, seed: int = 0) -> Dataset:
     """Loads one category of a data set; if necessary and possible, the data set is first downloaded or rendered.
 
-    name: that of a table in data/registry.toml with categories, such as "elpv", or "folder:PATH" for your own images.
+    name: a data set whose table in data/registry.toml has categories, such as "elpv", or "folder:PATH" for your images.
     category: the name of a category; None if the data set has only one.
     validation: the share of the normal training images held out for validation, drawn with `seed`. A data set with
     separate normal validation images (CATEGORY/validation/good) keeps its split.

@@ -17,7 +17,7 @@ TRAINING = (False, True, "guarded", *PRETEXTS)
 
 class DifferNet(nn.Module):
     """DifferNet (Rudolph, Wandt, Rosenhahn, "Same Same But DifferNet", WACV 2021, https://arxiv.org/abs/2008.12577);
-    with `attention` AttentDifferNet (Vieira e Silva et al., WACV 2024, https://arxiv.org/abs/2311.02747).
+    with `attention`, it is AttentDifferNet (Vieira e Silva et al., WACV 2024, https://arxiv.org/abs/2311.02747).
 
     attention: None, "se", "cbam", another key of adnlib.attention.ATTENTION, or the control "constant".
     placement: "figure", "before-pool" or "after-pool5" (adnlib.features.PLACEMENTS).
@@ -101,6 +101,24 @@ class DifferNet(nn.Module):
         views = self.preset.views("test") if views is None else views
         z = torch.stack([self(view(images))[0] for view in views], dim=1)  # (B, V, 768)
         return latent_score(z)
+
+    def own_state(self) -> dict[str, Tensor]:
+        """The state without AlexNet's weights: flow, attention and feature scale."""
+        return {name: x for name, x in self.state_dict().items() if not name.startswith("features.alexnet.")}
+
+    def load_own_state(self, state: dict[str, Tensor]) -> None:
+        """Loads the `own_state` of a model with the same parameters; AdnError if it is of another model or not finite.
+
+        The model is changed only if the whole state fits.
+        """
+        shapes = {name: tuple(x.shape) for name, x in self.own_state().items()}
+        for name in sorted(shapes.keys() | state.keys()):
+            found = tuple(state[name].shape) if name in state else "missing"
+            if found != shapes.get(name, "unknown"):
+                raise AdnError(f"the tensor {name} is {found}, not {shapes.get(name, 'part of this model')}")
+            if not state[name].isfinite().all():
+                raise AdnError(f"the tensor {name} has values that are not finite")
+        self.load_state_dict(self.state_dict() | state)
 
     def parameter_counts(self) -> dict[str, int]:
         """The number of parameters of each part."""

@@ -7,16 +7,26 @@ from adnlib.features import MIN_SIZE
 from adnlib.system.precision import PRECISIONS
 from adnlib.views import View, quarter_turns, random_turns, relit
 
-POSITIVE = (  # whole numbers, 1 or more
-    "blocks",
-    "hidden",
-    "layers",
-    "train_views",
-    "test_views",
-    "epochs",
-    "test_every",
-    "batch_images",
-)
+RANGES = {  # of whole numbers; far wider than any sensible value, so that a damaged file cannot fill the memory
+    "image_size": (MIN_SIZE, 4096),
+    "blocks": (1, 64),
+    "hidden": (1, 16384),
+    "layers": (1, 16),
+    "train_views": (1, 1024),
+    "view_pool": (0, 4096),
+    "test_views": (1, 1024),
+    "epochs": (1, 10**6),
+    "test_every": (1, 10**6),
+    "batch_images": (1, 10**5),
+}
+NUMBERS = {  # of numbers
+    "clamp": (0.01, 100),
+    "brightness": (0, 1),
+    "contrast": (0, 1),
+    "saturation": (0, 1),
+    "lr": (1e-9, 10),
+    "max_norm": (1e-9, 1e9),
+}
 
 
 @dataclass(frozen=True)
@@ -50,16 +60,18 @@ class Preset:
         check_choice("turns", self.turns, ["random", "quarter"])
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("flow_precision", self.flow_precision, PRECISIONS)
-        for name in POSITIVE:
-            if not isinstance(value := getattr(self, name), int) or value < 1:
-                raise AdnError(f"{name}={value} is out of range: choose a whole number, 1 or more.")
+        for ranges, kinds, kind in ((RANGES, (int,), "a whole number"), (NUMBERS, (int, float), "a number")):
+            for name, (low, high) in ranges.items():
+                value = getattr(self, name)
+                if name == "max_norm" and value is None:
+                    continue
+                if type(value) not in kinds or not low <= value <= high:
+                    raise AdnError(f"{name}={value!r} is out of range: choose {kind} from {low:g} to {high:g}.")
         if 0 < self.view_pool < self.train_views:
             raise AdnError(
                 f"view_pool={self.view_pool} is less than train_views={self.train_views}: choose at least as many, "
                 "or 0 for new views."
             )
-        if self.image_size < MIN_SIZE:
-            raise AdnError(f"image_size={self.image_size} px is too small for three scales: choose {MIN_SIZE} or more.")
 
     def views(self, part: str, epoch: int = 0) -> tuple[View, ...]:
         """The views of a part: "train" (in one epoch) or "test" (always the same; also used for validation)."""

@@ -51,11 +51,11 @@ def fit(
 ) -> History:
     """Trains the flow, and the attention as `model.train_attention` specifies, on `dataset.train`.
 
-    Afterwards the model holds the weights of its best epoch, which has the lowest median, over the images of
-    `dataset.validation`, of the NLL averaged over the test views. (The mean is useless here: a flow can give a single
-    unusual normal image a score that is many orders of magnitude too high.) The test images are not used. The optimiser
-    is that of DifferNet's published code: Adam, betas (0.8, 0.8), eps 1e-4, weight decay 1e-5. Deviation: the preset
-    may limit the gradient's norm and decay lr.
+    Afterwards the model holds the weights of its best epoch. The NLL of each image of `dataset.validation` is averaged
+    over the test views; the best epoch has the lowest median of these averages over the images. (Their mean is useless
+    here: a flow can give a single unusual normal image a score that is many orders of magnitude too high.) The test
+    images are not used. The optimiser is that of DifferNet's published code: Adam, betas (0.8, 0.8), eps 1e-4, weight
+    decay 1e-5. Deviation: the preset may limit the gradient's norm and decay lr.
     The same seed gives the same result to the last bit on one processor with the same number of threads. (On a GPU
     this holds only if no attention is trained: CUDA sums the gradient of max pooling in no fixed order.)
     After an error or an interrupt the model is unchanged or, if the loss diverged, holds the weights of its best epoch.
@@ -110,7 +110,7 @@ def fit(
             raise AdnError(
                 f"No epoch reached a validation loss below {DIVERGED:.0e}: lower lr in the preset, or set rescale."
             )
-    model.load_state_dict(loop.best_weights, strict=False)
+    model.load_state_dict(model.state_dict() | loop.best_weights)
     model.eval()
     return History(pd.DataFrame(loop.rows), loop.chosen_epoch, loop.seconds)
 
@@ -254,11 +254,11 @@ class DivergedError(AdnError):
 @contextmanager
 def restored_on_error(model: DifferNet) -> Iterator[None]:
     """Restores the model after any exception in the block, including Ctrl-C, so that the call can be repeated."""
-    before = {name: x.clone() for name, x in model.state_dict().items() if not name.startswith("features.alexnet.")}
+    before = {name: x.clone() for name, x in model.own_state().items()}
     try:
         yield
     except BaseException as error:
         best_weights = error.best_weights if isinstance(error, DivergedError) else {}
-        model.load_state_dict(best_weights or before, strict=False)
+        model.load_state_dict(model.state_dict() | (best_weights or before))
         model.eval()
         raise

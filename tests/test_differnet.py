@@ -111,11 +111,14 @@ def test_bad_arguments(arguments, message):
 
 
 def test_bad_presets():
-    with pytest.raises(AdnError, match="image_size=200 px is too small for three scales"):
+    with pytest.raises(AdnError, match="image_size=200 is out of range: choose a whole number from 252 to 4096"):
         Preset("mine", image_size=200)
     with pytest.raises(AdnError, match="turns='half' is not known"):
         Preset("mine", turns="half")
     for wrong in ({"epochs": 0}, {"batch_images": -1}, {"test_views": 1.5}):
         ((name, value),) = wrong.items()
-        with pytest.raises(AdnError, match=f"{name}={value} is out of range: choose a whole number, 1 or more"):
+        with pytest.raises(AdnError, match=f"{name}={value} is out of range: choose a whole number from 1 to"):
             Preset("mine", **wrong)
+    for lr in (-1e-3, 0, float("nan"), "1e-3", True):
+        with pytest.raises(AdnError, match="lr=.* is out of range: choose a number from 1e-09 to 10"):
+            Preset("mine", lr=lr)

@@ -67,8 +67,8 @@ def test_alexnet_is_frozen():
 @pytest.mark.parametrize(
     "x, message",
     [
-        (torch.zeros(2, 1, 256, 256), r"the shape \(2, 1, 256, 256\): make it \(B, 3, H, W\)"),
-        (torch.zeros(3, 256, 256), "make it"),
+        (torch.zeros(2, 1, 256, 256), r"the shape \(2, 1, 256, 256\): pass RGB images of the shape \(B, 3, H, W\)"),
+        (torch.zeros(3, 256, 256), "pass RGB images"),
         (torch.zeros(1, 3, 251, 300), "251 x 300 px are too small for 3 scales: resize them to 252"),
     ],
 )
@@ -86,7 +86,7 @@ def test_the_smallest_image_that_is_allowed_works():
     [
         ({"placement": "top"}, "placement='top' is not known"),
         ({"weights": "places365"}, "weights='places365' is not known"),
-        ({"reduction": 4}, r"options \['reduction'\] belong to an attention module"),
+        ({"reduction": 4}, r"options \['reduction'\] are for an attention module"),
     ],
 )
 def test_bad_arguments(arguments, message):

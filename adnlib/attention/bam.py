@@ -16,8 +16,8 @@ class BAM(nn.Module):
         M_s(F) = BatchNorm(conv1x1(conv3x3(conv3x3(conv1x1(F)))))       the 3 x 3 convolutions dilated by 4
         F + F * sigmoid(M_c(F) + M_s(F))
     Each value is multiplied by a factor between 1 and 2. Deviations: a ReLU follows each convolution but the last, as
-    in the authors' code, which otherwise departs from these equations (it multiplies M_c and M_s, and normalises the
-    hidden layers instead); the BatchNorms have fixed statistics (`FixedBatchNorm`).
+    in the authors' code, which otherwise departs from these equations (it multiplies M_c and M_s, and normalises
+    the hidden layers, not the outputs of the branches); the BatchNorms have fixed statistics (`FixedBatchNorm`).
     """
 
     def __init__(self, channels: int, reduction: int = 16):

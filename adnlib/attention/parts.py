@@ -35,10 +35,10 @@ class FixedBatchNorm(nn.BatchNorm2d):
 
 
 def begin_as_identity(last: nn.Module) -> float:
-    """Zeroes the weights before a gate's sigmoid, which makes the gate one half everywhere, and returns 2.
+    """Zeroes the weights before a gate's sigmoid and returns 2, the factor by which the module multiplies its gate.
 
-    Twice this gate is 1, so the module is the identity until it has learned something. With the usual random initial
-    weights, a gate scales its input by about one half.
+    With zero weights the gate is one half; twice this is 1, so the module is the identity until it has learned
+    something. With the usual random initial weights, a gate scales its input by about one half.
     """
     for parameter in last.parameters():
         nn.init.zeros_(parameter)

@@ -29,7 +29,7 @@ class CSFlow(Detector):
 
     Deviations: the authors' backbone is EfficientNet-B5 at 768 px. Maps that cannot be halved exactly are resized
     first (bilinear). log|det| is computed per image (anomalib sums it over the batch). The map, Adam's betas and the
-    permutation, the same for all scales, are anomalib's. The learning rate falls to zero along half a cosine.
+    permutation (the same one for all scales) are anomalib's. The learning rate falls to zero along half a cosine.
     Options, default; authors' value: blocks (4), hidden (32; 1024 channels), clamp (3.0), epochs (10; 240),
     lr (2e-3; 2e-4), batch (16).
     """

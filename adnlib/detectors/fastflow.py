@@ -22,12 +22,12 @@ class FastFlow(Detector):
         map       = - mean over k of exp(- mean over channels of z_k^2 / 2), resized to the image
         score     = the largest value of the map
 
-    Deviations: the map and the score are those of anomalib, because the authors published no code. As there, the
-    LayerNorms are trained, and the loss leaves out their determinant: it is the likelihood of their output. The
+    Deviations: the map and the score are those of anomalib, because the authors published no code. As in
+    anomalib, the LayerNorms are trained, and the loss leaves out their determinant: it is the NLL of their output. The
     learning rate falls to zero along half a cosine, because the default has few epochs.
-    Options, default; paper's value: steps (4; 8 for ResNet-18, 20 for transformers), hidden (0.16; anomalib: 1.0 for
-    ResNets, 0.16 for transformers: channels of a sub-network's hidden layer, in multiples of its input), only_3x3
-    (False: 3 x 3 and 1 x 1 alternate), clamp (2.0), epochs (10; 500), lr (2e-3; 1e-3), batch (32).
+    Options, default; paper's value: steps (4; 8 for ResNet-18, 20 for transformers), hidden (width of a
+    sub-network's hidden layer, in multiples of its input: 0.16; anomalib: 1.0 for ResNets, 0.16 for transformers),
+    only_3x3 (False: 3 x 3 and 1 x 1 alternate), clamp (2.0), epochs (10; 500), lr (2e-3; 1e-3), batch (32).
     """
 
     title = "FastFlow"

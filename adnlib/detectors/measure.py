@@ -60,9 +60,10 @@ def measure(detector: Detector, dataset: Dataset, seed: int = 0) -> dict:
     """Fits on `dataset.train` and scores `dataset.test`. Returns a row of numbers.
 
     auroc with its 95 % interval over test images (`seed`: of the bootstrap); pixel_auroc if there are maps and masks;
-    fit_s in processor seconds, images_per_s per processor second, without decoding, except for DifferNet, which reads
-    the files itself and can find its features in the cache (ADN_CACHE_GB=0 disables it); memory_mib: the size of the
-    fitted detector; parameters: the number of trained parameters. Both exclude the backbone.
+    fit_s: processor seconds; images_per_s: images scored per processor second. Neither time includes decoding, except
+    for DifferNet, which reads the files itself and can find its features in the cache (ADN_CACHE_GB=0 disables it).
+    memory_mib: the size of the fitted detector; parameters: the number of trained parameters. Both exclude the
+    backbone.
     """
     size = detector.image_size
     train, test = dataset.train, dataset.test

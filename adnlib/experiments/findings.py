@@ -120,7 +120,7 @@ def ablations(ledger: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def forest_tables(ledger: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Tables for plots.forest (name, difference, low, high), by variant, with the papers' placement and reduction."""
+    """Tables for plots.forest (name, difference, low, high) of variants with the papers' placement and reduction."""
     tables = {}
     for preset, runs in finished_runs(ledger, "auroc").groupby("preset", sort=False):
         shown = runs[runs["variant"].isin(SHOWN.get(preset, []))]

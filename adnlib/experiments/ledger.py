@@ -1,12 +1,14 @@
 """The ledger: the runs in a folder as one table. It is fast because it does not import torch."""
 
+import hashlib
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adnlib.errors import AdnError, check_choice
 from adnlib.experiments.config import RunConfig
-from adnlib.system.files import write_whole
+from adnlib.system.files import recover, write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,21 +20,25 @@ PROTOCOLS = {  # columns of the ledger; all three are always shown together
     "auroc_last": "last epoch",
     "auroc_best_on_test": "best on test (optimistic, as published)",
 }
-FORMAT = 2  # of parameters.json; files of format 1 do not state a number
+FORMAT = 3  # of parameters.json: 1 does not state a number; 2 has no digests
 
 
 def read_ledger(root: Path | str) -> "pd.DataFrame":
-    """A table with a row for each run in `root`, whether it is finished, in training (or stopped), or failed.
+    """A table with a row for each run in `root`, whether it is finished, in training (or stopped), failed or damaged.
 
-    Columns: status (done, failed or training), the parameters, the AUROC under the three PROTOCOLS, seconds, and the
-    error of a failed run.
+    Columns: status (done, failed, training or damaged), the parameters, the AUROC under the three PROTOCOLS, seconds,
+    and the error of a failed or damaged run.
     """
     import pandas as pd
 
     rows = []
+    recover(Path(root))
     for path in sorted(Path(root).glob("*")):
         if (path / "parameters.json").exists():
-            rows.append({"run": path.name, "status": "done", **ledger_row(read_facts(path))})
+            try:
+                rows.append({"run": path.name, "status": "done", **ledger_row(read_facts(path))})
+            except AdnError as error:  # the other runs are listed all the same
+                rows.append({"run": path.name, "status": "damaged", "error": str(error)})
         elif path.suffix == ".failed":
             error = (path / "error.txt").read_text(encoding="utf-8").strip()
             rows.append({"run": path.stem, "status": "failed", "error": error})
@@ -43,19 +49,41 @@ def read_ledger(root: Path | str) -> "pd.DataFrame":
 
 
 def read_facts(folder: Path) -> dict:
-    """The parameters.json of a finished run. AdnError if it lacks the run's parameters or a column of the ledger."""
+    """The parameters.json of a finished run. AdnError if the run is damaged or from a newer version of the library.
+
+    Files of format 3 contain a digest of themselves and of the run's other files; older ones have none to compare.
+    """
     try:
         facts = json.loads((folder / "parameters.json").read_text(encoding="utf-8"))
-        ledger_row(facts)
-        readable = facts.get("format", 1) <= FORMAT
-    except (ValueError, KeyError, TypeError, AttributeError):
-        readable = False
-    if not readable:
-        raise AdnError(
-            f"{folder} has a parameters.json that is truncated or from another version of this library: "
-            "remove the folder and train the run again."
-        )
+        version = facts.get("format", 1)
+        if version <= FORMAT:
+            numbers = {**facts["metrics"], **facts["seconds"], "chosen_epoch": facts["chosen_epoch"]}
+            for name, value in [*numbers.items(), ("threshold", facts["metrics"]["threshold"])]:
+                if type(value) not in (int, float) or not math.isfinite(value):
+                    raise AdnError(f"{name} is {value!r}, not a number")
+            ledger_row(facts)
+            missing = [name for name in facts.get("digests", {}) if not (folder / name).is_file()]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = str(error) if isinstance(error, AdnError) else "its parameters.json is incomplete"
+        raise damaged(folder, reason.rstrip(".")) from error
+    if version > FORMAT:
+        raise AdnError(f"{folder} is from a newer version of this library: update the library or train the run again.")
+    if version >= 3 and facts.get("digest") != facts_digest(facts):
+        raise damaged(folder, "its parameters.json has been changed since it was written")
+    if missing:
+        raise damaged(folder, f"{missing[0]} is missing")
     return facts
+
+
+def damaged(folder: Path, reason: object) -> AdnError:
+    """The error for a run that must not be used."""
+    return AdnError(f"The run {folder} is damaged ({reason}): restore the folder from a copy or train the run again.")
+
+
+def facts_digest(facts: dict) -> str:
+    """The sha256 of a parameters.json without its entry "digest"."""
+    content = {key: value for key, value in facts.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def ledger_row(facts: dict) -> dict:

@@ -5,16 +5,19 @@
     scores.csv        a row per validation and test image
     model.safetensors flow, attention and feature scale; AlexNet's weights are identified by their sha256
 
-A folder is written completely or not at all.
+A folder is written completely or not at all. parameters.json has the sha256 of the other files and of itself: a run
+with a changed, truncated or missing file is refused.
 """
 
 import json
 import platform
-from dataclasses import asdict, dataclass, fields, replace
+import sys
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import safetensors.torch
 
@@ -24,10 +27,10 @@ from adnlib.engine.checkpoint import drop_checkpoint
 from adnlib.errors import AdnError
 from adnlib.evaluation import Evaluation, evaluate, watch_test
 from adnlib.experiments.config import RunConfig
-from adnlib.experiments.ledger import FORMAT, read_facts
+from adnlib.experiments.ledger import FORMAT, damaged, facts_digest, read_facts
 from adnlib.imagesets.registry import registry
 from adnlib.presets import Preset
-from adnlib.system.files import whole_folder
+from adnlib.system.files import recover, sha256, whole_folder
 from adnlib.system.precision import resolve
 from adnlib.training import History, fit
 
@@ -59,11 +62,17 @@ class Run:
 
     @cached_property
     def history(self) -> pd.DataFrame:
-        return pd.read_csv(self.folder / "history.csv")
+        return pd.read_csv(self._file("history.csv"))
 
     @cached_property
     def scores(self) -> pd.DataFrame:
-        return pd.read_csv(self.folder / "scores.csv")
+        try:
+            scores = pd.read_csv(self._file("scores.csv"), dtype={"score": float, "label": int})
+            if not np.isfinite(scores[["part", "image", "defect", "label", "score"]]["score"]).all():
+                raise ValueError
+        except (ValueError, KeyError) as error:
+            raise error if isinstance(error, AdnError) else damaged(self.folder, "scores.csv is incomplete") from error
+        return scores
 
     @property
     def test(self) -> pd.DataFrame:
@@ -74,15 +83,27 @@ class Run:
         return load_dataset(self.config.dataset, self.config.category)
 
     def model(self) -> DifferNet:
-        """The trained model."""
-        preset = self.facts["preset"]
-        if not set(preset) <= {field.name for field in fields(Preset)}:
-            raise AdnError(f"{self.folder} is from a newer version of this library: train it again.")
+        """The trained model. AdnError if the saved state is not that of the model that the parameters describe."""
         precisions = {name: self.facts[name] for name in RESOLVED if name in self.facts}
-        model = build_model(self.config, replace(Preset(**preset), **precisions))
-        state = safetensors.torch.load_file(self.folder / "model.safetensors")
-        model.load_state_dict(state, strict=False)
+        try:
+            model = build_model(self.config, Preset(**{**self.facts["preset"], **precisions}))
+            if self.facts["alexnet_sha256"] not in (None, registry()["alexnet"]["tensors_sha256"]):
+                raise AdnError("it was trained with other weights of AlexNet")
+            model.load_own_state(safetensors.torch.load_file(self._file("model.safetensors")))
+        except (AdnError, KeyError, TypeError, safetensors.SafetensorError) as error:
+            if str(self.folder) in str(error):
+                raise
+            raise damaged(self.folder, str(error).rstrip(".")) from error
         return model.eval()
+
+    def _file(self, name: str) -> Path:
+        """The path of one of the run's files. AdnError if the file is missing or has changed since it was saved."""
+        path = self.folder / name
+        if not path.is_file():
+            raise damaged(self.folder, f"{name} is missing")
+        if self.facts.get("digests", {}).get(name) not in (None, sha256(path)):
+            raise damaged(self.folder, f"{name} has been changed since it was written")
+        return path
 
 
 def build_model(config: RunConfig, preset: Preset | None = None) -> DifferNet:
@@ -144,15 +165,13 @@ def save_run(
         **{name: resolve(getattr(model.preset, name), model.device) for name in RESOLVED},
         "alexnet_sha256": registry()["alexnet"]["tensors_sha256"] if model.weights == "imagenet" else None,
     }
-    tensors = {
-        name: tensor.detach().cpu().contiguous()
-        for name, tensor in model.state_dict().items()
-        if not name.startswith("features.alexnet.")
-    }
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.own_state().items()}
     with whole_folder(folder) as new:
         history.epochs.to_csv(new / "history.csv", index=False)
         evaluation.scores.to_csv(new / "scores.csv", index=False)
         (new / "model.safetensors").write_bytes(safetensors.torch.save(tensors))
+        facts["digests"] = {path.name: sha256(path) for path in sorted(new.iterdir())}
+        facts["digest"] = facts_digest(facts)
         (new / "parameters.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
     drop_checkpoint(checkpoint_folder(root, config))
     return Run(folder, facts)
@@ -169,15 +188,25 @@ def _protocols(epochs: pd.DataFrame, chosen: float) -> dict[str, float]:
 def read_run(folder: Path | str) -> Run:
     """The finished run in `folder`."""
     folder = Path(folder)
+    recover(folder.parent)
     try:
         return Run(folder, read_facts(folder))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise AdnError(f"{folder} holds no finished run: train one with `adn train` or notebooks/07_train.") from error
 
 
 def read_runs(root: Path | str, **wanted) -> list[Run]:
-    """All finished runs under `root` whose parameters equal `wanted`, such as seed=0; plain DifferNet runs first."""
-    runs = [read_run(path.parent) for path in sorted(Path(root).glob("*/parameters.json"))]
+    """All finished runs under `root` whose parameters equal `wanted`, e.g. dataset="elpv", seed=0; plain ones first.
+
+    A damaged run is left out, with a sentence on standard error.
+    """
+    runs = []
+    recover(Path(root))
+    for path in sorted(Path(root).glob("*/parameters.json")):
+        try:
+            runs.append(read_run(path.parent))
+        except AdnError as error:
+            print(error, file=sys.stderr)
     runs = [run for run in runs if all(run.parameters.get(key) == value for key, value in wanted.items())]
     order = {None: 0, "se": 1, "cbam": 2}
     return sorted(runs, key=lambda run: (order.get(run.parameters["attention"], 3), run.folder.name))

@@ -34,7 +34,7 @@ ATTEMPTS = 3  # for a run whose process was killed
 
 
 def is_done(root: Path, config: RunConfig) -> bool:
-    """Whether a run is finished. If a sweep is executing it, or was killed doing so, its notebook must be there too."""
+    """Whether a run is finished. If a sweep began it, it is finished only when its notebook is in its folder, too."""
     return (root / config.folder_name / "parameters.json").exists() and not _work_folder(root, config).exists()
 
 

@@ -46,10 +46,10 @@ def grad_cam(
 
     Selvaraju et al., "Grad-CAM", ICCV 2017, https://arxiv.org/abs/1610.02391: each channel is weighted by the spatial
     mean of its gradient, the weighted channels are summed, and negative values are set to zero. Computed by the package
-    grad-cam, with these deviations. The target is the NLL. The layer's maps of all three scales are summed, each scaled
-    to make its mean the contribution of that scale. Each position is drawn at the centre of its receptive field; the
-    package stretches the map from edge to edge, which misses that centre by a few px. Negative values are set to zero
-    once, after the mean over views.
+    grad-cam, with these deviations. The target is the NLL. The layer's maps of all three scales are summed, each
+    multiplied by a factor that makes its mean equal to that scale's contribution. Each position is drawn at the centre
+    of its receptive field; the package stretches the map from edge to edge, which misses that centre by a few px.
+    Negative values are set to zero once, after the mean over views.
 
     layer: a key of LAYERS; if an attention module follows the layer, the module's output is used.
     views: copies of the image, whose maps are rotated back and averaged; VIEWS by default.
@@ -130,7 +130,8 @@ def gates(model: DifferNet, images: Tensor) -> dict[str, dict[str, Tensor | None
     """The gates of each attention module for images (B, 3, H, W) at full scale, by the name of the layer it follows.
 
     Each entry is {"channel": (B, C), "spatial": (B, h, w), or None if the module has no spatial gate}. If a module has
-    a gate for each position of each channel, both are its means. Without attention the result is empty.
+    a gate for each position of each channel, "channel" is its mean over space and "spatial" its mean over channels.
+    Without attention the result is empty.
     """
     names = {str(index): name for name, index in LAYERS.items()}
     seen = {}

@@ -8,6 +8,7 @@ import pytest
 from adnlib import AdnError
 from adnlib.cli import main
 from adnlib.experiments.config import RunConfig
+from adnlib.experiments.ledger import read_ledger
 from adnlib.experiments.runs import read_run, read_runs
 
 COLUMNS = {"run", "status", "variant", "dataset", "category", "seed", "auroc", "auroc_last", "seconds", "chosen_epoch"}
@@ -26,7 +27,7 @@ def finished(root, seed=0, attention=None, auroc=0.9, folder="/home/somebody/dat
         seed=seed,
         options={},
     )
-    metrics = {"auroc": auroc, "auroc_last": auroc, "auroc_best_on_test": auroc}
+    metrics = {"threshold": 2.0, "auroc": auroc, "auroc_last": auroc, "auroc_best_on_test": auroc}
     facts = {"parameters": parameters, "metrics": metrics, "seconds": {"fit": 1, "evaluate": 1}, "chosen_epoch": 3}
     folder = root / RunConfig(**parameters).folder_name
     folder.mkdir(parents=True)
@@ -140,17 +141,15 @@ def test_a_file_that_is_no_ledger_is_refused_before_anything_is_trained(
         ),
     ],
 )
-def test_a_damaged_run_is_named_with_its_remedy(tmp_path, capsys, spoil):
-    folder = finished(tmp_path, attention="se")
+def test_a_damaged_run_is_named_with_its_remedy_and_hides_no_other(tmp_path, capsys, spoil):
+    whole, folder = finished(tmp_path), finished(tmp_path, attention="se")
     path = folder / "parameters.json"
     path.write_text(spoil(path.read_text()))
-    message = (
-        f"{folder} has a parameters.json that is truncated or from another version of this library: "
-        "remove the folder and train the run again."
-    )
-    assert main(["runs", "--runs", str(tmp_path)]) == 2
-    assert capsys.readouterr().err == f"adn: error: {message}\n"
-    for read in (lambda: read_run(folder), lambda: read_runs(tmp_path)):
-        with pytest.raises(AdnError) as refused:
-            read()
-        assert str(refused.value) == message
+    with pytest.raises(AdnError, match=f"The run {folder} is damaged .*: restore the folder from a copy or train"):
+        read_run(folder)
+    assert [run.folder for run in read_runs(tmp_path)] == [whole]
+    assert "is damaged" in capsys.readouterr().err
+    assert main(["runs", "--runs", str(tmp_path)]) == 0
+    ledger = read_ledger(tmp_path).set_index("run")
+    assert ledger["status"].to_dict() == {whole.name: "done", folder.name: "damaged"}
+    assert "is damaged" in ledger["error"][folder.name]

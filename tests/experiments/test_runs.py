@@ -54,7 +54,7 @@ def test_a_run_of_the_previous_format_is_read_and_a_newer_one_refused(runs, tmp_
     assert old.config == run.config
     assert np.array_equal(score(old.model(), run.dataset().test), run.test["score"].to_numpy())
     (folder / "parameters.json").write_text(json.dumps(facts | {"format": 99}))
-    with pytest.raises(AdnError, match="from another version of this library"):
+    with pytest.raises(AdnError, match="is from a newer version of this library: update the library"):
         read_run(folder)
 
 

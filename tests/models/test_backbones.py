@@ -192,7 +192,7 @@ def test_the_smallest_image_that_is_allowed_works(name):
         ({"name": "resnet19"}, "backbone='resnet19' is not known: choose one of 'alexnet', 'vgg16'"),
         ({"weights": "places365"}, "weights='places365' is not known"),
         ({"attention": "sse"}, "attention='sse' is not known"),
-        ({"reduction": 4}, r"options \['reduction'\] belong to an attention module"),
+        ({"reduction": 4}, r"options \['reduction'\] are for an attention module"),
         ({"stages": (3, 1)}, r"stages=\(3, 1\) are not alexnet's stages: choose some of 1 to 3, in order"),
         ({"stages": ()}, r"stages=\(\) are not alexnet's stages"),
         ({"stages": (4,)}, r"stages=\(4,\) are not alexnet's stages"),
@@ -207,7 +207,7 @@ def test_bad_arguments(arguments, message):
 @pytest.mark.parametrize(
     "name, x, message",
     [
-        ("alexnet", torch.zeros(2, 1, 256, 256), r"the shape \(2, 1, 256, 256\): make it \(B, 3, H, W\)"),
+        ("alexnet", torch.zeros(2, 1, 256, 256), r"the shape \(2, 1, 256, 256\): pass RGB images"),
         ("alexnet", torch.zeros(1, 3, 62, 300), "62 x 300 px are too small for alexnet: resize them to 63 px"),
         ("dinov2", torch.zeros(1, 3, 13, 14), "13 x 14 px are too small for dinov2: resize them to 14 px"),
     ],
