@@ -4,20 +4,25 @@ The name of a data set is that of its table in data/registry.toml ("elpv", "wild
 adnlib.imagesets.layouts describes the supported folder layouts, adnlib.imagesets.sources the sources of the images.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from adnlib.errors import AdnError
 from adnlib.imagesets.layouts import find_categories, pick_category, read_category
+from adnlib.imagesets.own_folder import is_own
 from adnlib.imagesets.reading import ANOMALOUS, NORMAL, Sample, image_size
 from adnlib.imagesets.sources import dataset_entry, locate_dataset
+from adnlib.system.files import file_sha256
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -41,8 +46,10 @@ class Split(Sequence[Sample]):
         """(N,) int: 0 normal, 1 anomalous."""
         return np.array([sample.label for sample in self.samples])
 
-    def images(self, size: int) -> Tensor:
+    def images(self, size: int) -> "Tensor":
         """All images as one uint8 tensor (N, 3, size, size)."""
+        import torch  # here, because the ledger and finished sweeps need no images
+
         return torch.stack([sample.read(size) for sample in self.samples])
 
 
@@ -77,6 +84,16 @@ class Dataset:
             **{f"left out ({reason})": count for reason, count in self.left_out.items()},
         }
 
+    @cached_property
+    def digest(self) -> str:
+        """The sha256 of all images and masks: of their parts, names, labels and the content of their files."""
+        hasher = hashlib.sha256()
+        for part, split in (("train", self.train), ("validation", self.validation), ("test", self.test)):
+            for sample in split:
+                for path in filter(None, (sample.path, sample.mask_path)):
+                    hasher.update(f"{part}/{sample.defect}/{path.name}/{sample.label}/{file_sha256(path)}\n".encode())
+        return hasher.hexdigest()
+
     @property
     def image_sizes(self) -> Counter:
         """The number of images of each size (H, W) in px, most frequent first; reads the header of every file."""
@@ -94,13 +111,14 @@ def load_dataset(name: str, category: str | None = None, *, validation: float = 
     validation: the share of the normal training images held out for validation, drawn with `seed`. A data set with
     separate normal validation images (CATEGORY/validation/good) keeps its split.
     """
-    if not name.startswith("folder:") and (published := dataset_entry(name)["categories"]):
+    published = {} if is_own(name) else dataset_entry(name)["categories"]
+    if published:
         category = pick_category(published, category, name)  # checked before anything is downloaded
     root, facts = locate_dataset(name)
     categories = find_categories(root)
     folder_name = pick_category(categories, category, root)
     folder = categories[folder_name]
-    category = folder_name if name.startswith("folder:") else category or folder_name
+    category = category if published and category else folder_name
     left_out = facts.pop("left_out", {}).get(category, {})
     contents = read_category(folder)
     if len(contents.train) < 2:

@@ -5,7 +5,25 @@ from collections.abc import Iterable
 
 
 class AdnError(ValueError):
-    """Bad input or a missing file. The message is one sentence; commands print it and exit with status 2."""
+    """Bad input or a missing file. The message is one sentence; commands print it and exit with status 2.
+
+    A file or folder in the message can have any name, so the message is made `printable`.
+    """
+
+    def __init__(self, message: object = ""):
+        super().__init__(printable(str(message)))
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Text with escapes, such as \\x1b, for control characters and for those that hide or reorder others.
+
+    A terminal would obey them. keep: characters that are not changed, such as line breaks.
+    """
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
+
+
+class KernelDiedError(AdnError):
+    """The process that executes a notebook was killed; another attempt may succeed."""
 
 
 def check_choice(argument: str, value: object, choices: Iterable) -> None:

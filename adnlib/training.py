@@ -23,6 +23,7 @@ from adnlib.errors import AdnError
 from adnlib.flow import nll
 from adnlib.system.device import pick_device
 from adnlib.system.precision import autocast
+from adnlib.system.stops import deferred_stops
 
 DIVERGED = 1e6  # nats per dimension; successful training reaches single digits, whatever the initial loss
 
@@ -63,8 +64,9 @@ def fit(
     seed: for the order of the images and the views of each. epochs: by default, the preset's. progress: shows a bar on
     standard output.
     checkpoint: a folder for the state of the training, written every `checkpoint_s` seconds (less often if that would
-    take more than a tenth of the time) and at the end. Interrupted training resumes there and ends with the same
-    weights, to the last bit, as uninterrupted training. A second process in the same folder is refused.
+    take more than a tenth of the time), at the end, and after the current batch if Ctrl-C or SIGTERM stops the
+    training. Training resumes from this state and ends with the same weights, to the last bit, as uninterrupted
+    training. A second process in the same folder is refused.
     watch: called after each epoch with the model and the epoch's number (-1 after the last epoch); the dict that it
     returns is added to the epoch's row. It does not influence the training.
     """
@@ -85,7 +87,7 @@ def fit(
         if state:
             loop.restore(state)
         seconds_before = loop.seconds
-        with tqdm(
+        bar = tqdm(
             total=epochs,
             initial=loop.epoch,
             desc="epoch",
@@ -93,7 +95,8 @@ def fit(
             leave=False,
             disable=not progress,
             mininterval=1,
-        ) as bar:
+        )
+        with bar, deferred_stops() as stop:
             while loop.epoch < epochs:
                 epoch_ended = loop.step()
                 loop.seconds = seconds_before + time.perf_counter() - start
@@ -104,6 +107,9 @@ def fit(
                         row |= {name: float(value) for name, value in values.items()}
                     bar.set_postfix(nll=f"{row['train_nll']:.2f}", validation=f"{row['validation_nll']:.2f}")
                     bar.update()
+                if stop.signal:
+                    saved.write(loop.state())
+                    stop.deliver()
                 saved.write_if_due(loop.state)
         saved.write(loop.state())
         if not loop.best < DIVERGED:

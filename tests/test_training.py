@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -18,6 +19,7 @@ from adnlib.engine.extraction import extract
 from adnlib.engine.feature_sources import FrozenFeatures, StemStore
 from adnlib.evaluation import score
 from adnlib.system.device import pick_device
+from adnlib.system.stops import Terminated, stopped_by_sigterm
 from adnlib.training import TrainingLoop, spread
 
 SMOKE = PRESETS["smoke"]
@@ -258,6 +260,29 @@ def test_a_stopped_training_leaves_the_model_as_it_was(tiny, one_epoch_before):
         assert all(torch.equal(x, before[name]) for name, x in model.state_dict().items())
 
 
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+@pytest.mark.parametrize("number, error", [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)])
+def test_a_signal_writes_a_checkpoint_from_which_the_training_resumes(tiny, tmp_path, monkeypatch, number, error):
+    """Within the first minute, in the first batch of the second epoch: nothing of it is trained twice."""
+    preset, batches = replace(SMOKE, batch_images=4), -(-len(tiny.train) // 4)
+    whole, stopped = model_of(preset=preset), model_of(preset=preset)
+    fit(whole, tiny, progress=False)
+    steps, real = [], TrainingLoop.step
+
+    def step(self):
+        steps.append((self.epoch, self.batch))
+        if len(steps) == batches + 1:
+            signal.raise_signal(number)
+        return real(self)
+
+    monkeypatch.setattr(TrainingLoop, "step", step)
+    with pytest.raises(error), stopped_by_sigterm():
+        fit(stopped, tiny, progress=False, checkpoint=tmp_path)
+    fit(stopped, tiny, progress=False, checkpoint=tmp_path)
+    assert len(steps) == len(set(steps)) == 2 * batches
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), stopped.parameters(), strict=True))
+
+
 def test_gates_that_were_learned_before_a_stop_are_not_learned_again(tiny, tmp_path, monkeypatch, one_epoch_before):
     calls, real = [], training.learn_attention
     monkeypatch.setattr(training, "learn_attention", lambda *args, **kw: calls.append(1) or real(*args, **kw))
@@ -365,7 +390,7 @@ def test_only_a_gradient_longer_than_max_norm_is_shortened(tiny, monkeypatch):
 
 
 def test_a_diverging_loss_stops_with_a_sentence_and_the_best_weights(tiny, monkeypatch):
-    model = model_of(preset=replace(SMOKE, lr=1e30, epochs=5))
+    model = model_of(preset=replace(SMOKE, lr=10, epochs=5))
     before = {name: x.clone() for name, x in model.state_dict().items()}
     diverged = r"Training diverged in epoch \d \(loss .*\): lower lr in the preset; the model is unchanged"
     with pytest.raises(AdnError, match=diverged):

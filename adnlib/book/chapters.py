@@ -11,11 +11,12 @@ from pathlib import Path
 
 import nbformat
 import papermill
+from nbclient.exceptions import DeadKernelError
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
-from adnlib.errors import AdnError
+from adnlib.errors import AdnError, KernelDiedError
 from adnlib.system.folders import ROOT
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -93,11 +94,23 @@ def execute(chapter: Chapter, folder: Path, label: str = "", notebooks: Path = N
                 progress_bar=bar,
                 config=config,
             )
+    except DeadKernelError as error:
+        raise KernelDiedError(
+            f"The kernel of {source.name} was killed in cell [{_unfinished_cell(target)}], perhaps because memory ran "
+            "out: close other programs and run it again."
+        ) from error
     except PapermillExecutionError as error:
         raise AdnError(
             f"{source.name} failed in cell [{error.exec_count}] ({error.ename}: {error.evalue}); {target} shows where."
         ) from error
     return target
+
+
+def _unfinished_cell(executed: Path) -> int:
+    """The number of the first code cell that papermill has not completed."""
+    cells = [cell for cell in nbformat.read(executed, as_version=4).cells if cell.cell_type == "code"]
+    completed = [cell.metadata.get("papermill", {}).get("status") == "completed" for cell in cells]
+    return completed.index(False) + 1 if False in completed else len(cells)
 
 
 @contextmanager

@@ -1,4 +1,7 @@
-"""Checkpoints: the state of a training run in a folder, from which interrupted training resumes."""
+"""Checkpoints: the state of a training run in a folder, from which interrupted training resumes.
+
+The state itself comes from `adnlib.training.TrainingLoop.state`.
+"""
 
 import shutil
 import time
@@ -14,7 +17,7 @@ from adnlib.datasets import Dataset
 from adnlib.differnet import DifferNet
 from adnlib.errors import AdnError
 from adnlib.system import cache
-from adnlib.system.files import is_intact, scratch_folder, seal
+from adnlib.system.files import file_sha256, is_intact, scratch_folder, seal
 from adnlib.system.precision import resolve
 
 CHECKPOINT_S = 60.0  # seconds between two checkpoints
@@ -23,7 +26,7 @@ CHECKPOINT_S = 60.0  # seconds between two checkpoints
 def training_digest(model: DifferNet, dataset: Dataset, seed: int, epochs: int) -> str:
     """A digest of everything that the result of a training run depends on."""
     device = model.device
-    images = [cache.file_digest(sample.path) for split in (dataset.train, dataset.validation) for sample in split]
+    images = [file_sha256(sample.path) for split in (dataset.train, dataset.validation) for sample in split]
     precisions = [resolve(p, device) for p in (model.preset.precision, model.preset.flow_precision)]
     return cache.digest(
         "training, version 3",

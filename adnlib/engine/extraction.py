@@ -18,6 +18,7 @@ from tqdm import tqdm
 from adnlib.datasets import Split
 from adnlib.differnet import DifferNet
 from adnlib.system import cache
+from adnlib.system.files import file_sha256
 from adnlib.system.precision import autocast, resolve
 from adnlib.views import View
 
@@ -97,7 +98,7 @@ def features_of(
 
 
 def _contents(split: Split) -> list[str]:
-    return [cache.file_digest(sample.path) for sample in split]
+    return [file_sha256(sample.path) for sample in split]
 
 
 def _compute(model: DifferNet, split: Split, views: tuple[View, ...], progress: bool) -> Tensor:

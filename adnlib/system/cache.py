@@ -9,7 +9,6 @@ exceeds its limit, the least recently used files are removed.
 import hashlib
 import os
 from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -37,17 +36,6 @@ def digest(*parts: object) -> str:
         hasher.update(part if isinstance(part, (bytes, memoryview)) else repr(part).encode())
         hasher.update(b"\0")
     return hasher.hexdigest()
-
-
-def file_digest(path: Path) -> str:
-    """A digest of a file's content; within a process, an unchanged file is read only once."""
-    stat = path.stat()
-    return _file_digest(path, stat.st_mtime_ns, stat.st_size)
-
-
-@lru_cache(maxsize=200_000)
-def _file_digest(path: Path, *_) -> str:
-    return digest(path.read_bytes())
 
 
 def module_digest(module: nn.Module) -> str:

@@ -9,11 +9,13 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 
 import filelock
 
 from adnlib.errors import AdnError, is_disk_full
+from adnlib.system.folders import home
 
 SCRATCH = ".tmp-"  # the names of scratch folders begin with this
 
@@ -22,6 +24,13 @@ def sha256(path: Path) -> str:
     """The file's sha256 in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def machine_lock(path: Path) -> filelock.FileLock:
+    """A lock for a file that several processes on this machine read and rewrite; nothing is written beside the file."""
+    folder = home() / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    return filelock.FileLock(folder / hashlib.sha256(str(path).encode()).hexdigest())
 
 
 def seal(path: Path) -> None:
@@ -43,6 +52,20 @@ def is_intact(path: Path) -> bool:
             return file.read() == hasher.digest()
     except OSError:
         return False
+
+
+def file_sha256(path: Path) -> str:
+    """`sha256` of an image file; within a process, an unchanged file is read only once."""
+    try:
+        stat = path.stat()
+        return _file_sha256(path, stat.st_mtime_ns, stat.st_size)
+    except OSError as error:
+        raise AdnError(f"Cannot read {path} ({error.strerror}): restore it or change its permissions.") from error
+
+
+@lru_cache(maxsize=200_000)
+def _file_sha256(path: Path, *_) -> str:
+    return sha256(path)
 
 
 @contextmanager
@@ -71,7 +94,7 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
             "no incomplete file was left."
         ) from error
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
         lock.release()
 
 
@@ -89,9 +112,20 @@ def _locked_folder(parent: Path) -> tuple[Path, filelock.FileLock]:
         lock.release()
 
 
+def _remove(folder: Path) -> None:
+    """Removes a scratch folder, its lock last: if the process is killed meanwhile, `recover` finds it unlocked."""
+    with suppress(OSError):
+        for path in folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name != "lock":
+                path.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def recover(parent: Path) -> None:
-    """Removes the scratch folders of killed processes. If a process was killed while it replaced a folder, which is now
-    missing, the folder's new version, which was complete, is put in place."""
+    """Removes the scratch folders of killed processes. If a folder is missing because a process was killed while it
+    replaced the folder, the complete new version is put in place."""
     for scratch in parent.glob(f"{SCRATCH}*"):
         with suppress(OSError):
             scratch.rmdir()  # killed before it could take the lock
@@ -99,11 +133,11 @@ def recover(parent: Path) -> None:
             continue
         with suppress(filelock.Timeout, OSError), filelock.FileLock(scratch / "lock", timeout=0):
             if (scratch / "target").exists():
-                target = parent / (scratch / "target").read_text(encoding="utf-8")
+                target = parent / Path((scratch / "target").read_text(encoding="utf-8")).name  # never in another folder
                 for version in (scratch / "new", scratch / "old"):
                     if version.exists() and not target.exists():
                         version.rename(target)
-            shutil.rmtree(scratch, ignore_errors=True)
+            _remove(scratch)
 
 
 @contextmanager

@@ -1,3 +1,4 @@
+import os
 import re
 
 import nbformat
@@ -5,8 +6,9 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from adnlib import AdnError
-from adnlib.book.chapters import NOTEBOOKS, main_path, whole_book
+from adnlib.book.chapters import NOTEBOOKS, Chapter, execute, main_path, whole_book
 from adnlib.book.report import write_report
+from adnlib.errors import KernelDiedError
 
 
 def test_main_path_trains_each_variant_between_start_and_results():
@@ -18,6 +20,19 @@ def test_the_book_has_every_notebook_in_order():
     chapters = [chapter.notebook for chapter in whole_book()]
     assert sorted(set(chapters)) == sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
     assert chapters == sorted(chapters)
+
+
+@pytest.mark.notebook
+@pytest.mark.skipif(os.name != "posix", reason="kill -9 is POSIX's")
+def test_a_killed_kernel_is_named_with_its_notebook_and_cell(tmp_path):
+    parameters = new_code_cell("x = 1", metadata={"tags": ["parameters"]})
+    killing = [new_code_cell("y = 2"), new_code_cell("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")]
+    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(new_notebook(cells=[parameters, *killing], metadata=metadata), tmp_path / "07_train.ipynb")
+    with pytest.raises(
+        KernelDiedError, match=r"The kernel of 07_train.ipynb was killed in cell \[3\], perhaps because"
+    ):
+        execute(Chapter("07_train"), tmp_path / "out", notebooks=tmp_path)
 
 
 @pytest.fixture

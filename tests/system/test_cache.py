@@ -11,7 +11,8 @@ import adnlib
 from adnlib.engine import extraction
 from adnlib.engine.extraction import features_of, read_images
 from adnlib.system import cache
-from adnlib.system.cache import digest, file_digest, module_digest
+from adnlib.system.cache import digest, module_digest
+from adnlib.system.files import file_sha256
 
 
 @pytest.fixture
@@ -87,10 +88,10 @@ def test_digests_tell_apart_what_differs(tmp_path):
     assert before != module_digest(linear)
     path = tmp_path / "a"
     path.write_text("one")
-    before = file_digest(path)
+    before = file_sha256(path)
     path.write_text("two")
     os.utime(path, ns=(1, 1))
-    assert file_digest(path) != before
+    assert file_sha256(path) != before
 
 
 def counted(monkeypatch):
