@@ -94,13 +94,30 @@ class DifferNet(nn.Module):
 
     @torch.inference_mode()
     def anomaly_score(self, images: Tensor, views: tuple[View, ...] | None = None) -> Tensor:
-        """Images (B, 3, H, W) -> scores (B,): the mean of z^2 over views and dimensions; higher is more anomalous.
+        """Images (B, 3, S, S) -> scores (B,): the mean of z^2 over views and dimensions; higher is more anomalous.
 
-        views: by default, the preset's test views.
+        S is the preset's image_size, because scores of other sizes cannot be compared with the threshold.
+        `adnlib.load(RUN).score` scores images of any size: it resizes them as in training.
+        views: by default, the preset's test views. AdnError: another size, or values that are not finite or in [0, 1].
         """
+        self._refuse(images)
         views = self.preset.views("test") if views is None else views
         z = torch.stack([self(view(images))[0] for view in views], dim=1)  # (B, V, 768)
         return latent_score(z)
+
+    def _refuse(self, images: Tensor) -> None:
+        size = self.preset.image_size
+        if images.ndim == 4 and images.shape[-2:] != (size, size):
+            raise AdnError(
+                f"Images of {images.shape[-2]} x {images.shape[-1]} px cannot be scored by a model for {size} x {size} "
+                "px: use adnlib.load(RUN).score, which resizes them as in training."
+            )
+        if images.dtype == torch.uint8:
+            return
+        if not images.is_floating_point() or not images.isfinite().all() or images.amin() < 0 or images.amax() > 1:
+            raise AdnError(
+                f"The images ({images.dtype}) have values outside of 0 to 1: pass uint8, or floats in [0, 1]."
+            )
 
     def own_state(self) -> dict[str, Tensor]:
         """The state without AlexNet's weights: flow, attention and feature scale."""

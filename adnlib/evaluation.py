@@ -14,9 +14,7 @@ from adnlib.differnet import DifferNet, latent_score
 from adnlib.engine.extraction import features_of, transform_views
 from adnlib.errors import AdnError
 from adnlib.imagesets.reading import ANOMALOUS, NORMAL
-
-RESAMPLES = 2000  # bootstrap resamples
-LEVEL = 0.95  # confidence level of every interval
+from adnlib.intervals import LEVEL, alarm_rate, auroc_difference, auroc_interval
 
 
 @dataclass(frozen=True)
@@ -46,40 +44,29 @@ def auroc(normal: np.ndarray, anomalous: np.ndarray) -> np.ndarray | float:
     return (ranks[..., n:].sum(axis=-1) - m * (m + 1) / 2) / (n * m)
 
 
-def auroc_interval(normal: np.ndarray, anomalous: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of the AUROC; normal (N,) and anomalous (M,) images are resampled separately.
-
-    Near an AUROC of 1, the interval is too narrow: with 20 images of each kind and a true AUROC of 0.98, it contains
-    the true value in about 8 of 10 samples (tests/test_evaluation.py). If all anomalous images score above all normal
-    ones, it is [1, 1], which implies nothing for other images.
-    """
-    i, j = _redraw(len(normal), len(anomalous), seed)
-    low, high = np.quantile(auroc(normal[i], anomalous[j]), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
-
-
-def paired_difference(a: pd.DataFrame, b: pd.DataFrame, seed: int = 0) -> tuple[float, float, float]:
+def paired_difference(a: pd.DataFrame, b: pd.DataFrame) -> tuple[float, float, float]:
     """AUROC of `a` minus AUROC of `b`, with its 95 % interval, from two models' scores of the same test images."""
     if list(a["image"]) != list(b["image"]):
         raise AdnError("The score tables are for different test images: compare runs of one data set and category.")
     label = a["label"].to_numpy()
     both = np.stack([a["score"], b["score"]])  # (2, N + M)
-    normal, anomalous = both[:, label == NORMAL], both[:, label == ANOMALOUS]
-    i, j = _redraw(normal.shape[1], anomalous.shape[1], seed)
-    redrawn_a, redrawn_b = np.asarray(auroc(normal[:, i], anomalous[:, j]))  # (RESAMPLES,) each, on the same images
-    low, high = np.quantile(redrawn_a - redrawn_b, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    difference = np.asarray(auroc(normal, anomalous))  # (2,)
-    return float(difference[0] - difference[1]), float(low), float(high)
-
-
-def _redraw(n: int, m: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    return rng.integers(n, size=(RESAMPLES, n)), rng.integers(m, size=(RESAMPLES, m))
+    return auroc_difference(both[:, label == NORMAL], both[:, label == ANOMALOUS])
 
 
 def threshold_at(normal_scores: np.ndarray, false_positive_rate: float) -> float:
     """The score exceeded by at most this share of `normal_scores` (N,), from normal images not used in training."""
     return float(np.quantile(normal_scores, 1 - false_positive_rate, method="inverted_cdf"))
+
+
+def threshold_in_words(normal_scores: np.ndarray, threshold: float, false_positive_rate: float) -> str:
+    """One sentence on how many new normal images exceed a threshold set on `normal_scores` (N,), from `alarm_rate`."""
+    rates = alarm_rate(int((normal_scores > threshold).sum()), len(normal_scores))
+    expected, low, high = (f"{100 * rate:.1f} %" for rate in rates)
+    return (
+        f"Threshold {threshold:.3g} for a false-positive rate of {100 * false_positive_rate:.0f} %: with "
+        f"{len(normal_scores)} validation images, about {expected} of new normal images will exceed it "
+        f"({100 * LEVEL:.0f} % interval: {low} to {high})."
+    )
 
 
 @torch.inference_mode()
@@ -114,8 +101,8 @@ def watch_test(dataset: Dataset, every: int = 1) -> Callable[[DifferNet, int], d
     return watch
 
 
-def evaluate(model: DifferNet, dataset: Dataset, *, false_positive_rate: float = 0.05, seed: int = 0) -> Evaluation:
-    """Scores the validation and test images of `dataset`; `seed` is for the bootstrap."""
+def evaluate(model: DifferNet, dataset: Dataset, *, false_positive_rate: float = 0.05) -> Evaluation:
+    """Scores the validation and test images of `dataset`."""
     start = time.perf_counter()
     parts = []
     for name, split in (("validation", dataset.validation), ("test", dataset.test)):
@@ -138,7 +125,7 @@ def evaluate(model: DifferNet, dataset: Dataset, *, false_positive_rate: float =
     return Evaluation(
         scores=scores,
         auroc=float(auroc(normal, anomalous)),
-        interval=auroc_interval(normal, anomalous, seed),
+        interval=auroc_interval(normal, anomalous),
         threshold=threshold_at(groups["validation", NORMAL], false_positive_rate),
         false_positive_rate=false_positive_rate,
         seconds=time.perf_counter() - start,

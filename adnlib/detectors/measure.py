@@ -23,9 +23,10 @@ from adnlib.datasets import Dataset, Split, load_dataset
 from adnlib.detectors import build_detector
 from adnlib.detectors.base import Detector, Maps
 from adnlib.errors import AdnError
-from adnlib.evaluation import auroc, auroc_interval
+from adnlib.evaluation import auroc
 from adnlib.experiments.grid import expand, point_name, read_tables
 from adnlib.explain.measures import pixel_auroc
+from adnlib.intervals import auroc_interval
 from adnlib.system.cache import digest, module_digest
 from adnlib.system.files import write_whole
 
@@ -56,10 +57,10 @@ class CachedBackbone(nn.Module):
         return maps
 
 
-def measure(detector: Detector, dataset: Dataset, seed: int = 0) -> dict:
+def measure(detector: Detector, dataset: Dataset) -> dict:
     """Fits on `dataset.train` and scores `dataset.test`. Returns a row of numbers.
 
-    auroc with its 95 % interval over test images (`seed`: of the bootstrap); pixel_auroc if there are maps and masks;
+    auroc with its 95 % interval over test images; pixel_auroc if there are maps and masks;
     fit_s: processor seconds; images_per_s: images scored per processor second. Neither time includes decoding, except
     for DifferNet, which reads the files itself and can find its features in the cache (ADN_CACHE_GB=0 disables it).
     memory_mib: the size of the fitted detector; parameters: the number of trained parameters. Both exclude the
@@ -73,7 +74,7 @@ def measure(detector: Detector, dataset: Dataset, seed: int = 0) -> dict:
     score_s, (scores, maps) = _seconds(detector, lambda: detector.predict(test))
     labels, masks = dataset.test.labels, masks_of(dataset.test, size)
     normal, anomalous = scores.double().numpy()[labels == 0], scores.double().numpy()[labels == 1]
-    low, high = auroc_interval(normal, anomalous, seed)
+    low, high = auroc_interval(normal, anomalous)
     return {
         "auroc": float(auroc(normal, anomalous)),
         "auroc_low": low,

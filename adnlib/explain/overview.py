@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from adnlib.errors import AdnError
 from adnlib.experiments.runs import Run
 from adnlib.explain.maps import grad_cam
-from adnlib.plots import ANOMALOUS_COLOUR, NORMAL_COLOUR, STYLE
+from adnlib.plots import ANOMALOUS_COLOUR, NORMAL_COLOUR, STYLE, short_name
 
 
 def overview(runs: Sequence[Run], columns: int = 6) -> Figure:
@@ -37,7 +37,7 @@ def overview(runs: Sequence[Run], columns: int = 6) -> Figure:
         for axis, index, image in zip(axes[0], chosen, images, strict=True):
             sample = dataset.test[index]
             axis.imshow(image.permute(1, 2, 0).numpy())
-            axis.set_title(sample.defect.replace("_", " ") if sample.label else "normal", fontsize=10)
+            axis.set_title(short_name(sample.defect.replace("_", " "), 32) if sample.label else "normal", fontsize=10)
             mask = sample.mask_at(size) if sample.label else None
             if mask is not None and mask.any():
                 axis.contour(mask.numpy(), [0.5], colors=["#ff40ff"], linewidths=1.2)

@@ -1,1 +1,1 @@
-"""Checks of a folder of images before anything is trained on it."""
+"""Checks of a folder of images before training, and remarks on a result."""

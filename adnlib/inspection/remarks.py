@@ -1,0 +1,60 @@
+"""Remarks on a result: one sentence for each property of its test images or scores that makes it uncertain."""
+
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import pandas as pd
+
+from adnlib.datasets import Dataset
+from adnlib.evaluation import threshold_in_words
+from adnlib.imagesets.reading import Sample, read_picture
+
+FEW = 10  # fewer test images of a kind deserve a remark
+SHOWN = 3  # file names per sentence
+
+
+def image_remarks(dataset: Dataset) -> list[str]:
+    """Remarks on few test images, and on validation and test images of a single colour or with the same pixels."""
+    remarks = []
+    for kind in ("normal", "anomalous"):
+        if (count := dataset.counts[f"test {kind}"]) < FEW:
+            remarks.append(
+                f"Few {kind} test images ({count}): with fewer than {FEW}, the AUROC depends on single images."
+            )
+    samples = [*dataset.validation, *dataset.test]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        digests, constant = zip(*pool.map(_look, samples), strict=True)
+    names = pd.Series([f"{sample.path.parent.name}/{sample.path.name}" for sample in samples])
+    if any(constant):
+        remarks.append(f"Images of a single colour, such as black ones: {_listed(names[list(constant)])}. Remove them.")
+    if any(repeated := pd.Series(digests).duplicated()):
+        remarks.append(
+            f"Images with the same pixels as another one: {_listed(names[repeated])}. The intervals assume different "
+            "images and are too narrow: remove the copies."
+        )
+    return remarks
+
+
+def score_remarks(scores: pd.DataFrame, threshold: float, false_positive_rate: float) -> list[str]:
+    """Remarks on the threshold and on equal scores, from an evaluation's table of scores."""
+    validation, test = (scores[scores["part"] == part] for part in ("validation", "test"))
+    remarks = [threshold_in_words(validation["score"].to_numpy(), threshold, false_positive_rate)]
+    equal = test.loc[test["score"].duplicated(keep=False), "image"]
+    if len(equal):
+        remarks.append(
+            f"Test images with equal scores: {_listed(equal)}. They are copies, or the model cannot tell them apart."
+        )
+    return remarks
+
+
+def _look(sample: Sample) -> tuple[bytes, bool]:
+    """A digest of an image's pixels, and whether all of them have the same colour."""
+    picture = read_picture(sample.path)
+    digest = hashlib.blake2b(repr(picture.size).encode() + picture.tobytes(), digest_size=16).digest()
+    return digest, picture.getcolors(1) is not None
+
+
+def _listed(names: pd.Series) -> str:
+    """The number of names and the first of them."""
+    return f"{len(names)} ({', '.join(names.head(SHOWN))}{', …' if len(names) > SHOWN else ''})"

@@ -1,0 +1,155 @@
+"""Scoring of one image of any kind: the same score as in training, or one sentence."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import adnlib
+from adnlib import AdnError, DifferNet, RunConfig, train_run
+from adnlib.evaluation import score
+from adnlib.inspection.scoring import Score, Scorer, model_input
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def run(tiny_folder, tmp_path_factory):
+    config = RunConfig(f"folder:{tiny_folder}", "tiny", preset="smoke", weights="random")
+    return train_run(tmp_path_factory.mktemp("runs"), config)
+
+
+@pytest.fixture(scope="module")
+def scorer(run):
+    return adnlib.load(run.folder)
+
+
+@pytest.fixture(scope="module")
+def path(run):
+    return run.dataset().test[0].path
+
+
+def forms(path):
+    picture = Image.open(path).convert("RGB")
+    array = np.asarray(picture)
+    tensor = torch.from_numpy(array.copy()).permute(2, 0, 1)
+    return {
+        "path": path,
+        "name": str(path),
+        "PIL image": picture,
+        "array": array,
+        "array of wider numbers": array.astype(np.int64),
+        "float array": array / 255,
+        "tensor": tensor,
+        "float tensor": tensor.float() / 255,
+        "double tensor": tensor.double() / 255,
+        "turned array in memory": np.asfortranarray(array),
+        "RGBA": picture.convert("RGBA"),
+    }
+
+
+def test_a_file_has_the_score_of_its_row(scorer, run):
+    sample = run.dataset().test[0]
+    expected = run.test["score"].iloc[0]
+    got = scorer.score(sample.path)
+    assert got.value == pytest.approx(expected, rel=1e-5)
+    assert got.threshold == run.facts["metrics"]["threshold"] and got.anomalous == (got.value > got.threshold)
+    assert got.remark == ""
+
+
+def test_every_form_of_an_image_is_the_same_input(path):
+    inputs = {name: model_input(image, 64) for name, image in forms(path).items()}
+    for name, x in inputs.items():
+        assert x.dtype == torch.uint8 and x.shape == (3, 64, 64)
+        assert torch.equal(x, inputs["path"]), name
+
+
+def test_grey_images_have_three_equal_channels():
+    grey = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    for image in (grey, grey[..., None], torch.from_numpy(grey), torch.from_numpy(grey)[None], Image.fromarray(grey)):
+        x = model_input(image, 8)
+        assert torch.equal(x, torch.from_numpy(grey).expand(3, 8, 8))
+
+
+def test_the_callers_image_is_unchanged(path):
+    for name, image in forms(path).items():
+        before = np.array(image) if name not in ("path", "name") else None
+        model_input(image, 32)
+        assert before is None or np.array_equal(before, np.array(image))
+
+
+RGB = np.full((8, 8, 3), 100, np.uint8)
+BAD = {
+    "nothing": (None, "A NoneType is not an image"),
+    "a list": ([[1, 2]], "A list is not an image"),
+    "no such file": ("nowhere.png", "Cannot read the image nowhere.png"),
+    "NaN": (np.full((8, 8, 3), np.nan), "The array has values that are not finite"),
+    "infinite": (torch.full((3, 8, 8), torch.inf), "The tensor has values that are not finite"),
+    "floats to 255": (RGB.astype(float), "The array has values from 100 to 100, not from 0 to 1: divide by 255"),
+    "normalised floats": (np.full((8, 8, 3), -0.5), "values from -0.5 to -0.5, not from 0 to 1: convert it first"),
+    "16 bits": (RGB.astype(np.uint16) * 256, "values from 25600 to 25600, not from 0 to 255: convert it first"),
+    "negative numbers": (-RGB.astype(int), "values from -100 to -100, not from 0 to 255"),
+    "a float image cut to whole numbers": (RGB // 100, "only the whole numbers 0 and 1"),
+    "complex numbers": (RGB + 1j, "has the type complex128"),
+    "text": (np.full((8, 8, 3), "a"), "has the type <U1"),
+    "objects": (RGB.astype(object), "has the type object"),
+    "empty": (RGB[:0], r"has the shape \(0, 8, 3\): it is empty"),
+    "one pixel": (RGB[:1, :1], "The image has 1 x 1 px: it is empty"),
+    "a row": (RGB[0, :, 0], r"has the shape \(8,\): pass one image of the shape \(H, W, 3\)"),
+    "channels first": (RGB.transpose(2, 0, 1), r"has the shape \(3, 8, 8\): pass one image of the shape \(H, W, 3\)"),
+    "two channels": (RGB[..., :2], r"has the shape \(8, 8, 2\)"),
+    "four channels": (np.zeros((8, 8, 4), np.uint8), r"has the shape \(8, 8, 4\)"),
+    "a batch": (RGB[None], r"has the shape \(1, 8, 8, 3\): pass one image"),
+    "a batch of tensors": (
+        torch.zeros(1, 3, 8, 8),
+        r"has the shape \(1, 3, 8, 8\): pass one image of the shape \(3, H",
+    ),
+    "channels last": (
+        torch.zeros(8, 8, 3),
+        r"The tensor has the shape \(8, 8, 3\): pass one image of the shape \(3, H",
+    ),
+    "a float PIL image": (Image.fromarray(np.zeros((8, 8), np.float32)), "The PIL image cannot be used"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_what_cannot_be_judged_is_refused_in_one_sentence(scorer, kind):
+    image, message = BAD[kind]
+    with pytest.raises(AdnError, match=message) as refused:
+        scorer.score(image)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "images, message",
+    [
+        (
+            torch.zeros(1, 3, 512, 384, dtype=torch.uint8),
+            "Images of 512 x 384 px cannot be scored by a model for 256 x 256",
+        ),
+        (torch.full((1, 3, 256, 256), 200.0), "have values outside of 0 to 1"),
+        (torch.full((1, 3, 256, 256), torch.nan), "have values outside of 0 to 1"),
+        (torch.zeros(1, 3, 256, 256, dtype=torch.int64), r"\(torch.int64\) have values outside"),
+        (torch.zeros(1, 1, 256, 256), "have the shape"),
+        (torch.zeros(3, 256, 256), "have the shape"),
+    ],
+)
+def test_the_model_refuses_what_it_was_not_made_for(images, message):
+    with pytest.raises(AdnError, match=message):
+        DifferNet(preset="smoke", weights="random").anomaly_score(images)
+
+
+def test_what_is_far_from_everything_seen_is_remarked(scorer, run, path):
+    assert scorer.score(np.zeros((64, 64, 3), np.uint8)).remark == "all pixels of the image have the value 0"
+    low, high = scorer.usual
+    assert low == run.scores["score"].min() and high == run.scores["score"].max()
+    narrow = Scorer(run.folder)
+    narrow.usual = (1e6, 2e6)
+    assert "far outside of the scores of the run's own images (1e+06 to 2e+06)" in narrow.score(path).remark
+
+
+def test_every_test_image_has_the_score_of_the_table(scorer, run):
+    dataset = run.dataset()
+    values = [scorer.score(sample.path).value for sample in dataset.test]
+    np.testing.assert_allclose(values, score(scorer.model, dataset.test), rtol=1e-4)
+    assert not Score(1.0, 1.0).anomalous and Score(1.1, 1.0).anomalous
