@@ -6,8 +6,8 @@
     adnlib.evaluate(model, dataset).auroc
 
 These modules lead from an image to a score: datasets, views, features (+ attention), flow, differnet (presets),
-training, evaluation. Everything else is in packages. The names below are imported when they are first used, so that a
-command that needs no torch starts quickly.
+training, intervals, evaluation. Everything else is in packages. The names below are imported when they are first used,
+so that a command that needs no torch starts quickly.
 """
 
 from importlib import import_module
@@ -21,6 +21,7 @@ _HOME = {
     "SqueezeExcitation": "attention",
     "evaluate": "evaluation",
     "fit": "training",
+    "load": "inspection.scoring",
     "load_dataset": "datasets",
     "train_run": "experiments.runs",
 }

@@ -1,19 +1,25 @@
 """`adn`: the command line of the suite. Every error is one sentence on standard error with a non-zero exit status."""
 
 import argparse
+import builtins
+import html
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
 
-from adnlib.errors import AdnError
+from adnlib.errors import AdnError, printable
 from adnlib.experiments.config import add_arguments
+from adnlib.system.stops import Terminated, stopped_by_sigterm
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one command. Returns 0 for success, 1 for problems found or runs failed, 2 for bad input, 130 for Ctrl-C."""
+    """Runs one command. Returns 0 for success, 1 for problems found or runs failed, 2 for bad input, 130 for
+    Ctrl-C, 143 for SIGTERM."""
     options = _parser().parse_args(arguments)
     try:
-        return options.command(options) or 0
+        with stopped_by_sigterm():
+            return options.command(options) or 0
     except AdnError as error:
         print(f"adn: error: {error}", file=sys.stderr)
         return 2
@@ -23,9 +29,14 @@ def main(arguments: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("adn: stopped; no file is left half-written.", file=sys.stderr)
-        return 130
+        return 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
+
+
+def print(text: object, **options) -> None:
+    """Prints text with control characters escaped: names of files or categories must not act as terminal commands."""
+    builtins.print(printable(str(text), keep="\n"), **options)
 
 
 def _fetch(arguments: argparse.Namespace) -> None:
@@ -121,7 +132,7 @@ def _execute(chapters: list, page: str) -> None:
         "normal, orange frame: anomalous, as labelled (first row) and as judged (other rows)."
     )
     summary = f"<p>{heading}</p>{figure_html(overview(runs), alt, caption)}"
-    summary += "".join(f"<p>{line}</p>" for line in differences) + plots.table(table).to_html()
+    summary += "".join(f"<p>{html.escape(line)}</p>" for line in differences) + plots.table(table).to_html()
     path = write_report([RUNS / "book" / f"{chapter.title}.ipynb" for chapter in chapters], summary, RUNS / page)
     print(f"\n{heading}\n\n{table.to_string(index=False, float_format='%.3f')}\n")
     print("\n".join([*differences, ""]))
@@ -133,31 +144,41 @@ def _train(arguments: argparse.Namespace) -> None:
     from adnlib.datasets import category_names
     from adnlib.experiments.config import from_arguments
     from adnlib.experiments.runs import comparison, train_run
+    from adnlib.inspection.remarks import image_remarks, score_remarks
 
     config = from_arguments(arguments)
     for category in category_names(config.dataset) if config.category == "all" else [config.category]:
-        run = train_run(arguments.runs, replace(config, category=category))
+        run = train_run(arguments.runs, replace(config, category=category), replace=arguments.replace)
         print(comparison([run]).to_string(index=False, float_format="%.4f"))
+        rule = run.facts["metrics"]["threshold"], run.facts["metrics"]["false_positive_rate"]
+        print("\n".join([*image_remarks(run.dataset()), *score_remarks(run.scores, *rule)]))
         print(f"run      {run.folder}", flush=True)
 
 
 def _sweep(arguments: argparse.Namespace) -> int:
     from adnlib.experiments.grid import read_grid
     from adnlib.experiments.ledger import read_ledger, read_shared, share
-    from adnlib.experiments.sweeps import Dask, Processes, is_done, sweep
+    from adnlib.experiments.sweeps import Dask, Processes, changed_runs, is_done, sweep
 
     configs = read_grid(arguments.grid)
     if arguments.workers < 1:
         raise AdnError(f"--workers {arguments.workers} is out of range: choose 1 or more.")
     if arguments.csv and arguments.csv.exists():
         read_shared(arguments.csv)  # fail now rather than after hours of training
-    if all(is_done(arguments.runs.resolve(), config) for config in configs):
+    changed = changed_runs(configs, arguments.runs)
+    if changed and not arguments.replace:
+        name, change = next(iter(changed.items()))
+        raise AdnError(
+            f"{len(changed)} finished runs were trained on other images, first {arguments.runs / name} ({change}): "
+            "choose another --runs folder, or replace these runs with --replace."
+        )
+    if not changed and all(is_done(arguments.runs.resolve(), config) for config in configs):
         if arguments.csv:
             share(read_ledger(arguments.runs), arguments.csv)
         print(f"nothing to do: all {len(configs)} runs are in {arguments.runs}; `adn runs` lists them")
         return 0
     engine = Dask(arguments.dask, arguments.workers) if arguments.dask else Processes(arguments.workers)
-    failed = sweep(configs, arguments.runs, engine)
+    failed = sweep(configs, arguments.runs, engine, replace=set(changed))
     for name, error in failed.items():
         print(f"failed   {name}: {error}", file=sys.stderr)
     _runs(arguments)
@@ -192,9 +213,13 @@ def _explain(arguments: argparse.Namespace) -> None:
     from adnlib.imagesets.reading import ANOMALOUS, Sample
     from adnlib.system.files import write_whole
 
-    out = arguments.out or Path(f"{arguments.image.stem}_explained.png")
+    folder = arguments.image.resolve().parent.name  # images of two folders often have the same name
+    out = arguments.out or Path(f"{folder}_{arguments.image.stem}_explained.png")
     if out.suffix.lower() != ".png":
         raise AdnError(f"--out {out} is not an image: use the extension .png.")
+    for path in (out, out.with_suffix(".csv")):
+        if path.exists() and (not arguments.overwrite or path.samefile(arguments.image)):
+            raise AdnError(f"{path} exists: choose another file with --out, or replace it with --overwrite.")
     run = read_run(arguments.run)
     figure, table = explain_image(run, Sample(arguments.image, ANOMALOUS, arguments.image.parent.name, arguments.mask))
     buffer = io.BytesIO()
@@ -248,8 +273,9 @@ def _parser() -> argparse.ArgumentParser:
         "--out",
         type=Path,
         metavar="FILE.png",
-        help="the figure (default: ./IMAGE_explained.png); the numbers get the extension .csv",
+        help="the figure (default: ./FOLDER_IMAGE_explained.png); the numbers get the extension .csv",
     )
+    explain.add_argument("--overwrite", action="store_true", help="replace these two files if they exist")
     command("stubs", _stubs, "copy the exercises and 07_train's parameters from adnlib into the notebooks")
     data = commands.add_parser(
         "data", help="data sets: list, info, fetch, check", description="list, describe, fetch or check data sets"
@@ -262,7 +288,7 @@ def _parser() -> argparse.ArgumentParser:
     for sub, text in (
         (info, "name of a data set"),
         (fetch, "name of a data set"),
-        (check, "name of a data set or path of a folder"),
+        (check, "name of a data set or path of a folder; in the project, a path starts from its top folder"),
     ):
         sub.add_argument("name", help=text)
     help_from = "the archive that you downloaded, or your folder of images (which stays where it is)"
@@ -280,6 +306,9 @@ def _parser() -> argparse.ArgumentParser:
         )
     train = command("train", _train, "train and evaluate one model, without a notebook")
     add_arguments(train)
+    for sub in (sweep, train):
+        text = "replace finished runs of the same name that were trained on other images"
+        sub.add_argument("--replace", action="store_true", help=text)
     train.add_argument("--runs", type=Path, default=Path("runs"), help="the folder of runs (default: ./%(default)s)")
     return parser
 

@@ -155,8 +155,28 @@ def test_explain_writes_overlay_and_numbers(tiny_folder, tmp_path, capsys, monke
     finally:
         shutil.move(tmp_path / "train", tiny_folder / "tiny" / "train")
     printed = capsys.readouterr().out
-    assert "no deviation map: " in printed and "001_explained.png" in printed
-    assert "auroc_within" not in pd.read_csv("001_explained.csv") and Path("001_explained.png").exists()
+    assert "no deviation map: " in printed and "spot_001_explained.png" in printed
+    assert "auroc_within" not in pd.read_csv("spot_001_explained.csv") and Path("spot_001_explained.png").exists()
+    good = ["explain", str(tiny_folder / "tiny/test/good/001.png"), "--run", str(run)]  # an image of the same name
+    assert main(good) == 0 and Path("good_001_explained.png").exists()
+
+
+@pytest.mark.slow
+def test_explain_overwrites_nothing_unless_asked_and_never_the_image(tiny_folder, tmp_path, capsys):
+    assert train(tiny_folder, tmp_path / "runs") == 0
+    run = next((tmp_path / "runs").iterdir())
+    photo = shutil.copy(tiny_folder / "tiny/test/spot/001.png", tmp_path / "photo.png")
+    (tmp_path / "notes.csv").write_text("mine")
+    before = photo.read_bytes()
+    for out, named in (("photo.png", "photo.png"), ("notes.png", "notes.csv")):
+        for options in ([], ["--overwrite"]) if out == "photo.png" else ([],):
+            capsys.readouterr()
+            given = ["explain", str(photo), "--run", str(run), "--out", str(tmp_path / out), *options]
+            assert main(given) == 2
+            assert f"{tmp_path / named} exists: choose another file with --out" in one_line_error(capsys)
+    assert photo.read_bytes() == before and (tmp_path / "notes.csv").read_text() == "mine"
+    given = ["explain", str(photo), "--run", str(run), "--out", str(tmp_path / "notes.png"), "--overwrite"]
+    assert main(given) == 0 and (tmp_path / "notes.csv").read_text() != "mine"
 
 
 @pytest.mark.slow

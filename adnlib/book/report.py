@@ -17,6 +17,12 @@ from pygments.formatters import HtmlFormatter
 from adnlib.errors import AdnError
 from adnlib.system.files import write_whole
 
+# Names are escaped, and this holds for the rest: a browser runs no script and asks no server, whatever a page contains.
+POLICY = (
+    '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
+    "style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'\">"
+)
+
 
 def write_report(executed: list[Path], summary: str, page: Path) -> Path:
     """Writes a summary (HTML) and executed notebooks, in order, as one HTML page without scripts or network access."""
@@ -33,9 +39,11 @@ def write_report(executed: list[Path], summary: str, page: Path) -> Path:
                 cell.source = _formulas_to_mathml(cell.source, path.name)
         body, _ = exporter.from_notebook_node(notebook)
         title = notebook_title(notebook)
-        entries.append(f'<li><a href="#{path.stem}">{html.escape(title)}</a><br>{path.stem}</li>')
-        sections.append(f'<section id="{path.stem}"><p class="file">{path.stem}</p>{_local_links(body)}</section>')
+        name = html.escape(path.stem)
+        entries.append(f'<li><a href="#{name}">{html.escape(title)}</a><br>{name}</li>')
+        sections.append(f'<section id="{name}"><p class="file">{name}</p>{_local_links(body)}</section>')
     text = _PAGE.format(
+        policy=POLICY,
         code_style=HtmlFormatter(style="default").get_style_defs(".highlight"),
         summary=summary,
         entries="".join(entries),
@@ -85,7 +93,7 @@ def _local_links(body: str) -> str:
 
 
 _PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<html lang="en"><head><meta charset="utf-8">{policy}<meta name="viewport" content="width=device-width, initial-scale=1">
 <title>AttentDifferNet: report</title>
 <style>
 :root {{ --ink: #1b1f24; --soft: #59636e; --line: #d1d9e0; --code: #f6f8fa; --link: #0b57a4; }}

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from adnlib.errors import AdnError
+from adnlib.experiments.names import check_option, check_seed, check_word, file_name, path_part
+from adnlib.imagesets.own_folder import PREFIX, is_own, own_folder
 
 TRAINED: dict[bool | str, str] = {False: "frozen", True: "trained"}  # other values are words already
 LABELS = {  # names of attention modules; the others are acronyms
@@ -37,9 +39,12 @@ def _parameter(default, help: str, *types: type) -> Any:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything that defines a run. A value of the wrong type raises AdnError."""
+    """Everything that defines a run. A value that is of the wrong type or cannot be part of a name raises AdnError.
 
-    dataset: str = _parameter("elpv", "a known data set, or folder:PATH for your own images")
+    The path in "folder:PATH" becomes absolute here, see `adnlib.imagesets.own_folder`.
+    """
+
+    dataset: str = _parameter("elpv", "a known data set, or folder:PATH (in the project, from its top folder)")
     category: str | None = _parameter("mono", "a category of the data set, or all for every category", str, type(None))
     attention: str | None = _parameter(
         None, "se, cbam, constant or another key of adnlib.attention.ATTENTION", str, type(None)
@@ -60,6 +65,19 @@ class RunConfig:
             if type(value) not in types:  # exactly: true is not a seed
                 wanted = " or ".join(TYPE_NAMES[kind] for kind in types if kind in TYPE_NAMES)
                 raise AdnError(f"{parameter.name} = {value!r} has the wrong type: write {wanted}.")
+        words = ["attention", "placement", "train_attention", "preset", "weights"]
+        if is_own(self.dataset):
+            object.__setattr__(self, "dataset", f"{PREFIX}{own_folder(self.dataset)}")
+        else:
+            words.insert(0, "dataset")
+        for name in words:
+            if isinstance(value := getattr(self, name), str):
+                check_word(name, value)
+        if self.category == "":
+            raise AdnError("category = '' names no category: write its name, or None if the data set has only one.")
+        check_seed(self.seed)
+        for option in self.options.items():
+            check_option(*option)
 
     @classmethod
     def from_dict(cls, values: dict) -> "RunConfig":
@@ -77,21 +95,21 @@ class RunConfig:
 
     @property
     def folder_name(self) -> str:
-        """The run's folder name, such as "elpv-mono-se-figure-frozen-fast-seed0".
+        """The run's folder name, such as "elpv-mono-se-figure-frozen-fast-seed0": one part of a path, of any category.
 
         A folder of images is named by the last part of its path and six digits of the path's sha256, because two
         folders can have the same name.
         """
-        dataset = self.dataset
-        if dataset.startswith("folder:"):
-            path = Path(dataset.removeprefix("folder:")).expanduser().resolve()
-            dataset = f"{path.name}_{hashlib.sha256(str(path).encode()).hexdigest()[:6]}"
-        parts = [dataset, self.category, self.attention or "none"]
+        dataset, category = self.dataset, self.category
+        if is_own(dataset):
+            path = Path(dataset.removeprefix(PREFIX))
+            dataset = f"{path_part(path.name)}_{hashlib.sha256(str(path).encode()).hexdigest()[:6]}"
+        parts = [dataset, category and path_part(category), self.attention or "none"]
         if self.attention:
             parts += [self.placement, TRAINED.get(self.train_attention, self.train_attention)]
-        parts += [f"{name}{value}" for name, value in sorted(self.options.items())]
+        parts += [path_part(f"{name}{value}") for name, value in sorted(self.options.items())]
         parts += [self.preset, "random-weights" if self.weights == "random" else None, f"seed{self.seed}"]
-        return "-".join(filter(None, parts))
+        return file_name("-".join(filter(None, parts)))
 
     @property
     def variant(self) -> str:
@@ -115,6 +133,20 @@ class RunConfig:
         options = json.dumps(parameters.pop("options"), sort_keys=True)
         return {"variant": self.variant, **parameters, "options": options}
 
+    def canonical(self) -> "RunConfig":
+        """This config with the category's name as the data set writes it, so that a run always has the same name.
+
+        Unchanged if the data set is not on this machine or has no such category. torch is not imported.
+        """
+        from adnlib.imagesets.layouts import pick_category
+        from adnlib.imagesets.sources import present_categories
+
+        try:
+            category = pick_category(present_categories(self.dataset), self.category, self.dataset)
+        except AdnError:
+            return self
+        return replace(self, category=category)
+
     def without_attention(self) -> "RunConfig":
         """This config for the plain DifferNet."""
         return replace(self, attention=None, placement="figure", options={}, train_attention=False)
@@ -131,7 +163,9 @@ def notebook_parameters() -> str:
     for parameter, value in zip(fields(RunConfig), asdict(RunConfig()).values(), strict=True):
         text = json.dumps(value) if isinstance(value, str) else repr(value)
         lines.append(f"{parameter.name} = {text}  # {parameter.metadata['help']}")
-    return "\n".join([*lines, 'runs = "../runs"  # the folder with the runs'])
+    lines.append('runs = "../runs"  # the folder with the runs')
+    lines.append("replace_run = False  # True replaces a run of the same name that was trained on other images")
+    return "\n".join(lines)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -165,8 +199,8 @@ def _read_option(text: str) -> tuple[str, object]:
     try:
         name, value = text.split("=")
         value = ast.literal_eval(value)
-    except (ValueError, SyntaxError) as error:
-        raise AdnError(f"--option {text} cannot be read: write NAME=VALUE, as in --option reduction=2.") from error
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
+        raise AdnError(f"--option {text:.60} cannot be read: write NAME=VALUE, as in --option reduction=2.") from error
     if name in {parameter.name for parameter in fields(RunConfig)}:
         raise AdnError(f"--option {text} is not an option of an attention module: see `adn train --help`.")
     return name, value

@@ -10,7 +10,7 @@ describes all combinations of its values, the points of the grid.
     seed = [0, 1, 2]
 
 `attention = "none"` is the plain DifferNet; `category = "all"` means every category of the data set. A relative
-"folder:PATH" is relative to the folder of the grid file.
+"folder:PATH" starts from the project's top folder or, for a grid file outside the project, from its folder.
 """
 
 import itertools
@@ -22,6 +22,7 @@ from pathlib import Path
 
 from adnlib.errors import AdnError
 from adnlib.experiments.config import RunConfig
+from adnlib.imagesets.own_folder import PREFIX, is_own, own_folder
 
 
 def read_tables(path: Path | str) -> list[dict]:
@@ -39,15 +40,15 @@ def read_tables(path: Path | str) -> list[dict]:
 
 
 def expand(tables: Iterable[dict], base: Path | None = None) -> Iterator[dict]:
-    """All combinations of the values of each table, in order. A relative "folder:PATH" is relative to `base`."""
+    """All combinations of the values of each table, in order. A relative "folder:PATH" starts from `base`, see
+    `adnlib.imagesets.own_folder`."""
     for table in tables:
         values = [value if isinstance(value, list) else [value] for value in table.values()]
         for combination in itertools.product(*values):
             point = dict(zip(table, combination, strict=True))
             dataset = point.get("dataset")
-            if base and isinstance(dataset, str) and dataset.startswith("folder:"):
-                folder = Path(dataset.removeprefix("folder:")).expanduser()
-                point["dataset"] = f"folder:{(base / folder).resolve()}"
+            if base and isinstance(dataset, str) and is_own(dataset):
+                point["dataset"] = f"{PREFIX}{own_folder(dataset, base)}"
             yield point
 
 
@@ -72,7 +73,7 @@ def grid_runs(tables: Iterable[dict], source: str = "the grid", base: Path | Non
         if config.attention in (None, "none"):
             config = config.without_attention()
         for category in _category_names(config.dataset) if config.category == "all" else [config.category]:
-            run = replace(config, category=category)
+            run = replace(config, category=category).canonical()
             runs[run.folder_name] = run
     if not runs:
         raise AdnError(f"{source} has no points: write at least one table [[grid]].")

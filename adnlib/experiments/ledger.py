@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from adnlib.errors import AdnError, check_choice
 from adnlib.experiments.config import RunConfig
-from adnlib.system.files import recover, write_whole
+from adnlib.system.files import machine_lock, recover, write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from adnlib.datasets import Dataset
 
 PAIRED_BY = ["dataset", "category", "preset", "weights", "seed"]  # two runs can be compared if they share these
 KEY = [*PAIRED_BY, "variant"]  # identifies a row of a shared ledger
@@ -80,6 +82,14 @@ def damaged(folder: Path, reason: object) -> AdnError:
     return AdnError(f"The run {folder} is damaged ({reason}): restore the folder from a copy or train the run again.")
 
 
+def image_change(facts: dict, dataset: "Dataset") -> str:
+    """How the images of a run's data set have changed since the run was trained; "" if they have not."""
+    if facts.get("images_digest") in (None, dataset.digest):  # runs of an older format do not know their images
+        return ""
+    before, now = sum(facts["images"].values()), sum(dataset.counts.values())
+    return f"{before} then, {now} now" if before != now else "the same number with other contents or names"
+
+
 def facts_digest(facts: dict) -> str:
     """The sha256 of a parameters.json without its entry "digest"."""
     content = {key: value for key, value in facts.items() if key != "digest"}
@@ -98,7 +108,7 @@ def read_shared(path: Path) -> "pd.DataFrame":
     import pandas as pd
 
     try:
-        ledger = pd.read_csv(path)
+        ledger = pd.read_csv(path, keep_default_na=False, na_values=[""])  # "NA" may be the name of a category
     except ValueError:  # pandas' own errors and bytes that are not text
         ledger = pd.DataFrame()
     if not {"run", "status", "auroc", *KEY} <= set(ledger):
@@ -112,22 +122,23 @@ def share(ledger: "pd.DataFrame", path: Path) -> None:
     if finished.empty:
         print(f"no run is finished yet: {path} is unchanged")
         return
-    earlier = read_shared(path) if path.exists() else finished[:0]
     named = without_paths(finished)
     if same := list(finished["run"][named.duplicated(KEY, keep=False)][:2]):
         raise AdnError(
             f"{same[0]} and {same[1]} would become one row of {path}, which stores only the last part of a folder's "
             "path: rename one of the two folders and train its run again."
         )
-    shared = merged(named, earlier)
-    write_whole(path.resolve(), shared.to_csv(index=False, float_format="%.6g").encode())
+    with machine_lock(path.resolve()):  # several processes may add their runs at the same time
+        earlier = read_shared(path) if path.exists() else finished[:0]
+        shared = merged(named, earlier)
+        write_whole(path.resolve(), shared.to_csv(index=False, float_format="%.6g").encode())
 
 
 def without_paths(ledger: "pd.DataFrame") -> "pd.DataFrame":
     """A ledger in which each folder of images is named by the last part of its path, without the digest of the path."""
     folders = ledger["dataset"].fillna("").str.startswith("folder:")
     run = ledger["run"].where(~folders, ledger["run"].str.replace(r"_[0-9a-f]{6}-", "-", n=1, regex=True))
-    dataset = ledger["dataset"].str.replace(r"^folder:(?:.*/)?([^/]+)/*$", r"folder:\1", regex=True)
+    dataset = ledger["dataset"].str.replace(r"(?s)^folder:(?:.*/)?([^/]+)/*$", r"folder:\1", regex=True)
     return ledger.assign(run=run, dataset=dataset)
 
 

@@ -27,7 +27,7 @@ from adnlib.engine.checkpoint import drop_checkpoint
 from adnlib.errors import AdnError
 from adnlib.evaluation import Evaluation, evaluate, watch_test
 from adnlib.experiments.config import RunConfig
-from adnlib.experiments.ledger import FORMAT, damaged, facts_digest, read_facts
+from adnlib.experiments.ledger import FORMAT, damaged, facts_digest, image_change, read_facts
 from adnlib.imagesets.registry import registry
 from adnlib.presets import Preset
 from adnlib.system.files import recover, sha256, whole_folder
@@ -47,8 +47,9 @@ class Run:
 
     @cached_property
     def config(self) -> RunConfig:
-        """The parameters of the run."""
-        return RunConfig.from_dict(self.facts["parameters"])
+        """The parameters of the run. An older run may not name the only category of its data set; it is filled in."""
+        config = RunConfig.from_dict(self.facts["parameters"])
+        return config if config.category else config.canonical()
 
     @property
     def parameters(self) -> dict:
@@ -67,7 +68,7 @@ class Run:
     @cached_property
     def scores(self) -> pd.DataFrame:
         try:
-            scores = pd.read_csv(self._file("scores.csv"), dtype={"score": float, "label": int})
+            scores = pd.read_csv(self._file("scores.csv"), dtype={"score": float, "label": int}, keep_default_na=False)
             if not np.isfinite(scores[["part", "image", "defect", "label", "score"]]["score"]).all():
                 raise ValueError
         except (ValueError, KeyError) as error:
@@ -79,8 +80,11 @@ class Run:
         return self.scores[self.scores["part"] == "test"]
 
     def dataset(self) -> Dataset:
-        """The data set of the run, with the same split."""
-        return load_dataset(self.config.dataset, self.config.category)
+        """The data set of the run, with the same split. AdnError if its images have changed since."""
+        dataset = load_dataset(self.config.dataset, self.config.category)
+        if change := image_change(self.facts, dataset):
+            raise AdnError(f"{self.folder} was trained on other images ({change}): train it again with --replace.")
+        return dataset
 
     def model(self) -> DifferNet:
         """The trained model. AdnError if the saved state is not that of the model that the parameters describe."""
@@ -119,9 +123,15 @@ def build_model(config: RunConfig, preset: Preset | None = None) -> DifferNet:
     )
 
 
-def train_run(root: Path | str, config: RunConfig, *, progress: bool = True) -> Run:
-    """Trains, evaluates and saves one run under `root`; progress: whether to show progress bars."""
+def train_run(root: Path | str, config: RunConfig, *, progress: bool = True, replace: bool = False) -> Run:
+    """Trains, evaluates and saves one run under `root`; progress: whether to show progress bars.
+
+    replace: whether to replace a run of the same name that was trained on other images; otherwise AdnError.
+    """
+    config = config.canonical()
     dataset, model = load_dataset(config.dataset, config.category), build_model(config)
+    if not replace:
+        refuse_other_images(root, config, dataset)
     history = fit(
         model,
         dataset,
@@ -132,6 +142,20 @@ def train_run(root: Path | str, config: RunConfig, *, progress: bool = True) -> 
         watch=watch_test(dataset, model.preset.test_every),
     )
     return save_run(root, config, model, dataset, history, evaluate(model, dataset))
+
+
+def refuse_other_images(root: Path | str, config: RunConfig, dataset: Dataset) -> None:
+    """AdnError if a run of this name was trained on other images. A damaged run may be replaced."""
+    folder = Path(root).resolve() / config.folder_name
+    try:
+        facts = read_run(folder).facts
+    except AdnError:
+        return
+    if change := image_change(facts, dataset):
+        raise AdnError(
+            f"{folder} was trained on other images ({change}): choose another --runs folder, or replace the run with "
+            "--replace (replace_run in 07_train)."
+        )
 
 
 def checkpoint_folder(root: Path | str, config: RunConfig) -> Path:
@@ -160,6 +184,7 @@ def save_run(
         "seconds": {"fit": round(history.seconds, 2), "evaluate": round(evaluation.seconds, 2)},
         "parameter_counts": model.parameter_counts(),
         "images": dataset.counts,
+        "images_digest": dataset.digest,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         "device": str(model.device),
         **{name: resolve(getattr(model.preset, name), model.device) for name in RESOLVED},
@@ -200,6 +225,9 @@ def read_runs(root: Path | str, **wanted) -> list[Run]:
 
     A damaged run is left out, with a sentence on standard error.
     """
+    if "dataset" in wanted:
+        images = RunConfig(wanted["dataset"], wanted.get("category")).canonical()
+        wanted |= {name: getattr(images, name) for name in ("dataset", "category") if name in wanted}
     runs = []
     recover(Path(root))
     for path in sorted(Path(root).glob("*/parameters.json")):

@@ -136,7 +136,7 @@ def protocols(ledger: pd.DataFrame) -> pd.DataFrame:
 def changes(table: pd.DataFrame) -> pd.DataFrame:
     """A row for each `change` of a benchmark: `over_seeds`, and the paired difference from the first change.
 
-    Methods without training (no auroc_last) cannot be paired by seed: they are compared with the mean of the first one.
+    Methods without training (no auroc_last) cannot be paired by seed: they are compared with the first change's mean.
     """
     same = dict.fromkeys(["dataset", "category", "preset", "weights"], "")
     runs = table.rename(columns={"change": "variant"}).assign(status="done", **same)

@@ -13,29 +13,60 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import cast
 
 import filelock
+import psutil
 from tqdm import tqdm
 
-from adnlib.errors import AdnError
+from adnlib.datasets import Dataset, load_dataset
+from adnlib.errors import AdnError, KernelDiedError
 from adnlib.experiments.config import RunConfig
+from adnlib.experiments.ledger import image_change, read_facts
+from adnlib.imagesets.sources import present_dataset
 from adnlib.system.files import write_whole
 
 Show = Callable[[RunConfig, int, int], None]  # called with a run, the cell being executed, and the number of cells
 TOPIC = "adn-cells"  # topic of the dask events
 REFUSED = 2  # exit status of a run that ended with an error message: another attempt would end the same way
 CONNECT_S = 10  # seconds to wait for a connection to a dask scheduler
+STOP_S = 60  # for the checkpoint of a run that is stopped, after its current batch
 ATTEMPTS = 3  # for a run whose process was killed
 
 
 def is_done(root: Path, config: RunConfig) -> bool:
-    """Whether a run is finished. If a sweep began it, it is finished only when its notebook is in its folder, too."""
-    return (root / config.folder_name / "parameters.json").exists() and not _work_folder(root, config).exists()
+    """Whether a run is finished. If a sweep began it, it is finished only when its notebook is in its folder, too.
+
+    If the data set has only one category, the name of an older run may lack it.
+    """
+    return any(
+        (root / one.folder_name / "parameters.json").exists() and not _work_folder(root, one).exists()
+        for one in (config, config.canonical())
+    )
+
+
+def changed_runs(configs: list[RunConfig], root: Path | str) -> dict[str, str]:
+    """The finished runs whose images have changed since they were trained, by name, and how. Nothing is fetched."""
+    loaded: dict[tuple, Dataset | None] = {}
+    changes = {}
+    for config in configs:
+        folder, key = Path(root) / config.folder_name, (config.dataset, config.category)
+        if not (folder / "parameters.json").exists():
+            continue
+        if key not in loaded:
+            loaded[key] = None
+            with suppress(AdnError):  # without the images, nothing is known
+                if config.dataset.startswith("folder:") or present_dataset(config.dataset):
+                    loaded[key] = load_dataset(*key)
+        with suppress(AdnError):  # a damaged run is reported by the ledger
+            if (dataset := loaded[key]) and (change := image_change(read_facts(folder), dataset)):
+                changes[config.folder_name] = change
+    return changes
 
 
 def _work_folder(root: Path, config: RunConfig) -> Path:
@@ -53,13 +84,21 @@ def execute_run(root: Path | str, config: RunConfig) -> str:
     root = Path(root).resolve()
     if is_done(root, config):
         return config.folder_name
+    config = config.canonical()
     run, failed, work = root / config.folder_name, root / f"{config.folder_name}.failed", _work_folder(root, config)
     work.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(work / "lock"):  # waits for a killed sweep's process, which may still be running
         if not (run / "notebook.ipynb").exists():
-            chapter = Chapter("07_train", {**asdict(config), "runs": str(root)}, "notebook")
+            parameters = {
+                **asdict(config),
+                "runs": str(root),
+                "replace_run": True,
+            }  # `sweep` has decided what to replace
+            chapter = Chapter("07_train", parameters, "notebook")
             try:
                 notebook = execute(chapter, work, f"{config.folder_name} ")
+            except KernelDiedError:  # perhaps only this once: the run is not a failed one
+                raise
             except AdnError as error:
                 write_whole(work / "error.txt", f"{error}\n".encode())
                 shutil.rmtree(failed, ignore_errors=True)
@@ -88,7 +127,7 @@ class Processes:
             finally:  # Ctrl-C: waiting runs do not start; running ones end and keep their checkpoints
                 self.stopped.set()
                 for process in tuple(self.running):
-                    process.kill()  # nbclient handles milder signals itself, and two of them can make it hang
+                    _stop(process)
                 pool.shutdown(wait=False, cancel_futures=True)
 
     def run(self, root: Path, config: RunConfig, show: Show) -> str | None:
@@ -117,6 +156,19 @@ class Processes:
                 return last_line if process.returncode else None
         status = process.returncode
         return f"its process ended {ATTEMPTS} times without a result, last with exit status {status}: {last_line}"
+
+
+def _stop(process: subprocess.Popen) -> None:
+    """Ends a run: its kernel with SIGTERM, so that it can write a checkpoint, then the process itself.
+
+    The process is killed, because nbclient handles milder signals itself, and two of them can make it hang.
+    """
+    with suppress(psutil.Error):
+        kernels = psutil.Process(process.pid).children(recursive=True)
+        for kernel in kernels:
+            kernel.terminate()
+        psutil.wait_procs(kernels, timeout=STOP_S)
+    process.kill()
 
 
 class Dask:
@@ -167,10 +219,21 @@ def _on_worker(root: str, config: RunConfig) -> str | None:
     return engine.run(Path(root), config, lambda c, *cells: worker.log_event(TOPIC, (c.folder_name, *cells)))
 
 
-def sweep(configs: list[RunConfig], root: Path | str, engine: Processes | Dask | None = None) -> dict[str, str]:
-    """Executes all unfinished runs with a progress bar. Returns the error messages of failed runs by run name."""
+def sweep(
+    configs: list[RunConfig],
+    root: Path | str,
+    engine: Processes | Dask | None = None,
+    replace: Collection[str] = (),
+) -> dict[str, str]:
+    """Executes all unfinished runs with a progress bar. Returns the error messages of failed runs by run name.
+
+    replace: the names of finished runs that are trained again, see `changed_runs`; the old run stays until then.
+    """
     root = Path(root).resolve()
-    todo = [config for config in configs if not is_done(root, config)]
+    for config in (config for config in configs if config.folder_name in replace):
+        (root / config.folder_name / "notebook.ipynb").unlink(missing_ok=True)
+        _work_folder(root, config).mkdir(exist_ok=True)  # the run is unfinished, see `is_done`
+    todo = [config.canonical() for config in configs if not is_done(root, config)]
     failed = {}
     with tqdm(total=len(configs), initial=len(configs) - len(todo), desc="runs", unit="run") as bar:
 
@@ -190,7 +253,7 @@ def main(arguments: list[str]) -> int:
         execute_run(arguments[0], RunConfig(**json.loads(arguments[1])))
     except (AdnError, OSError) as error:
         print(f"\n{error}", file=sys.stderr)
-        return REFUSED
+        return 1 if isinstance(error, KernelDiedError) else REFUSED
     return 0
 
 

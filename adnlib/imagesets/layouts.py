@@ -14,12 +14,14 @@ Magnetic tiles: `MT_Free/Imgs/*.jpg` are normal and split as in DifferNet's publ
 The case of folder names and file extensions is ignored.
 """
 
+import os
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from adnlib.errors import AdnError
-from adnlib.imagesets.reading import ANOMALOUS, ENDINGS, NORMAL, Sample, list_images
+from adnlib.imagesets.reading import ANOMALOUS, ENDINGS, NORMAL, Sample, list_folder
 from adnlib.system.folders import DATA
 
 DEPTH = 4  # levels below the given folder that are searched for categories, because archives have nested folders
@@ -45,7 +47,7 @@ class Contents:
 
 def find_categories(root: Path) -> dict[str, Path]:
     """The categories in `root` or below it, sorted by name; AdnError if there is none or a name occurs twice."""
-    if not root.exists():
+    if not os.path.exists(root):  # unlike Path.exists, also for a name that is too long
         raise AdnError(f"There is no data folder {root}: check the path.")
     if not root.is_dir():
         raise AdnError(f"{root} is a file, not a data folder: unpack it, or see `adn data fetch --help` for archives.")
@@ -62,8 +64,10 @@ def find_categories(root: Path) -> dict[str, Path]:
     return dict(sorted(folders.items()))
 
 
-def pick_category(categories: dict[str, Path], wanted: str | None, where: object) -> str:
+def pick_category(categories: Collection[str], wanted: str | None, where: object) -> str:
     """The name in `categories` that matches `wanted` (any case; blanks, - and _ are equivalent); None: the only one."""
+    if wanted is not None and wanted in categories:
+        return wanted
     names = {_normalised_name(name): name for name in categories}
     if wanted is None and len(names) == 1:
         return next(iter(categories))
@@ -75,7 +79,18 @@ def pick_category(categories: dict[str, Path], wanted: str | None, where: object
 def read_category(folder: Path) -> Contents:
     """The contents of one category's folder in any supported layout; no image is opened."""
     children = _children(folder)
-    return _read_mtd(children) if "mt_free" in children else _read_mvtec(children)
+    contents = _read_mtd(children) if "mt_free" in children else _read_mvtec(children)
+    for sample in contents.samples:
+        _check_text(sample.path)
+    return contents
+
+
+def _check_text(path: Path) -> None:
+    """AdnError for a name of arbitrary bytes, which Linux allows and no table or message can contain."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise AdnError(f"The name of {path} is not valid UTF-8: rename it.") from error
 
 
 def ignored_images(folder: Path, contents: Contents) -> list[Path]:
@@ -131,10 +146,9 @@ def _images(folder: Path | None, contents: Contents) -> list[Path]:
     """The images of a folder; its other files are added to `contents.other_files`."""
     if folder is None:
         return []
-    images = list_images(folder)
-    paths = set(images)
-    contents.other_files += sorted(p for p in folder.iterdir() if p not in paths and p.is_file() and p.name[0] != ".")
-    return images
+    files = list_folder(folder)
+    contents.other_files += [path for path in files if path.suffix.lower() not in ENDINGS and path.is_file()]
+    return [path for path in files if path.suffix.lower() in ENDINGS]
 
 
 def _is_category(children: dict[str, Path]) -> bool:

@@ -73,7 +73,7 @@ def _problem_in(name: str, entry: object) -> str | None:
         return "a package needs its version (name==version), file and sha256"
     if "url" in entry and not re.match(r"https?://", entry["url"]):
         return f"url = {entry['url']!r} is not a web address; begin it with https://"
-    if "/" in entry.get("file", "") or entry.get("file") == "..":
+    if "file" in entry and not re.fullmatch(r"\w[\w.+-]*", entry["file"]):
         return f"file = {entry['file']!r} is a path; write only a name"
     if "layout" in entry and entry["layout"] not in CONVERTERS:
         return f"layout = {entry['layout']!r} is not known; choose from {', '.join(CONVERTERS)}, or leave it out"

@@ -7,6 +7,7 @@ to the user's folder.
 import hashlib
 import json
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 
 import filelock
@@ -15,6 +16,7 @@ from adnlib.errors import AdnError, check_choice
 from adnlib.imagesets.archives import unpack
 from adnlib.imagesets.downloads import fetch_package, fetch_url
 from adnlib.imagesets.layouts import find_categories, pick_category
+from adnlib.imagesets.own_folder import is_own, own_folder
 from adnlib.imagesets.registry import CONVERTERS, registry
 from adnlib.system.files import sha256, whole_folder
 from adnlib.system.folders import home
@@ -22,8 +24,8 @@ from adnlib.system.folders import home
 
 def locate_dataset(name: str) -> tuple[Path, dict]:
     """The folder of a data set, which is fetched if it is missing, with its licence, citation and images left out."""
-    if name.startswith("folder:"):
-        return Path(name.removeprefix("folder:")).expanduser(), {}
+    if is_own(name):
+        return own_folder(name), {}
     entry = dataset_entry(name)
     folder = fetch_dataset(name)
     facts = json.loads((home() / "data" / name / "dataset.json").read_text(encoding="utf-8"))
@@ -32,11 +34,19 @@ def locate_dataset(name: str) -> tuple[Path, dict]:
 
 def dataset_entry(name: str) -> dict:
     """The registry's table of a data set."""
-    if name.startswith("folder:"):
+    if is_own(name):
         raise AdnError(f"{name} is your own folder, so there is nothing to fetch: `adn data check PATH` checks it.")
     known = {key: entry for key, entry in registry().items() if "categories" in entry}
     check_choice("dataset", name, [*known, "folder:PATH"])
     return known[name]
+
+
+def present_categories(name: str) -> Collection[str]:
+    """The names of a data set's categories, as far as they are known without fetching it."""
+    if is_own(name):
+        return find_categories(own_folder(name))
+    folder = present_dataset(name)
+    return dataset_entry(name)["categories"] or (find_categories(folder) if folder else ())
 
 
 def present_dataset(name: str) -> Path | None:

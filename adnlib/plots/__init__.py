@@ -12,6 +12,7 @@ from adnlib.plots.style import (
     PALETTE,
     STYLE,
     mark_weights,
+    short_name,
     show,
     table,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "roc_curves",
     "score_histogram",
     "scored_images",
+    "short_name",
     "show",
     "table",
     "tour",

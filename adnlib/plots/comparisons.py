@@ -1,5 +1,6 @@
 """Comparisons of runs: intervals, forest plots, matrices, tables."""
 
+import html
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
@@ -10,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
-from adnlib.plots.style import PALETTE, STYLE
+from adnlib.plots.style import PALETTE, STYLE, short_name
 
 
 def auroc_intervals(table: pd.DataFrame, heading: str) -> Figure:
@@ -20,7 +21,7 @@ def auroc_intervals(table: pd.DataFrame, heading: str) -> Figure:
         at = np.arange(len(table))[::-1]
         error = [table["AUROC"] - table["95 % from"], table["to"] - table["AUROC"]]
         axis.errorbar(table["AUROC"], at, xerr=error, fmt="o", color=PALETTE[0], capsize=4)
-        axis.set_yticks(at, table["variant"])
+        axis.set_yticks(at, list(map(short_name, table["variant"])))
         axis.set_ylim(-0.6, len(table) - 0.4)
         axis.set(title=heading, xlabel="AUROC (0.5: chance, 1: every anomalous image above every normal one)")
         axis.grid(axis="x", alpha=0.3)
@@ -60,7 +61,7 @@ def forest(tables: pd.DataFrame | dict[str, pd.DataFrame], heading: str, baselin
                 axis.axhline(0.5, color="grey", linewidth=0.5)
             if single:
                 _annotate(axis, middle, low, high, at)
-        axes[0, 0].set_yticks(list(positions.values()), list(positions))
+        axes[0, 0].set_yticks(list(positions.values()), list(map(short_name, positions)))
         for axis, rows in zip(axes[0], tables.values(), strict=True):  # last, because all share the x-axis
             _cut(axis, every, 100 * rows["low"], 100 * rows["high"], rows["name"].map(positions).to_numpy())
         figure.suptitle(heading, fontsize=11)
@@ -99,7 +100,7 @@ def matrix(each: pd.DataFrame, names: dict[str, str], heading: str, baseline: st
     wide = each.pivot(index="variant", columns=["dataset", "category"], values=["points", "sure"])
     wide = wide.reindex([name for name in names if name in wide.index]).sort_index(axis=1, level="category")
     values, sure = wide["points"].astype(float), wide["sure"]
-    columns = [f"{category} {detector.replace(',', '')}" for detector, category in values.columns]
+    columns = [f"{short_name(category)} {detector.replace(',', '')}" for detector, category in values.columns]
     columns = [column.replace(" ", "\n").replace("_", "_\n") for column in columns]
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(2.6 + 0.85 * len(columns), 2.2 + 0.4 * len(values)))
@@ -176,5 +177,7 @@ def paper_table(ours: pd.DataFrame, theirs: pd.DataFrame) -> Styler:
             best = max((values[method] for method in marked), default=None)
             style.loc[[method for method in marked if values[method] == best], column] += mark
     left = [{"selector": "th.row_heading", "props": "text-align: left; font-weight: normal"}]
-    caption = "; ".join(f"[{number}] {source}" for number, source in enumerate(sources, 1))
-    return frame.style.apply(lambda _: style, axis=None).set_table_styles(left).set_caption(caption)
+    caption = html.escape("; ".join(f"[{number}] {source}" for number, source in enumerate(sources, 1)))
+    shown = frame.style.apply(lambda _: style, axis=None).set_table_styles(left).set_caption(caption)
+    shown = shown.format(escape="html").format_index(escape="html", axis="index")
+    return shown.format_index(escape="html", axis="columns")

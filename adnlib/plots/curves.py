@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_curve
 
-from adnlib.plots.style import ANOMALOUS_COLOUR, LINE_STYLES, NORMAL_COLOUR, PALETTE, STYLE
+from adnlib.plots.style import ANOMALOUS_COLOUR, LINE_STYLES, NORMAL_COLOUR, PALETTE, STYLE, short_name
 
 
 def score_histogram(test: pd.DataFrame, threshold: float, heading: str) -> Figure:
@@ -21,7 +21,7 @@ def score_histogram(test: pd.DataFrame, threshold: float, heading: str) -> Figur
             values = scores[test["label"] == label].clip(upper=high)
             axis.hist(values, bins, color=colour, hatch=hatch, alpha=0.6, label=f"{name} ({len(values)})")
         axis.axvline(np.log10(threshold), color="black", linestyle="--", label="threshold")
-        axis.set(title=heading, xlabel=r"$\log_{10}$ anomaly score (mean of $z^2$)", ylabel="test images (count)")
+        axis.set(title=heading, xlabel="log₁₀ anomaly score (mean of z²)", ylabel="test images (count)")
         axis.legend(frameon=False)
         figure.tight_layout()
     return figure
@@ -36,7 +36,7 @@ def roc_curves(tests: dict[str, pd.DataFrame], heading: str) -> Figure:
                 test["label"], test["score"].rank()
             )  # ranks give the same curve and allow infinite scores
             style = {"color": PALETTE[index % 10], "linestyle": LINE_STYLES[index % 4]}
-            axis.plot(fpr, tpr, label=name, **style)
+            axis.plot(fpr, tpr, label=short_name(name), **style)
         axis.plot([0, 1], [0, 1], color="grey", linewidth=0.8, label="chance")
         axis.set(
             title=heading,
@@ -54,7 +54,7 @@ def learning_curves(histories: dict[str, tuple[pd.DataFrame, int]], heading: str
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(9, 3.4))
         for index, (name, (history, chosen)) in enumerate(histories.items()):
-            colour = PALETTE[index % 10]
+            name, colour = short_name(name), PALETTE[index % 10]
             axis.plot(history["epoch"], history["train_nll"], "--", color=colour, label=f"{name}, training (mean)")
             axis.plot(history["epoch"], history["validation_nll"], color=colour, label=f"{name}, validation (median)")
             at = history[history["epoch"] == chosen]

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from adnlib.datasets import Dataset, Split
 from adnlib.errors import AdnError
 from adnlib.imagesets.reading import Sample
-from adnlib.plots.style import ANOMALOUS_COLOUR, NORMAL_COLOUR, STYLE
+from adnlib.plots.style import ANOMALOUS_COLOUR, NORMAL_COLOUR, STYLE, short_name
 
 
 def image_grid(samples: list[Sample], titles: list[str], heading: str, columns: int = 6) -> Figure:
@@ -26,7 +26,7 @@ def image_grid(samples: list[Sample], titles: list[str], heading: str, columns: 
             axis.set_axis_off()
         for axis, sample, title in zip(axes.flat, samples, titles, strict=False):
             axis.imshow(sample.read(160).permute(1, 2, 0).numpy())
-            axis.set_title(title, fontsize=9)
+            axis.set_title("\n".join(map(short_name, title.split("\n"))), fontsize=9)
             axis.set_axis_on()
             axis.set(xticks=[], yticks=[])
             for spine in axis.spines.values():
@@ -42,7 +42,8 @@ def tour(datasets: Sequence[Dataset], each: int = 3) -> Figure:
         anomalous = [sample for sample in dataset.test if sample.label]
         row = [*dataset.train[:each], *(anomalous[i * len(anomalous) // each] for i in range(each))]
         shown += row
-        titles += [f"{dataset.category}\n{sample.defect.replace('_', ' ')}" for sample in row]
+        where = short_name(dataset.category, 32)
+        titles += [f"{where}\n{short_name(sample.defect.replace('_', ' '), 32)}" for sample in row]
     return image_grid(shown, titles, "Normal training images (blue), anomalous test images (orange)", columns=2 * each)
 
 

@@ -11,7 +11,7 @@ from skimage.color import rgb2gray
 from torch import Tensor
 
 from adnlib.imagesets.reading import Sample
-from adnlib.plots.style import ANOMALOUS_COLOUR, PALETTE, STYLE
+from adnlib.plots.style import ANOMALOUS_COLOUR, PALETTE, STYLE, short_name
 
 
 def anomaly_maps(samples: Sequence[Sample], maps: dict[str, np.ndarray], heading: str) -> Figure:
@@ -29,7 +29,7 @@ def anomaly_maps(samples: Sequence[Sample], maps: dict[str, np.ndarray], heading
             axis.spines[:].set_visible(False)
         for axis, sample in zip(axes[0], samples, strict=True):
             axis.imshow(sample.image.permute(1, 2, 0).numpy())
-            axis.set_title(sample.defect.replace("_", " "), fontsize=9)
+            axis.set_title(short_name(sample.defect.replace("_", " "), 32), fontsize=9)
             if sample.label and sample.mask is not None:
                 axis.contour(sample.mask.numpy(), [0.5], colors=[ANOMALOUS_COLOUR], linewidths=1.2)
         for row, values in zip(axes[1:], maps.values(), strict=True):
@@ -50,7 +50,7 @@ def gate_maps(image: Sample, maps: dict[str, np.ndarray], heading: str, columns:
         for axis in axes.flat:
             axis.set_axis_off()
         axes.flat[0].imshow(image.read(224).permute(1, 2, 0).numpy())
-        axes.flat[0].set_title(f"image ({image.defect})", fontsize=9)
+        axes.flat[0].set_title(f"image ({short_name(image.defect, 32)})", fontsize=9)
         for axis, (name, values) in zip(axes.flat[1:], maps.items(), strict=False):
             drawn = axis.imshow(values, vmin=0, vmax=2, cmap="viridis")
             axis.set_title(f"{name}\n{values.min():.2f} to {values.max():.2f}", fontsize=9)
@@ -81,7 +81,7 @@ def map_panels(
         figure, axes = plt.subplots(len(images), len(titles), figsize=size, squeeze=False, layout="constrained")
         for row, name in enumerate(names):
             axes[row, 0].imshow(images[row].permute(1, 2, 0).numpy())
-            axes[row, 0].set_ylabel(name, fontsize=9)
+            axes[row, 0].set_ylabel(short_name(name, 32), fontsize=9)
             if masks is not None:
                 axes[row, 1].imshow(masks[row], cmap="gray", vmin=0, vmax=1)
                 if masks[row].any() and not masks[row].all():

@@ -7,10 +7,29 @@ from IPython.display import display
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
+from adnlib.errors import printable
+
 PALETTE = sns.color_palette("colorblind")
 NORMAL_COLOUR, ANOMALOUS_COLOUR = PALETTE[0], PALETTE[1]
 LINE_STYLES = ("-", "--", ":", "-.")
-STYLE: dict = {**sns.axes_style("ticks"), "figure.dpi": 100, "axes.spines.top": False, "axes.spines.right": False}
+STYLE: dict = {
+    **sns.axes_style("ticks"),
+    "figure.dpi": 100,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "text.parse_math": False,  # a "$" in the name of a category is a dollar
+}
+
+
+def short_name(name: object, longest: int = 60) -> str:
+    """The name of a category, a defect or a file for a figure: in one line, without its middle if it is too long.
+
+    A space precedes "_" at its beginning, because matplotlib leaves such names out of a legend.
+    """
+    text = printable(str(name))
+    if len(text) > longest:
+        text = f"{text[: longest // 2]}…{text[-(longest // 2 - 1) :]}"
+    return f" {text}" if text.startswith("_") else text
 
 
 def show(figure: Figure, alt: str, weights: str = "imagenet") -> None:
@@ -32,6 +51,7 @@ def mark_weights(figure: Figure, weights: str) -> str:
 def table(frame: pd.DataFrame, precision: int = 3) -> Styler:
     """A table for readers: no index, right-aligned numbers with `precision` digits, left-aligned words."""
     words = list(frame.select_dtypes(exclude="number").columns)
-    style = frame.style.format(precision=precision, thousands=",", na_rep="–").hide(axis="index")
+    style = frame.style.format(precision=precision, thousands=",", na_rep="–", escape="html").hide(axis="index")
+    style = style.format_index(escape="html", axis="columns")
     left = [{"selector": "th, td", "props": "text-align: left"}]
     return style.set_table_styles({name: left for name in words}, overwrite=False)

@@ -136,9 +136,9 @@ class Page:
         if "/voila/api/shutdown/" not in message.location["url"]:  # Voila refuses its own page's farewell
             self.complaints.append(f"{message.text} ({message.location['url']})")
 
-    def wait_for_panels(self) -> None:
+    def wait_for_panels(self, panels=tuple(CONTROLS)) -> None:
         """Until every panel is there, with a name for every control."""
-        for panel in CONTROLS:
+        for panel in panels:
             self.page.wait_for_selector(f".adn-{panel}", state="attached", timeout=1000 * STARTING)
             self.page.wait_for_function(
                 "p => [...document.querySelectorAll(`.adn-${p} img`)].some(i => i.naturalWidth)", arg=panel

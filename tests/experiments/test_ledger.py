@@ -1,6 +1,8 @@
 """The ledger of a folder of runs, and the file that `--csv` makes of it; the runs are written by hand."""
 
 import json
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -83,6 +85,23 @@ def test_two_folders_of_one_name_are_not_made_one_row(tmp_path, capsys):
     assert all(run in said for run in runs) and "rename one of the two folders" in said and not file.exists()
 
 
+ADD = "import sys; from adnlib.cli import main; sys.exit(main(['runs', '--runs', sys.argv[1], '--csv', sys.argv[2]]))"
+
+
+@pytest.mark.process
+def test_four_processes_add_their_runs_at_once_and_lose_none(tmp_path):
+    roots = [tmp_path / str(seed) for seed in range(4)]
+    for seed, root in enumerate(roots):
+        finished(root, seed)
+    command = [sys.executable, "-c", ADD]
+    for _ in range(3):
+        (tmp_path / "all.csv").unlink(missing_ok=True)
+        processes = [subprocess.Popen([*command, root, tmp_path / "all.csv"], stdout=-3) for root in roots]
+        assert [process.wait() for process in processes] == [0] * 4
+        assert sorted(pd.read_csv(tmp_path / "all.csv")["seed"]) == [0, 1, 2, 3]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1", "2", "3", "all.csv"]
+
+
 @pytest.mark.parametrize("there", [False, True])
 def test_without_a_finished_run_the_shared_ledger_stays_as_it_is(tmp_path, capsys, there):
     file = tmp_path / "ledger.csv"
@@ -106,7 +125,7 @@ def test_a_sweep_with_nothing_to_do_shares_its_ledger_too(tmp_path, capsys):
 
 def test_a_sweep_of_failures_names_them_and_shares_nothing(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(
-        "adnlib.experiments.sweeps.sweep", lambda points, root, engine: {"data-tiny": "it does not work."}
+        "adnlib.experiments.sweeps.sweep", lambda points, root, engine, replace: {"data-tiny": "it does not work."}
     )
     file = tmp_path / "ledger.csv"
     assert main(["sweep", str(grid_of(tmp_path)), "--runs", str(tmp_path / "runs"), "--csv", str(file)]) == 1

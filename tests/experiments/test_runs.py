@@ -6,9 +6,10 @@ import pandas as pd
 import pytest
 from conftest import full_disk
 
-from adnlib import AdnError, RunConfig, train_run
+from adnlib import AdnError, RunConfig, load_dataset, train_run
 from adnlib.evaluation import score
 from adnlib.experiments.runs import Run, comparison, read_run, read_runs
+from adnlib.experiments.sweeps import changed_runs
 
 ARGUMENTS = dict(category="tiny", preset="smoke", weights="random")
 
@@ -56,6 +57,43 @@ def test_a_run_of_the_previous_format_is_read_and_a_newer_one_refused(runs, tmp_
     (folder / "parameters.json").write_text(json.dumps(facts | {"format": 99}))
     with pytest.raises(AdnError, match="is from a newer version of this library: update the library"):
         read_run(folder)
+
+
+def test_a_run_of_other_images_is_not_replaced_unless_asked(tiny_folder, tmp_path):
+    folder = shutil.copytree(tiny_folder, tmp_path / "images")
+    config = RunConfig(f"folder:{folder}", **ARGUMENTS)
+    run = train_run(tmp_path / "runs", config)
+    scores = (run.folder / "scores.csv").read_bytes()
+    train_run(tmp_path / "runs", config)  # the same images: the same run
+    assert (run.folder / "scores.csv").read_bytes() == scores and changed_runs([config], tmp_path / "runs") == {}
+    image = next((folder / "tiny" / "train" / "good").iterdir())
+    shutil.copy(image, image.with_name(f"copy{image.suffix}"))
+    message = rf"{run.folder} was trained on other images \(20 then, 21 now\): choose another --runs folder, or replace"
+    with pytest.raises(AdnError, match=message):
+        train_run(tmp_path / "runs", config)
+    with pytest.raises(AdnError, match="was trained on other images"):
+        read_run(run.folder).dataset()
+    assert (run.folder / "scores.csv").read_bytes() == scores
+    assert changed_runs([config], tmp_path / "runs") == {run.folder.name: "20 then, 21 now"}
+    again = train_run(tmp_path / "runs", config, replace=True)
+    assert again.folder == run.folder and sum(again.facts["images"].values()) == 21
+    assert again.dataset().digest != run.facts["images_digest"]
+
+
+@pytest.mark.parametrize("part", ["train/good", "test/good", "test/spot", "ground_truth/spot"])
+def test_the_digest_of_images_sees_content_names_and_parts(tiny_folder, tmp_path, part):
+    digests = set()
+    for number, change in enumerate((None, "content", "name", "removed")):
+        folder = shutil.copytree(tiny_folder, tmp_path / str(number))
+        path = max((folder / "tiny" / part).iterdir())
+        if change == "content":
+            path.write_bytes(path.read_bytes() + b"0")
+        elif change == "name":
+            path.rename(path.with_name(f"x{path.name}"))
+        elif change == "removed":
+            path.unlink()
+        digests.add(load_dataset(f"folder:{folder}", "tiny").digest)
+    assert len(digests) == (3 if part.startswith("ground_truth") else 4)  # a mask of another name belongs to no image
 
 
 def test_plain_comes_first_and_the_table_has_what_readers_ask(runs):
