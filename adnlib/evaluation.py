@@ -122,11 +122,14 @@ def evaluate(model: DifferNet, dataset: Dataset, *, false_positive_rate: float =
         )
     groups = {key: rows["score"].to_numpy() for key, rows in scores.groupby(["part", "label"])}
     normal, anomalous = groups["test", NORMAL], groups["test", ANOMALOUS]
+    threshold = threshold_at(groups["validation", NORMAL], false_positive_rate)
+    if not np.isfinite(threshold):
+        raise AdnError("The scores of normal validation images are infinite: train again with a lower lr.")
     return Evaluation(
         scores=scores,
         auroc=float(auroc(normal, anomalous)),
         interval=auroc_interval(normal, anomalous),
-        threshold=threshold_at(groups["validation", NORMAL], false_positive_rate),
+        threshold=threshold,
         false_positive_rate=false_positive_rate,
         seconds=time.perf_counter() - start,
     )

@@ -17,7 +17,6 @@ from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import safetensors.torch
 
@@ -69,7 +68,7 @@ class Run:
     def scores(self) -> pd.DataFrame:
         try:
             scores = pd.read_csv(self._file("scores.csv"), dtype={"score": float, "label": int}, keep_default_na=False)
-            if not np.isfinite(scores[["part", "image", "defect", "label", "score"]]["score"]).all():
+            if scores[["part", "image", "defect", "label", "score"]]["score"].isna().any():  # infinite scores are valid
                 raise ValueError
         except (ValueError, KeyError) as error:
             raise error if isinstance(error, AdnError) else damaged(self.folder, "scores.csv is incomplete") from error

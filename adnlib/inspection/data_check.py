@@ -15,7 +15,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from adnlib.datasets import load_dataset
-from adnlib.errors import AdnError
+from adnlib.errors import AdnError, printable
 from adnlib.imagesets.layouts import find_categories, ignored_images, pick_category, read_category
 from adnlib.imagesets.reading import ANOMALOUS, read_mask, read_picture
 from adnlib.imagesets.registry import registry
@@ -63,7 +63,7 @@ def _check_category(name: str, category: str, folder: Path, progress: bool) -> R
     masked = [sample for sample in samples if sample.mask_path]
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
-        tqdm(total=len(samples), desc=category, unit="image", leave=False, disable=not progress) as bar,
+        tqdm(total=len(samples), desc=printable(category), unit="image", leave=False, disable=not progress) as bar,
     ):
         checks = []
         for check in pool.map(_check_file, (sample.path for sample in samples)):

@@ -19,6 +19,7 @@ from sklearn.metrics import confusion_matrix, precision_score, recall_score
 
 import adnlib
 from adnlib import AdnError
+from adnlib.experiments.ledger import facts_digest
 from adnlib.panels import flow_playground, score_explorer
 from adnlib.panels.flow_playground import DENSITIES, FlowPlayground, points, train, untrained
 from adnlib.panels.gate_explorer import GateExplorer, forced
@@ -30,6 +31,7 @@ from adnlib.panels.run_browser import ANY, RunBrowser, filtered
 from adnlib.panels.score_explorer import ScoreExplorer, confusion
 from adnlib.panels.server import NoDelay
 from adnlib.panels.view_explorer import ViewExplorer, agreement
+from adnlib.system.files import sha256
 from adnlib.system.folders import ROOT
 
 pytestmark = pytest.mark.slow
@@ -56,9 +58,10 @@ def attending(runs):
 
 
 def change_facts(run: adnlib.experiments.runs.Run, **changes: dict) -> None:
-    """Writes other values into tables of a run's facts."""
+    """Writes other values into tables of a run's facts, and the digests that belong to its files as they are now."""
     facts = run.facts | {table: run.facts[table] | values for table, values in changes.items()}
-    (run.folder / "parameters.json").write_text(json.dumps(facts))
+    facts["digests"] = {name: sha256(run.folder / name) for name in facts["digests"]}
+    (run.folder / "parameters.json").write_text(json.dumps(facts | {"digest": facts_digest(facts)}))
 
 
 def size_of(bytes_: bytes) -> tuple[int, int]:
@@ -169,7 +172,7 @@ def test_data_that_changed_is_named(tiny_folder, tmp_path):
     shutil.copytree(tiny_folder, tmp_path / "data")
     adnlib.train_run(tmp_path / "runs", adnlib.RunConfig(f"folder:{tmp_path / 'data'}", "tiny", preset="smoke"))
     (tmp_path / "data" / "tiny" / "test" / "good" / "000.png").unlink()
-    with pytest.raises(AdnError, match="are not those of"):
+    with pytest.raises(AdnError, match="was trained on other images"):
         ScoreExplorer(tmp_path / "runs")
 
 
@@ -291,6 +294,7 @@ def test_an_infinite_score_has_a_place_in_the_picture(tiny_folder, tmp_path):
     table = pd.read_csv(run.folder / "scores.csv")
     table.loc[table.index[-1], "score"] = np.inf
     table.to_csv(run.folder / "scores.csv", index=False)
+    change_facts(run)
     panel = ScoreExplorer(tmp_path)
     panel.controls["rank"].value = panel.controls["rank"].max
     assert panel.message.value == "" and "anomalous" in panel.text.value
