@@ -121,6 +121,7 @@ def load_dataset(name: str, category: str | None = None, *, validation: float = 
     category = category if published and category else folder_name
     left_out = facts.pop("left_out", {}).get(category, {})
     contents = read_category(folder)
+    contents.require_usable()
     if len(contents.train) < 2:
         raise AdnError(f"The category {folder} is empty: {folder / 'train' / 'good'} needs at least two normal images.")
     for label, kind, place in ((NORMAL, "normal", "test/good"), (ANOMALOUS, "anomalous", "test/NAME_OF_DEFECT")):

@@ -181,7 +181,7 @@ def test_arbitrary_bytes_are_refused(tmp_path):
     make_category(tmp_path / "tiny")
     broken = os.fsdecode(os.fsencode(tmp_path / "tiny" / "train" / "good") + b"/\xff.png")
     shutil.copy(tmp_path / "tiny" / "train" / "good" / "000.png", broken)
-    with pytest.raises(AdnError, match=r"\\udcff.png is not valid UTF-8: rename it"):
+    with pytest.raises(AdnError, match=r"\\udcff.png \(its name is not valid UTF-8, so rename it\)"):
         adnlib.load_dataset(f"folder:{tmp_path}")
 
 

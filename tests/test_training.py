@@ -276,8 +276,12 @@ def test_a_signal_writes_a_checkpoint_from_which_the_training_resumes(tiny, tmp_
         return real(self)
 
     monkeypatch.setattr(TrainingLoop, "step", step)
-    with pytest.raises(error), stopped_by_sigterm():
-        fit(stopped, tiny, progress=False, checkpoint=tmp_path)
+    ignored = signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background would ignore Ctrl-C
+    try:
+        with pytest.raises(error), stopped_by_sigterm():
+            fit(stopped, tiny, progress=False, checkpoint=tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, ignored)
     fit(stopped, tiny, progress=False, checkpoint=tmp_path)
     assert len(steps) == len(set(steps)) == 2 * batches
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), stopped.parameters(), strict=True))

@@ -11,20 +11,22 @@ MVTec AD's layout is the standard of the field (InsPLAD-fault and your own folde
 Magnetic tiles: `MT_Free/Imgs/*.jpg` are normal and split as in DifferNet's published list (data/mtd_train.txt);
 `MT_DEFECT/Imgs/*.jpg` are anomalous, each with its mask in the same folder, a `.png` with the same stem.
 
-The case of folder names and file extensions is ignored.
+The case of folder names and file extensions is ignored. Links to files and folders are followed, except a link to a
+folder that contains the link itself.
 """
 
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from adnlib.errors import AdnError
-from adnlib.imagesets.reading import ANOMALOUS, ENDINGS, NORMAL, Sample, list_folder
+from adnlib.imagesets.reading import ANOMALOUS, ENDINGS, NORMAL, Sample, file_problem, list_folder
 from adnlib.system.folders import DATA
 
 DEPTH = 4  # levels below the given folder that are searched for categories, because archives have nested folders
+MOST_FOLDERS = 10_000  # in such a search
 MASKS = ("ground_truth", "groundtruth")
 # Masks of all layouts (wild_parts also has masks of the whole parts) and hidden files
 NO_IMAGE = re.compile(r"ground_?truth/.*|mt_[^/]*/imgs/[^/]*\.png|part/.*_part\.png|(.*/)?\..*", re.IGNORECASE)
@@ -32,27 +34,41 @@ NO_IMAGE = re.compile(r"ground_?truth/.*|mt_[^/]*/imgs/[^/]*\.png|part/.*_part\.
 
 @dataclass
 class Contents:
-    """The contents of one category's folder: three lists of samples and the files that belong to none of them."""
+    """The contents of one category's folder: three lists of samples and the files that belong to none of them.
+
+    `unusable` are the images and masks that are no readable files, such as a named pipe or a link to a missing file,
+    each with the reason. They are refused rather than ignored, because training would otherwise use fewer images than
+    the folder seems to have.
+    """
 
     train: list[Sample] = field(default_factory=list)
     validation: list[Sample] = field(default_factory=list)  # published with the data set; usually empty
     test: list[Sample] = field(default_factory=list)
     lone_masks: list[Path] = field(default_factory=list)  # masks whose image is missing
     other_files: list[Path] = field(default_factory=list)  # in image folders, but without an image extension
+    unusable: list[tuple[Path, str]] = field(default_factory=list)
 
     @property
     def samples(self) -> list[Sample]:
         return self.train + self.validation + self.test
 
+    def require_usable(self) -> None:
+        """AdnError for the first file that is unusable; `adn data check` lists all of them."""
+        for path, reason in self.unusable:
+            raise AdnError(f"Cannot read the image {path} ({reason}): replace or remove it.")
+
 
 def find_categories(root: Path) -> dict[str, Path]:
-    """The categories in `root` or below it, sorted by name; AdnError if there is none or a name occurs twice."""
+    """The categories in `root` or at most DEPTH levels below it, sorted by name.
+
+    AdnError if there is none, if a name occurs twice, or if there are more than MOST_FOLDERS folders to search.
+    """
     if not os.path.exists(root):  # unlike Path.exists, also for a name that is too long
         raise AdnError(f"There is no data folder {root}: check the path.")
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise AdnError(f"{root} is a file, not a data folder: unpack it, or see `adn data fetch --help` for archives.")
     folders = {}
-    for folder, children in _folders(root, DEPTH):
+    for folder, children in _folders(root):
         if _is_category(children):
             name = "mtd" if "mt_free" in children else folder.resolve().name
             if name in folders:
@@ -79,26 +95,17 @@ def pick_category(categories: Collection[str], wanted: str | None, where: object
 def read_category(folder: Path) -> Contents:
     """The contents of one category's folder in any supported layout; no image is opened."""
     children = _children(folder)
-    contents = _read_mtd(children) if "mt_free" in children else _read_mvtec(children)
-    for sample in contents.samples:
-        _check_text(sample.path)
-    return contents
-
-
-def _check_text(path: Path) -> None:
-    """AdnError for a name of arbitrary bytes, which Linux allows and no table or message can contain."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError as error:
-        raise AdnError(f"The name of {path} is not valid UTF-8: rename it.") from error
+    return _read_mtd(children) if "mt_free" in children else _read_mvtec(children)
 
 
 def ignored_images(folder: Path, contents: Contents) -> list[Path]:
     """The images anywhere in a category's folder that are in none of the lists, except masks and hidden files."""
-    sample_paths = {sample.path for sample in contents.samples}
-    images = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in ENDINGS and path not in sample_paths)
-    paths = [path.relative_to(folder) for path in images if path.is_file()]
-    return [folder / path for path in paths if not NO_IMAGE.fullmatch(path.as_posix())]
+    known = {sample.path for sample in contents.samples} | {path for path, _ in contents.unusable}
+    found = []
+    for place, _, names in os.walk(folder):  # which does not enter links
+        paths = (Path(place, name) for name in names if Path(name).suffix.lower() in ENDINGS)
+        found += [path for path in paths if path not in known and os.path.isfile(path)]
+    return sorted(path for path in found if not NO_IMAGE.fullmatch(path.relative_to(folder).as_posix()))
 
 
 def _read_mvtec(children: dict[str, Path]) -> Contents:
@@ -143,12 +150,26 @@ def _read_mtd(children: dict[str, Path]) -> Contents:
 
 
 def _images(folder: Path | None, contents: Contents) -> list[Path]:
-    """The images of a folder; its other files are added to `contents.other_files`."""
-    if folder is None:
-        return []
-    files = list_folder(folder)
-    contents.other_files += [path for path in files if path.suffix.lower() not in ENDINGS and path.is_file()]
-    return [path for path in files if path.suffix.lower() in ENDINGS]
+    """The images of a folder; its other files are added to the lists in `contents`."""
+    images = []
+    for path in list_folder(folder) if folder else ():
+        if path.suffix.lower() in ENDINGS:
+            if reason := _name_problem(path) or file_problem(path):
+                contents.unusable.append((path, reason))
+            else:
+                images.append(path)
+        elif os.path.isfile(path):
+            contents.other_files.append(path)
+    return images
+
+
+def _name_problem(path: Path) -> str:
+    """Linux allows names of arbitrary bytes, which no table or message can contain."""
+    try:
+        path.name.encode()
+    except UnicodeEncodeError:
+        return "its name is not valid UTF-8, so rename it"
+    return ""
 
 
 def _is_category(children: dict[str, Path]) -> bool:
@@ -157,21 +178,31 @@ def _is_category(children: dict[str, Path]) -> bool:
 
 def _children(folder: Path | None) -> dict[str, Path]:
     """The folders in `folder`, by name in lower case."""
-    if folder is None:
-        return {}
-    try:
-        return {path.name.lower(): path for path in folder.iterdir() if path.is_dir() and path.name[0] not in "._"}
-    except PermissionError as error:
-        raise AdnError(f"The folder {folder} cannot be read: change its permissions.") from error
+    paths = list_folder(folder) if folder else ()
+    return {path.name.lower(): path for path in paths if path.name[0] != "_" and os.path.isdir(path)}
 
 
-def _folders(root: Path, depth: int):
-    """Yields (folder, its children by name), `root` first; children that the caller removes are not visited."""
-    children = _children(root)
-    yield root, children
-    if depth:
-        for _, child in sorted(children.items()):
-            yield from _folders(child, depth - 1)
+def _folders(root: Path) -> Iterator[tuple[Path, dict[str, Path]]]:
+    """Yields (folder, its children by name), `root` first; children that the caller removes are not visited.
+
+    A folder is visited only once, whatever links lead to it, and a link to a folder that contains it is not followed.
+    """
+    seen, waiting = {root.resolve()}, [(root, 0)]
+    while waiting:
+        folder, depth = waiting.pop()
+        children = _children(folder)
+        yield folder, children
+        real = folder.resolve()
+        for _, child in sorted(children.items(), reverse=True) if depth < DEPTH else ():
+            target = child.resolve()
+            if target not in seen and not real.is_relative_to(target):
+                seen.add(target)
+                waiting.append((child, depth + 1))
+        if len(seen) > MOST_FOLDERS:
+            raise AdnError(
+                f"There are more than {MOST_FOLDERS:,} folders in {root}: give the path of the folder that contains "
+                "the categories."
+            )
 
 
 def _normalised_name(name: str) -> str:

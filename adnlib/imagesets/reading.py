@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")  # whatever the ending is; Pillow's others may start programs
-MOST_PIXELS = 2**26  # 8192 x 8192: the worst mode, 32-bit grey, takes 12 bytes per pixel while it is read
+MOST_PIXELS = 60_000_000  # 1 GB while an image is read: 17 bytes per pixel for WebP, at most 12 for the others
 NORMAL, ANOMALOUS = 0, 1
 ORIENTATION = 0x0112  # EXIF tag; from value 5 on, the stored image lies on its side
 
@@ -53,7 +53,7 @@ def file_problem(path: Path) -> str:
 
 def read_picture(path: Path) -> Image.Image:
     """The image file as an upright RGB image; AdnError names a file that cannot be read."""
-    with _open(path) as image:
+    with open_image(path) as image:
         return to_rgb(image)
 
 
@@ -74,7 +74,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 def read_mask(path: Path) -> np.ndarray:
     """A mask file as bool (H, W): pixels above 127 or, if there are none, above 0 (for masks of 0 and 1)."""
-    with _open(path) as image:
+    with open_image(path) as image:
         ImageOps.exif_transpose(image, in_place=True)
         pixels = np.asarray(image if image.mode == "F" else image.convert("L"))
     return pixels > (127 if pixels.max() > 127 else 0)
@@ -82,12 +82,12 @@ def read_mask(path: Path) -> np.ndarray:
 
 def image_size(path: Path) -> tuple[int, int]:
     """(H, W) of the upright image in px, from the file's header alone."""
-    with _open(path) as file:
+    with open_image(path) as file:
         width, height = file.size
         return (width, height) if file.getexif().get(ORIENTATION, 1) >= 5 else (height, width)
 
 
-class _open:
+class open_image:
     """A context manager for Image.open that turns every error of a broken file into an AdnError that names the file."""
 
     def __init__(self, path: Path):
@@ -111,13 +111,16 @@ class _open:
             self._refuse(error)
 
     def _refuse(self, error: Exception):
-        if isinstance(error, Image.DecompressionBombError):
-            reason = f"it has more than {MOST_PIXELS:,} pixels"
-        elif isinstance(error, UnidentifiedImageError):
-            reason = "its content is not PNG, JPEG, BMP, TIFF or WebP"
-        else:
-            reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-        raise AdnError(f"Cannot read the image {self.path} ({reason}): replace or remove it.") from error
+        raise AdnError(f"Cannot read the image {self.path} ({reason(error)}): replace or remove it.") from error
+
+
+def reason(error: BaseException | None) -> str:
+    """Why an image cannot be read, in a few words; the error is the cause of the AdnError."""
+    if isinstance(error, Image.DecompressionBombError):
+        return f"it has more than {MOST_PIXELS:,} pixels"
+    if isinstance(error, UnidentifiedImageError):
+        return "its content is not PNG, JPEG, BMP, TIFF or WebP"
+    return getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:

@@ -20,7 +20,8 @@ class DeferredStop:
         self.restore()
 
     def install(self) -> None:
-        self.handlers = {number: signal.signal(number, self) for number in SIGNALS}
+        heeded = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+        self.handlers = {number: signal.signal(number, self) for number in heeded}
 
     def restore(self) -> None:
         """Gives both signals their usual effect again."""
