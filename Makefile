@@ -33,9 +33,9 @@ run: setup ## train DifferNet and AttentDifferNet on real images and compare the
 book: setup ## execute every notebook, in order
 	@$(BIN)/adn book
 
-app: setup ## the panels of 10_explore as a web page without code, on this machine only
-	@cd notebooks && JUPYTER_PATH=$(CURDIR)/adnlib/panels ../$(BIN)/voila 10_explore.ipynb --Voila.ip=127.0.0.1 --template=explore \
-		--Voila.kernel_websocket_connection_class=$(CHANNEL)
+app: setup ## the panels of 10_explore as a web page without code, on this machine, for those who have its token
+	@cd notebooks && JUPYTER_PATH=$(CURDIR)/adnlib/panels ../$(BIN)/python -m adnlib.panels.app 10_explore.ipynb \
+		--Voila.ip=127.0.0.1 --template=explore --Voila.kernel_websocket_connection_class=$(CHANNEL)
 
 lint: $(MADE) ## style, format and types
 	@$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/basedpyright --level error

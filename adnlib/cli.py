@@ -94,7 +94,7 @@ def _data_fetch(arguments: argparse.Namespace) -> None:
 def _data_check(arguments: argparse.Namespace) -> int:
     from adnlib.inspection.data_check import check_data
 
-    reports = check_data(arguments.name)
+    reports = check_data(arguments.name, listing=arguments.list)
     print("\n".join(map(str, reports)))
     bad = sum(bool(report.problems) for report in reports)
     print(f"\n{len(reports)} categories, " + (f"{bad} with problems" if bad else "no problems found"))
@@ -291,6 +291,9 @@ def _parser() -> argparse.ArgumentParser:
         (check, "name of a data set or path of a folder; in the project, a path starts from its top folder"),
     ):
         sub.add_argument("name", help=text)
+    check.add_argument(
+        "--list", type=Path, metavar="FILE", help="write every bad or repeated file to FILE, with the reason"
+    )
     help_from = "the archive that you downloaded, or your folder of images (which stays where it is)"
     fetch.add_argument("--from", dest="source", type=Path, metavar="PATH", help=help_from)
     fetch.add_argument("--accept-licence", action="store_true", help="accept the licence that `adn data info` shows")

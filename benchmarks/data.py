@@ -8,6 +8,7 @@ and decodes them one after the other for comparison.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -57,7 +58,8 @@ def main() -> None:
         start = time.perf_counter()
         dataset = load_dataset(f"folder:{root}", "many")
         listing = time.perf_counter() - start
-        result = subprocess.run([sys.executable, "-c", CHECK, folder], stdout=subprocess.PIPE, text=True, check=True)
+        command, environment = [sys.executable, "-c", CHECK, folder], {**os.environ, "ADN_CACHE_GB": "0"}
+        result = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
         checking, peak = map(float, result.stdout.split())
         sample = [sample.path for sample in dataset.train][:1000]
         start = time.perf_counter()

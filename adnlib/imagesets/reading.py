@@ -8,6 +8,7 @@ more than MOST_PIXELS, and everything that is not a regular file or a link to on
 
 import os
 import stat
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")  # whatever the ending is; Pill
 MOST_PIXELS = 60_000_000  # 1 GB while an image is read: 17 bytes per pixel for WebP, at most 12 for the others
 NORMAL, ANOMALOUS = 0, 1
 ORIENTATION = 0x0112  # EXIF tag; from value 5 on, the stored image lies on its side
+
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # such images are refused with a sentence
 
 
 def list_folder(folder: Path) -> list[Path]:
@@ -75,8 +78,13 @@ def to_rgb(image: Image.Image) -> Image.Image:
 def read_mask(path: Path) -> np.ndarray:
     """A mask file as bool (H, W): pixels above 127 or, if there are none, above 0 (for masks of 0 and 1)."""
     with open_image(path) as image:
-        ImageOps.exif_transpose(image, in_place=True)
-        pixels = np.asarray(image if image.mode == "F" else image.convert("L"))
+        return to_mask(image)
+
+
+def to_mask(image: Image.Image) -> np.ndarray:
+    """An opened mask, which is changed in place, as `read_mask` returns it."""
+    ImageOps.exif_transpose(image, in_place=True)
+    pixels = np.asarray(image if image.mode == "F" else image.convert("L"))
     return pixels > (127 if pixels.max() > 127 else 0)
 
 

@@ -1,50 +1,74 @@
 """`adn data check`: reports the contents of a folder of images, its problems, and what training would use of it.
 
-Every image and mask is decoded once, in threads. Only sizes and digests are stored, which bounds the memory.
+Every image and mask is decoded once, see adnlib.inspection.looks. Only sizes and digests are stored.
 """
 
-import hashlib
-import os
 from collections import Counter, defaultdict
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-from tqdm import tqdm
-
 from adnlib.datasets import load_dataset
 from adnlib.errors import AdnError, printable
-from adnlib.imagesets.layouts import find_categories, ignored_images, pick_category, read_category
-from adnlib.imagesets.reading import ANOMALOUS, read_mask, read_picture
+from adnlib.imagesets.layouts import Contents, find_categories, ignored_images, pick_category, read_category
+from adnlib.imagesets.reading import ANOMALOUS, Sample
 from adnlib.imagesets.registry import registry
 from adnlib.imagesets.sources import locate_dataset
+from adnlib.inspection.looks import IMAGE, MASK, Look, look_at
+from adnlib.system.files import scratch_folder, write_whole
 
 SHOWN = 3  # file names per line; the rest is only counted
 DARK = 4096  # a 16-bit image with all values below this has 12 bits or fewer and would be almost black
 
+Finding = tuple[Path, str]  # a file and what is wrong with it
+
 
 @dataclass
 class Report:
-    """The check of one category. `problems` prevent training or spoil a result; `notes` are for information."""
+    """The check of one category. `problems` prevent training or spoil a result; `notes` are for information.
+
+    `files` are all files that cannot be read, do not match, have unsuitable pixels or repeat another one.
+    """
 
     category: str
+    folder: Path = Path()
     facts: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    files: list[Finding] = field(default_factory=list)
 
     def __str__(self) -> str:
+        notes = list(self.notes)
+        if len(self.files) > SHOWN:
+            notes.append(f"--list FILE writes all {len(self.files)} of these files, with the reasons, to a file")
         lines = [f"{title:<11}{text}" for title, text in self.facts.items()]
-        lines += [f"{'PROBLEM':<11}{text}" for text in self.problems] + [f"{'note':<11}{text}" for text in self.notes]
+        lines += [f"{'PROBLEM':<11}{text}" for text in self.problems] + [f"{'note':<11}{text}" for text in notes]
         return "\n  ".join([self.category, *lines])
 
+    def add_problem(self, statement: str, findings: list[Finding], remedy: str) -> None:
+        """A line about files with the same problem; no line if there are none."""
+        self.problems += self._line(statement, [path for path, _ in findings], remedy)
+        self.files += findings
 
-def check_data(name: str, *, progress: bool = True) -> list[Report]:
-    """Checks every category of a data set (a registered name, "folder:PATH" or a path); nothing is changed.
+    def add_note(self, statement: str, paths: list[Path], remedy: str) -> None:
+        """A line about files that are not in `files`; no line if there are none."""
+        self.notes += self._line(statement, paths, remedy)
 
-    AdnError if there is no category at all.
+    def _line(self, statement: str, paths: list[Path], remedy: str) -> list[str]:
+        names = ", ".join(str(path.relative_to(self.folder)) for path in paths[:SHOWN])
+        return [f"{len(paths)} {statement} ({names}{', …' if len(paths) > SHOWN else ''}): {remedy}"] if paths else []
+
+
+def check_data(name: str, *, progress: bool = True, listing: Path | None = None) -> list[Report]:
+    """Checks every category of a data set (a registered name, "folder:PATH" or a path); no image is changed.
+
+    listing: a new file for `files` of all reports, one path and reason per line, separated by a tab.
+    AdnError if there is no category at all, or if `listing` exists or cannot be written.
     """
+    if listing:
+        if listing.exists():
+            raise AdnError(f"{listing} exists: choose another file with --list, or delete it.")
+        with scratch_folder(listing.absolute().parent):
+            pass  # fails now rather than after all images were read
     if not name.startswith("folder:") and name not in registry():
         name = f"folder:{name}"
     root, _ = locate_dataset(name)
@@ -53,134 +77,125 @@ def check_data(name: str, *, progress: bool = True) -> list[Report]:
     if not name.startswith("folder:"):
         for missing in sorted(set(registry()[name]["categories"]) - {_published(name, c)[0] for c in categories}):
             reports.append(Report(missing, problems=[f"the category is missing in {root}: unpack the whole archive"]))
+    if listing:
+        lines = (f"{printable(str(path))}\t{reason}\n" for report in reports for path, reason in report.files)
+        write_whole(listing.absolute(), "".join(lines).encode())
     return reports
 
 
 def _check_category(name: str, category: str, folder: Path, progress: bool) -> Report:
-    report = Report(category)
-    contents = read_category(folder)
-    samples = contents.samples
-    masked = [sample for sample in samples if sample.mask_path]
-    with (
-        ThreadPoolExecutor(os.cpu_count()) as pool,
-        tqdm(total=len(samples), desc=printable(category), unit="image", leave=False, disable=not progress) as bar,
-    ):
-        checks = []
-        for check in pool.map(_check_file, (sample.path for sample in samples)):
-            checks.append(check)
-            bar.update()
-        mask_checks = list(pool.map(_check_mask, (sample.mask_path for sample in masked)))
-    check_of = dict(zip((sample.path for sample in samples), checks, strict=True))
-
-    normal = sum(sample.label != ANOMALOUS for sample in contents.test)
-    counts = [len(contents.train) + len(contents.validation), normal, len(contents.test) - normal]
-    _, published = _published(name, category)
-    report.facts["images"] = f"{counts[0]} train normal, {counts[1]} test normal, {counts[2]} test anomalous" + (
-        "" if published is None else ", as published" if counts == published else ""
-    )
-    if published is not None and counts != published:
-        report.problems.append(
-            "the published counts are {} train normal, {} test normal, {} test anomalous".format(*published)
-        )
-    readable = [check for check in checks if check.problem is None]
-    report.facts["size"] = _sizes({check.size for check in readable})
-    report.facts["mode"] = ", ".join(
-        f"{mode} {n}" for mode, n in Counter(check.mode for check in readable).most_common()
-    )
-    anomalous = counts[2]
-    if anomalous:
-        report.facts["masks"] = f"{len(masked)} of {anomalous} anomalous images have one"
-    defects = Counter(sample.defect for sample in contents.test if sample.label == ANOMALOUS)
-    report.facts["defects"] = ", ".join(f"{defect} {n}" for defect, n in sorted(defects.items())) or "none"
-
-    report.problems += _file_line(
-        "cannot be read", [check.path for check in checks if check.problem], folder, "replace or remove"
-    )
-    report.problems += [f"{check.problem}" for check in checks if check.problem][:SHOWN]
-    _check_masks(report, folder, masked, mask_checks, check_of)
-    _check_duplicates(report, folder, contents, check_of)
-    dark = [check.path for check in readable if check.mode.startswith("I") and check.top < DARK]
-    report.problems += _file_line(
-        f"have 16 bits but only values below {DARK}, almost black", dark, folder, "scale all images by one factor"
-    )
-    report.notes += _file_line("masks have no image", contents.lone_masks, folder, "they are ignored")
-    report.notes += _file_line(
-        "images are in folders that are not read",
-        ignored_images(folder, contents),
-        folder,
-        "they are ignored, see data/README.md for the folders",
-    )
-    report.notes += _file_line("files have no image extension", contents.other_files, folder, "they are ignored")
-    if masked:
-        unmasked = [s.path for s in contents.test if s.label == ANOMALOUS and not s.mask_path]
-        report.notes += _file_line(
-            "anomalous images have no mask", unmasked, folder, "they count for image scores only"
-        )
+    report = Report(category, folder)
     try:
-        report.facts["loads as"] = str(load_dataset(f"folder:{folder}")).replace(f"folder:{folder} / ", "")
+        contents = read_category(folder)
+    except AdnError as error:  # a folder cannot be read; the other categories are checked all the same
+        report.problems.append(str(error))
+        return report
+    files = [(sample.path, IMAGE) for sample in contents.samples]
+    files += [(sample.mask_path, MASK) for sample in contents.samples if sample.mask_path]
+    looks = dict(zip((path for path, _ in files), look_at(files, folder, progress), strict=True))
+    usable = [sample for sample in contents.samples if not looks[sample.path].problem]
+    unreadable = contents.unusable + [(path, look.problem) for path, look in looks.items() if look.problem]
+
+    _count(report, name, contents, [(sample, looks[sample.path]) for sample in usable])
+    report.add_problem("cannot be read", unreadable, "replace or remove")
+    report.problems += [f"{path.relative_to(folder)}: {reason}" for path, reason in unreadable[:SHOWN]]
+    _check_masks(report, usable, looks)
+    defects = Counter(sample.defect for sample in usable if sample.label == ANOMALOUS)
+    report.facts["defects"] = ", ".join(f"{defect} {n}" for defect, n in sorted(defects.items())) or "none"
+    _check_repeats(report, contents, [(sample, looks[sample.path].digest) for sample in usable])
+    _check_values(report, {sample.path: looks[sample.path] for sample in usable})
+    _note_ignored(report, contents)
+    try:
+        if unreadable:
+            report.facts["loads as"] = "nothing, until the files that cannot be read are replaced or removed"
+        else:
+            report.facts["loads as"] = str(load_dataset(f"folder:{folder}")).replace(f"folder:{folder} / ", "")
     except AdnError as error:
         report.problems.append(str(error))
     return report
 
 
-@dataclass(frozen=True)
-class _FileCheck:
-    path: Path
-    problem: str | None = None
-    size: tuple[int, int] = (0, 0)  # (H, W) upright
-    mode: str = ""  # Pillow's mode of the stored pixels
-    top: int = 0  # the largest stored value
-    digest: bytes = b""  # of the decoded pixels, to find the same image in other formats, too
+def _count(report: Report, name: str, contents: Contents, images: list[tuple[Sample, Look]]) -> None:
+    """The facts about the images that can be read, and whether their numbers are the published ones."""
+    tested = {sample.path for sample in contents.test}
+    test = [sample.label for sample, _ in images if sample.path in tested]
+    anomalous = sum(label == ANOMALOUS for label in test)
+    counts = [len(images) - len(test), len(test) - anomalous, anomalous]
+    _, published = _published(name, report.category)
+    report.facts["images"] = "{} train normal, {} test normal, {} test anomalous".format(*counts)
+    if counts == published:
+        report.facts["images"] += ", as published"
+    elif published is not None:
+        report.problems.append(
+            "the published counts are {} train normal, {} test normal, {} test anomalous".format(*published)
+        )
+    report.facts["size"] = _sizes({(look.height, look.width) for _, look in images})
+    modes = Counter(look.mode for _, look in images)
+    report.facts["mode"] = ", ".join(f"{mode} {n}" for mode, n in modes.most_common())
 
 
-def _check_file(path: Path) -> _FileCheck:
-    try:
-        image = read_picture(path)
-        with Image.open(path) as file:
-            mode = file.mode
-            top = int(np.asarray(file).max()) if mode.startswith("I") else 255
-    except AdnError as error:
-        return _FileCheck(path, str(error))
-    digest = hashlib.blake2b(repr(image.size).encode() + image.tobytes(), digest_size=16).digest()
-    return _FileCheck(path, None, (image.height, image.width), mode, top, digest)
+def _check_masks(report: Report, usable: list[Sample], looks: dict[Path, Look]) -> None:
+    mismatched, empty, fitting = [], [], 0
+    anomalous = [sample for sample in usable if sample.label == ANOMALOUS]
+    for sample in anomalous:
+        image, mask = looks[sample.path], looks[sample.mask_path] if sample.mask_path else Look("none")
+        if sample.mask_path and not mask.problem:
+            if (mask.height, mask.width) != (image.height, image.width):
+                sizes = f"it has {mask.height} x {mask.width} px, its image {image.height} x {image.width}"
+                mismatched.append((sample.mask_path, sizes))
+                continue
+            fitting += 1
+            if not mask.top:
+                empty.append(sample.mask_path)
+    if anomalous:
+        report.facts["masks"] = f"{fitting} of {len(anomalous)} anomalous images have one"
+    report.add_problem("masks differ in size from their image", mismatched, "replace or remove")
+    report.add_note("masks are empty", empty, "their images still count as anomalous")
+    unmasked = [sample.path for sample in anomalous if not sample.mask_path]
+    if len(unmasked) < len(anomalous):
+        report.add_note("anomalous images have no mask", unmasked, "they count for image scores only")
 
 
-def _check_mask(path: Path) -> _FileCheck:
-    try:
-        mask = read_mask(path)
-    except AdnError as error:
-        return _FileCheck(path, str(error))
-    return _FileCheck(path, None, mask.shape, "", int(mask.any()))
+def _check_repeats(report: Report, contents: Contents, digests: list[tuple[Sample, bytes]]) -> None:
+    """Reports images with the same pixels: as problems if labels or parts (training, test) differ, else as notes."""
+    same = defaultdict(list)
+    for sample, digest in digests:
+        same[digest].append(sample)
+    tested = {sample.path for sample in contents.test}
+    contradictory, leaked, again = [], [], {"training": [], "test": []}
+    for group in same.values():
+        first, *others = sorted(group, key=lambda sample: (sample.label, sample.path in tested))
+        reason = f"the same pixels as {printable(str(first.path))}"
+        for other in others:
+            if other.label != first.label:
+                contradictory.append((other.path, f"{reason}, a normal image"))
+            elif (other.path in tested) != (first.path in tested):
+                leaked.append((other.path, f"{reason}, a training image"))
+            else:
+                again["test" if other.path in tested else "training"].append((other.path, reason))
+    remedy = "remove one of each"
+    report.add_problem("anomalous images are also normal images, pixel by pixel", contradictory, remedy)
+    report.add_problem("test images are also training images, pixel by pixel", leaked, remedy)
+    for part, findings in again.items():
+        paths = [path for path, _ in findings]
+        report.add_note(f"{part} images repeat another one, pixel by pixel", paths, "they count twice")
+        report.files += findings
 
 
-def _check_masks(
-    report: Report, folder: Path, masked: list, checks: list[_FileCheck], check_of: dict[Path, _FileCheck]
-) -> None:
-    report.problems += [check.problem for check in checks if check.problem]
-    pairs = list(zip(masked, checks, strict=True))
-    mismatched = [
-        check.path
-        for sample, check in pairs
-        if check.problem is None and check_of[sample.path].problem is None and check.size != check_of[sample.path].size
-    ]
-    report.problems += _file_line("masks differ in size from their image", mismatched, folder, "replace or remove")
-    empty = [check.path for check in checks if check.problem is None and not check.top]
-    report.notes += _file_line("masks are empty", empty, folder, "their images still count as anomalous")
+def _check_values(report: Report, looks: dict[Path, Look]) -> None:
+    constant = [(path, "all of its pixels have the same colour") for path, look in looks.items() if look.constant]
+    report.add_problem("images have a single colour, such as black", constant, "replace or remove")
+    dark = [path for path, look in looks.items() if look.mode.startswith("I") and look.top < DARK]
+    statement = f"16 bits but only values below {DARK}, almost black"
+    remedy = "scale all images by one factor"
+    report.add_problem(f"have {statement}", [(path, f"it has {statement}") for path in dark], remedy)
 
 
-def _check_duplicates(report: Report, folder: Path, contents, check_of: dict[Path, _FileCheck]) -> None:
-    """Reports test images that are also training images, which makes results wrong, and repeated training images."""
-    trained = defaultdict(list)
-    for sample in contents.train + contents.validation:
-        trained[check_of[sample.path].digest].append(sample.path)
-    trained.pop(b"", None)
-    leaks = [s.path for s in contents.test if check_of[s.path].digest in trained]
-    report.problems += _file_line(
-        "test images are also training images, pixel by pixel", leaks, folder, "remove one of each"
-    )
-    repeats = sum(len(paths) - 1 for paths in trained.values())
-    if repeats:
-        report.notes.append(f"{repeats} training images repeat another one, pixel by pixel")
+def _note_ignored(report: Report, contents: Contents) -> None:
+    ignored, remedy = ignored_images(report.folder, contents), "they are ignored"
+    report.add_note("masks have no image", contents.lone_masks, remedy)
+    report.add_note("images are in folders that are not read", ignored, f"{remedy}, see data/README.md for the folders")
+    report.add_note("files have no image extension", contents.other_files, remedy)
 
 
 def _published(name: str, category: str) -> tuple[str, list[int] | None]:
@@ -193,14 +208,6 @@ def _published(name: str, category: str) -> tuple[str, list[int] | None]:
         except (KeyError, AdnError):
             continue
     return matches[0] if len(matches) == 1 else (category, None)
-
-
-def _file_line(statement: str, paths: list[Path], folder: Path, remedy: str) -> list[str]:
-    """One line about a list of files, with the first names; no line if the list is empty."""
-    if not paths:
-        return []
-    names = ", ".join(str(path.relative_to(folder)) for path in paths[:SHOWN]) + (", …" if len(paths) > SHOWN else "")
-    return [f"{len(paths)} {statement} ({names}): {remedy}"]
 
 
 def _sizes(sizes: set[tuple[int, int]]) -> str:

@@ -1,6 +1,7 @@
 """Servers to show the notebook with, and a page of a browser that is driven and watched."""
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -74,8 +75,9 @@ def find_chromium() -> str | None:
     return os.environ.get("ADN_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
 
 
-def serve(module: str, options: list[str], root: Path):
-    """Starts a server on a free port, waits until it answers, gives its address; ends it with its kernels."""
+def serve(name: str, options: list[str], root: Path):
+    """Starts Voila or JupyterLab on a free port, waits until it answers, gives its address, with the token that Voila
+    prints; ends it with its kernels."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -87,21 +89,21 @@ def serve(module: str, options: list[str], root: Path):
     }
     environment = {**os.environ, **{name: str(root / folder) for name, folder in own.items()}}  # nothing of the user's
     environment |= {"PYTHONPATH": str(ROOT), "JUPYTER_PATH": str(ROOT / "adnlib" / "panels"), "ADN_CACHE_GB": "0"}
-    app = {"voila": "Voila", "jupyterlab": "ServerApp"}[module]
+    module, app = {"voila": ("adnlib.panels.app", "Voila"), "jupyterlab": ("jupyterlab", "ServerApp")}[name]
     options = [*options, f"--{app}.kernel_websocket_connection_class=adnlib.panels.server.NoDelay", f"--port={port}"]
     command = [sys.executable, "-m", module, *options]
-    with open(root / f"{module}.log", "w+") as log:
+    path = root / f"{name}.log"
+    with open(path, "w") as log:
         server = subprocess.Popen(
             command, cwd=root / "notebooks", env=environment, stdout=log, stderr=log, start_new_session=True
         )
         try:
             deadline = time.monotonic() + STARTING
-            while not answers(port):
+            while not (answers(port) and (address := re.search(rf"http://127.0.0.1:{port}/\S*", path.read_text()))):
                 if server.poll() is not None or time.monotonic() > deadline:
-                    log.seek(0)
-                    pytest.fail(f"{module} did not start: {log.read()[-2000:]}")
+                    pytest.fail(f"{name} did not start: {path.read_text()[-2000:]}")
                 time.sleep(0.2)
-            yield f"http://127.0.0.1:{port}/"
+            yield address[0] if name == "voila" else f"http://127.0.0.1:{port}/"
         finally:
             os.killpg(server.pid, signal.SIGTERM)
             try:
@@ -202,7 +204,7 @@ class Page:
             return
         self.theme = theme
         if self.name == "voila":
-            self.page.goto(f"{self.address}?theme={theme}", timeout=1000 * STARTING)
+            self.page.goto(f"{self.address}&theme={theme}", timeout=1000 * STARTING)
             self.wait_for_panels()
         else:
             name = f"JupyterLab {theme.title()}"

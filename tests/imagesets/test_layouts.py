@@ -12,6 +12,7 @@ from conftest import REAL_CATEGORIES, REAL_DATA, make_category, save_image
 
 from adnlib import AdnError, load_dataset
 from adnlib.cli import main
+from adnlib.imagesets import layouts
 from adnlib.imagesets.layouts import find_categories, pick_category, read_category
 from adnlib.imagesets.registry import registry
 from adnlib.imagesets.sources import fetch_dataset
@@ -188,6 +189,63 @@ def test_one_name_in_two_places(tmp_path):
     make_category(tmp_path / "new" / "can")
     with pytest.raises(AdnError, match="The category can is in .*new.* and in .*old.*: give the path of one"):
         find_categories(tmp_path)
+
+
+@pytest.mark.parametrize("place", ["train/good/x.png", "test/spot/x.PNG", "ground_truth/spot/x_mask.png"])
+@pytest.mark.parametrize(
+    "make, reason",
+    [
+        (os.mkfifo, "it is a named pipe, not a file"),
+        (os.mkdir, "it is a folder, not a file"),
+        (Path.touch, "it is empty"),
+        (lambda path: path.symlink_to("/dev/zero"), "it is a device, not a file"),
+        (lambda path: path.symlink_to("/"), "it is a folder, not a file"),
+        (lambda path: path.symlink_to("gone.png"), "No such file or directory"),
+        (lambda path: path.symlink_to(path), "Too many levels of symbolic links"),
+    ],
+)
+def test_an_image_that_is_no_file_is_refused(tmp_path, place, make, reason):
+    """Training must neither wait for it nor leave it out in silence."""
+    path = make_category(tmp_path / "tiny", train=3, test=2) / place
+    make(path)
+    with pytest.raises(AdnError, match=rf"^Cannot read the image {path} \({reason}\): replace or remove it\.$"):
+        load_dataset(f"folder:{tmp_path}")
+    assert [path] == [path for path, _ in read_category(tmp_path / "tiny").unusable]
+
+
+def test_links_are_followed_except_to_a_folder_that_contains_them(tmp_path):
+    tree = Tree(tmp_path / "elsewhere" / "a")
+    tree.mvtec("can", (3, 1, 1))
+    root = tmp_path / "data"
+    (root / "more").mkdir(parents=True)
+    for name, target in (("can", tree.root / "can"), ("slash", "/"), ("more/up", ".."), ("more/itself", ".")):
+        (root / name).symlink_to(target)
+    (root / "more" / "can").symlink_to(root / "can")  # the same folder once more
+    assert find_categories(root) == {"can": root / "can"}
+    (tree.root / "can" / "test" / "cut" / "up").symlink_to("../..")
+    (tree.root / "can" / "train" / "good" / "loop").symlink_to("loop")
+    assert len(load_dataset(f"folder:{root}").train) == 2
+
+
+def test_the_search_for_categories_ends(tmp_path, monkeypatch):
+    for index in range(30):
+        (tmp_path / str(index % 5) / str(index)).mkdir(parents=True)
+    with pytest.raises(AdnError, match="There is no category"):
+        find_categories(tmp_path)
+    monkeypatch.setattr(layouts, "MOST_FOLDERS", 20)
+    with pytest.raises(
+        AdnError, match=r"more than 20 folders in .*: give the path of the folder that contains the cat"
+    ):
+        find_categories(tmp_path)
+
+
+def test_a_folder_that_vanishes_while_it_is_read(tmp_path, monkeypatch):
+    make_category(tmp_path / "tiny", train=3, test=2)
+    monkeypatch.setattr(
+        layouts, "_children", lambda folder, list_=layouts._children: list_(folder) | {"good": tmp_path / "x"}
+    )
+    with pytest.raises(AdnError, match=r"The folder .*x cannot be read \(No such file or directory\): restore it or"):
+        read_category(tmp_path / "tiny")
 
 
 @pytest.mark.parametrize("wanted", ["tin", None])

@@ -1,0 +1,80 @@
+"""The page of `make app` is for those who have its token: other users of the machine can reach its port, too."""
+
+import http.client
+import re
+import sys
+import webbrowser
+from pathlib import Path
+from unittest.mock import Mock
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+from adnlib.panels.app import PanelServer
+from adnlib.system.folders import ROOT
+
+sys.path.append(str(ROOT / "tests" / "browser"))  # the same server as in the tests with a browser
+from driving import serve
+
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    "Sec-WebSocket-Version": "13",
+}
+
+
+def ask(address: str, path: str, method: str = "GET", **headers) -> http.client.HTTPResponse:
+    connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=60)
+    connection.request(method, path, headers=headers)
+    return connection.getresponse()
+
+
+@pytest.mark.process
+def test_without_the_token_nothing_is_shown_and_no_kernel_is_reached(tmp_path):
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    (tmp_path / "notebooks").mkdir()
+    nbformat.write(new_notebook(cells=[new_code_cell("6 * 7")], metadata=kernel), tmp_path / "notebooks" / "a.ipynb")
+    (tmp_path / "notebooks" / "painted.png").write_bytes(b"secret")
+    for address in serve("voila", ["a.ipynb", "--no-browser", "--Voila.ip=127.0.0.1", "--template=explore"], tmp_path):
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\?token=[0-9a-f]{48}", address)
+        for token in ("", "?token=", "?token=0"):
+            answer = ask(address, f"/{token}")
+            assert (answer.status, answer.headers["Location"][:6]) == (302, "/login")
+        assert ask(address, "/login").status == 200
+
+        answer = ask(address, f"/?{urlsplit(address).query}")
+        page, cookie = answer.read().decode(), answer.headers["Set-Cookie"].split(";")[0]
+        (kernel_id,) = re.findall(r'"kernelId": "([\w-]+)"', page)
+        assert answer.status == 200 and "42" in page
+        channel = f"/api/kernels/{kernel_id}/channels"
+        assert ask(address, channel, **UPGRADE, Cookie=cookie).status == 101
+        for refused in ({}, {"Cookie": cookie[:-4] + "0000"}, {"Authorization": "token 0"}):
+            assert ask(address, channel, **UPGRADE, **refused).status == 403
+            for method, path in (
+                ("GET", f"/api/kernels/{kernel_id}"),
+                ("DELETE", f"/api/kernels/{kernel_id}"),
+                ("POST", f"/api/kernels/{kernel_id}"),
+                ("POST", f"/voila/api/shutdown/{kernel_id}"),
+                ("GET", "/voila/files/painted.png"),
+            ):
+                assert ask(address, path, method, **refused).status in (403, 405)
+        assert ask(address, channel, **UPGRADE, Cookie=cookie).status == 101  # the kernel still runs
+
+
+def test_the_browser_opens_a_private_file_that_leads_to_the_address_with_the_token(monkeypatch):
+    opened = []
+    monkeypatch.setattr(webbrowser, "open", opened.append)
+    monkeypatch.setattr("threading.Thread", lambda target, args, daemon: Mock(start=lambda: target(*args)))
+    server = PanelServer(ip="127.0.0.1", port=8866)
+    assert server.auto_token
+    server.identity_provider = Mock(token="abc")
+    server.launch_browser()
+    (address,) = opened
+    assert address.startswith("file:") and "abc" not in address
+    path = Path(url2pathname(urlsplit(address).path))
+    assert "http://127.0.0.1:8866/?token=abc" in path.read_text() and path.stat().st_mode & 0o077 == 0
+    path.unlink()
