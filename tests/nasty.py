@@ -11,7 +11,7 @@ NASTY = [
     *("\u202egnp.exe", "\u200b", "\ufeff", "e\u0301", "\xe9", "\U0001f600", "漢字", "שלום"),
     *("x" * 300, "é" * 300, "\U0001f600" * 80, "x+ade255fc2576", "NA"),
     *("-rf", "--help", "CON", "nul.txt", "dot.", "space ", " space", "a:b", "a*b?", "a|b", "+x"),
-]  # fmt: skip
+]
 PLAIN = "scratch"
 IDS = [ascii(name)[:30] for name in NASTY]
 LEGAL = [name for name in NASTY if name and "\0" not in name and "/" not in name and len(name.encode()) <= 255]

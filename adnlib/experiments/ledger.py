@@ -77,9 +77,15 @@ def read_facts(folder: Path) -> dict:
     return facts
 
 
-def damaged(folder: Path, reason: object) -> AdnError:
-    """The error for a run that must not be used."""
-    return AdnError(f"The run {folder} is damaged ({reason}): restore the folder from a copy or train the run again.")
+class DamagedRunError(AdnError):
+    """A run that must not be used."""
+
+
+def damaged(folder: Path, reason: object) -> DamagedRunError:
+    """The error for a damaged run, with its folder, the reason and the remedy."""
+    return DamagedRunError(
+        f"The run {folder} is damaged ({reason}): restore the folder from a copy or train the run again."
+    )
 
 
 def image_change(facts: dict, dataset: "Dataset") -> str:

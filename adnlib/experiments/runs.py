@@ -26,7 +26,7 @@ from adnlib.engine.checkpoint import drop_checkpoint
 from adnlib.errors import AdnError
 from adnlib.evaluation import Evaluation, evaluate, watch_test
 from adnlib.experiments.config import RunConfig
-from adnlib.experiments.ledger import FORMAT, damaged, facts_digest, image_change, read_facts
+from adnlib.experiments.ledger import FORMAT, DamagedRunError, damaged, facts_digest, image_change, read_facts
 from adnlib.imagesets.registry import registry
 from adnlib.presets import Preset
 from adnlib.system.files import recover, sha256, whole_folder
@@ -147,8 +147,8 @@ def refuse_other_images(root: Path | str, config: RunConfig, dataset: Dataset) -
     """AdnError if a run of this name was trained on other images. A damaged run may be replaced."""
     folder = Path(root).resolve() / config.folder_name
     try:
-        facts = read_run(folder).facts
-    except AdnError:
+        facts = read_facts(folder)
+    except (FileNotFoundError, DamagedRunError):
         return
     if change := image_change(facts, dataset):
         raise AdnError(

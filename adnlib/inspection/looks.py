@@ -58,12 +58,13 @@ def look_at(files: list[tuple[Path, str]], folder: Path, progress: bool = False)
         with bar, ThreadPoolExecutor(os.cpu_count()) as pool:
             for start in range(0, len(files), CHUNK):
                 chunk = [(_key(path, kind), path, kind) for path, kind in files[start : start + CHUNK]]
-                decoded = pool.map(_decode, [(path, kind) for key, path, kind in chunk if key not in known])
+                new = [(path, kind) for key, path, kind in chunk if key not in known]
+                decoded = pool.map(look, *zip(*new, strict=True)) if new else iter(())
                 for key, *_ in chunk:
-                    look = known[key] if key in known else next(decoded)
-                    if key and not look.problem:
-                        current[key] = look
-                    looks.append(look)
+                    seen = known[key] if key in known else next(decoded)
+                    if key and not seen.problem:
+                        current[key] = seen
+                    looks.append(seen)
                     bar.update()
         known = {}  # files that are no longer there are forgotten
     finally:
@@ -80,8 +81,8 @@ def _key(path: Path, kind: str) -> Key | None:
     return os.path.abspath(path), kind, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
-def _decode(file: tuple[Path, str]) -> Look:
-    path, kind = file
+def look(path: Path, kind: str = IMAGE) -> Look:
+    """A look at one file, which is decoded."""
     try:
         with (
             open_image(path) as image,
@@ -131,7 +132,7 @@ def _remember(folder: Path, looks: dict[Key | None, Look]) -> None:
     if os.environ.get("ADN_CACHE_GB") == "0":
         return
     start = _start(folder)
-    lines = [json.dumps([*key, *look[1:-1], look.digest.hex()]).encode() for key, look in looks.items() if key]
+    lines = [json.dumps([*key, *seen[1:-1], seen.digest.hex()]).encode() for key, seen in looks.items() if key]
     with suppress(AdnError, OSError), machine_lock(_memory()):
         lines += (line for line in _lines() if not line.startswith(start))
         content = b"\n".join([HEADER, *lines[:MOST_LINES]])

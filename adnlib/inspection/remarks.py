@@ -1,6 +1,5 @@
 """Remarks on a result: one sentence for each property of its test images or scores that makes it uncertain."""
 
-import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,7 +7,7 @@ import pandas as pd
 
 from adnlib.datasets import Dataset
 from adnlib.evaluation import threshold_in_words
-from adnlib.imagesets.reading import Sample, read_picture
+from adnlib.inspection.looks import look
 
 FEW = 10  # fewer test images of a kind deserve a remark
 SHOWN = 3  # file names per sentence
@@ -24,10 +23,11 @@ def image_remarks(dataset: Dataset) -> list[str]:
             )
     samples = [*dataset.validation, *dataset.test]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        digests, constant = zip(*pool.map(_look, samples), strict=True)
+        looks = list(pool.map(look, [sample.path for sample in samples]))
+    constant, digests = [seen.constant for seen in looks], [seen.digest for seen in looks]
     names = pd.Series([f"{sample.path.parent.name}/{sample.path.name}" for sample in samples])
     if any(constant):
-        remarks.append(f"Images of a single colour, such as black ones: {_listed(names[list(constant)])}. Remove them.")
+        remarks.append(f"Images of a single colour, such as black ones: {_listed(names[constant])}. Remove them.")
     if any(repeated := pd.Series(digests).duplicated()):
         remarks.append(
             f"Images with the same pixels as another one: {_listed(names[repeated])}. The intervals assume different "
@@ -46,13 +46,6 @@ def score_remarks(scores: pd.DataFrame, threshold: float, false_positive_rate: f
             f"Test images with equal scores: {_listed(equal)}. They are copies, or the model cannot tell them apart."
         )
     return remarks
-
-
-def _look(sample: Sample) -> tuple[bytes, bool]:
-    """A digest of an image's pixels, and whether all of them have the same colour."""
-    picture = read_picture(sample.path)
-    digest = hashlib.blake2b(repr(picture.size).encode() + picture.tobytes(), digest_size=16).digest()
-    return digest, picture.getcolors(1) is not None
 
 
 def _listed(names: pd.Series) -> str:

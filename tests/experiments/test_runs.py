@@ -75,6 +75,12 @@ def test_a_run_of_other_images_is_not_replaced_unless_asked(tiny_folder, tmp_pat
         read_run(run.folder).dataset()
     assert (run.folder / "scores.csv").read_bytes() == scores
     assert changed_runs([config], tmp_path / "runs") == {run.folder.name: "20 then, 21 now"}
+    path = run.folder / "parameters.json"
+    content = path.read_text()
+    path.write_text(content.replace('"format": 3', '"format": 99'))
+    with pytest.raises(AdnError, match="is from a newer version of this library"):
+        train_run(tmp_path / "runs", config)
+    path.write_text(content)
     again = train_run(tmp_path / "runs", config, replace=True)
     assert again.folder == run.folder and sum(again.facts["images"].values()) == 21
     assert again.dataset().digest != run.facts["images_digest"]

@@ -20,13 +20,13 @@ def folder(tmp_path, empty_home, monkeypatch) -> Path:
 @pytest.fixture
 def decoded(monkeypatch) -> list[str]:
     """The names of the files that are decoded."""
-    names, decode = [], looks._decode
+    names, decode = [], looks.look
 
-    def watched(file):
-        names.append(file[0].name)
-        return decode(file)
+    def watched(path, kind):
+        names.append(path.name)
+        return decode(path, kind)
 
-    monkeypatch.setattr(looks, "_decode", watched)
+    monkeypatch.setattr(looks, "look", watched)
     return names
 
 
@@ -99,11 +99,11 @@ def test_other_folders_are_remembered_and_removed_files_forgotten(folder, decode
 def test_what_was_decoded_before_an_interruption_is_remembered(folder, decoded, monkeypatch):
     files = [(path, IMAGE) for path in sorted((folder / "train" / "good").iterdir())]
     monkeypatch.setattr(looks, "CHUNK", 1)
-    decode = looks._decode
-    monkeypatch.setattr(looks, "_decode", lambda file: decode(file) if file != files[2] else interrupt())
+    decode = looks.look
+    monkeypatch.setattr(looks, "look", lambda *file: decode(*file) if file != files[2] else interrupt())
     with pytest.raises(KeyboardInterrupt):
         look_at(files, folder)
-    monkeypatch.setattr(looks, "_decode", decode)
+    monkeypatch.setattr(looks, "look", decode)
     decoded.clear()
     assert all(look.mode == "RGB" for look in look_at(files, folder)) and decoded == ["002.png"]
 
