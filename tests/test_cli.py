@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from bad_input.arguments import TRAIN
 from conftest import full_disk, make_category
 from PIL import Image
 
@@ -43,30 +44,7 @@ def test_train_all_categories(tmp_path, capsys):
     assert capsys.readouterr().out.count("run      ") == 2
 
 
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
-        (["--attention", "sse"], "attention='sse' is not known: choose one of None, 'se', 'cbam'"),
-        (["--attention", "se", "--placement", "top"], "placement='top' is not known"),
-        (["--preset", "slow"], "preset='slow' is not known"),
-        (["--weights", "other"], "weights='other' is not known"),
-        (["--device", "tpu"], "device='tpu' is not known"),
-        (["--attention", "se", "--option", "reduction"], "--option reduction cannot be read: write NAME=VALUE"),
-        (["--attention", "se", "--option", "width=2"], "attention='se' does not take the options ['width']"),
-        (["--attention", "se", "--option", "root=1"], "attention='se' does not take the options ['root']"),
-        (["--attention", "se", "--option", "dataset=1"], "--option dataset=1 is not an option of an attention module"),
-        (["--attention", "se", "--option", "seed=3"], "--option seed=3 is not an option of an attention module"),
-        (["--attention", "se", "--option", "channels=3"], "attention='se' does not take the options ['channels']"),
-        (["--attention", "se", "--option", "name=3"], "attention='se' does not take the options ['name']"),
-        (["--attention", "constant", "--option", "value='a'"], "value='a' is not a number: choose one such as 0.5"),
-        (["--seed", "-1"], "seed=-1 is out of range: choose 0 to 4294967295"),
-        (["--seed", "4294967296"], "seed=4294967296 is out of range"),
-        (["--train-attention"], "train_attention=True has nothing to train"),
-        (["--dataset", "folder:/nowhere"], "There is no data folder /nowhere"),
-        (["--dataset", "elvp"], "dataset='elvp' is not known"),
-        (["--category", "huge"], "category='huge' is not in "),
-    ],
-)
+@pytest.mark.parametrize("arguments, message", TRAIN, ids=[" ".join(row[0]) for row in TRAIN])
 def test_bad_arguments_end_in_one_line_and_leave_nothing(tiny_folder, tmp_path, capsys, arguments, message):
     assert train(tiny_folder, tmp_path / "runs", *arguments) == 2
     assert message in one_line_error(capsys)

@@ -1,10 +1,11 @@
-"""The report and the panels of a run whose category, defects and images have hostile names: nothing is executed, asked
-elsewhere or complained of."""
+"""The report, the book and the panels of a run whose category, defects and images have hostile names: nothing is
+executed, asked elsewhere or complained of."""
 
 import shutil
 from pathlib import Path
 
 import nbformat
+import papermill
 import pytest
 from driving import CONTROLS, STARTING, Page, serve
 from nasty import LEGAL
@@ -41,11 +42,15 @@ def hostile(tmp_path_factory, tiny_folder) -> Path:
 
 @pytest.fixture(scope="module")
 def report(hostile) -> Path:
-    """The run's notebook as a report, with the summary that `adn run` writes."""
+    """The run's notebook and the panels' as a page, with the summary that `adn run` and `adn book` write."""
     runs = read_runs(hostile / "runs")
     table = comparison(runs).assign(**{"data set": runs[0].config.dataset, SCRIPT: ELSEWHERE})
     summary = figure_html(overview(runs, 12), ELSEWHERE, SCRIPT) + plots.table(table).to_html()
-    return write_report([runs[0].folder / "notebook.ipynb"], summary, hostile / "report.html")
+    explored = hostile / "notebooks" / "10_executed.ipynb"
+    papermill.execute_notebook(
+        str(hostile / "notebooks" / "10_explore.ipynb"), str(explored), cwd=hostile / "notebooks"
+    )
+    return write_report([runs[0].folder / "notebook.ipynb", explored], summary, hostile / "report.html")
 
 
 def watched(browser, name: str) -> tuple[Page, list[str]]:
@@ -56,11 +61,12 @@ def watched(browser, name: str) -> tuple[Page, list[str]]:
 
 
 @pytest.mark.notebook
-def test_the_report(browser, report):
+def test_the_report_and_the_book(browser, report):
     page, dialogs = watched(browser, "report")
     page.page.goto(report.as_uri())
     page.page.wait_for_load_state("networkidle")
     assert SCRIPT in page.page.inner_text("table") and page.page.locator("figcaption").inner_text() == SCRIPT
+    assert page.page.locator("[id='10_executed'] img").count() >= len(PANELS)
     assert page.page.locator("[onerror], [onload], script, iframe").count() == 0
     assert page.page.evaluate("[...document.images].every(image => image.naturalWidth)")
     assert dialogs == page.complaints == [] and page.elsewhere == [report.as_uri()]

@@ -1,19 +1,15 @@
 import os
 import random
-import socket
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from bad_input.images import FILES, GREY, RGB, text
 from conftest import save_image
 from PIL import Image
 
 from adnlib import AdnError
 from adnlib.imagesets.reading import Sample, image_size, list_folder, read_mask, read_picture
-
-GREY = np.linspace(0, 255, 20 * 30).reshape(20, 30).astype(np.uint8)
-RGB = np.stack([GREY, GREY[::-1], GREY[:, ::-1]], axis=-1)
 
 
 def pixels(path):
@@ -100,70 +96,9 @@ def test_a_folder_is_listed_without_hidden_files(tmp_path):
             list_folder(lost)
 
 
-def text(path):
-    path.write_text("hello")
-
-
-def cut(path):
-    save_image(path, np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
-    path.write_bytes(path.read_bytes()[:-4000])
-
-
-def wrong_checksum(path):
-    save_image(path, RGB)
-    content = bytearray(path.read_bytes())
-    content[20] ^= 255  # in the header's size
-    path.write_bytes(content)
-
-
-def link(target):
-    return lambda path: path.symlink_to(target)
-
-
-def numbers(kind, factor=1, offset=0):
-    return lambda path: Image.fromarray(GREY.astype(kind) * factor + offset).save(path, format="TIFF")
-
-
-def other_format(name):
-    return lambda path: Image.fromarray(RGB).save(path, format=name)
-
-
-def blank(*size):
-    return lambda path: Image.new("1", size).save(path)
-
-
-def bind(path):
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(path.name)  # relative, because such an address has at most about 100 bytes
-
-
-OTHER, LARGE = "its content is not PNG, JPEG, BMP, TIFF or WebP", "it has more than 60,000,000 pixels"
-UNREADABLE = {
-    "empty": (Path.touch, "it is empty"),
-    "text": (text, OTHER),
-    "GIF": (other_format("GIF"), OTHER),
-    "EPS": (other_format("EPS"), OTHER),  # for which Pillow would start Ghostscript
-    "truncated": (cut, "image file is truncated"),
-    "wrong checksum": (wrong_checksum, OTHER),
-    "folder": (Path.mkdir, "it is a folder, not a file"),
-    "named pipe": (os.mkfifo, "it is a named pipe, not a file"),  # opening it would never end
-    "socket": (bind, "it is a socket, not a file"),
-    "device": (link("/dev/zero"), "it is a device, not a file"),  # reading it would never end
-    "link to nothing": (link("nowhere.png"), "No such file or directory"),
-    "link to itself": (link("bad.png"), "Too many levels of symbolic links"),
-    "link to the root": (link("/"), "it is a folder, not a file"),
-    "floating point": (numbers(np.float32), "its floating-point pixels have no known range"),
-    "beyond 16 bits": (numbers(np.int32, 70000), "its values are beyond 16 bits"),
-    "negative": (numbers(np.int32, 1, -1), "its values are beyond 16 bits"),
-    "60 megapixels": (blank(7_501, 8_000), LARGE),
-    "120 megapixels": (blank(12_000, 10_000), LARGE),  # Pillow warns
-    "180 megapixels": (blank(15_000, 12_000), LARGE),  # Pillow refuses
-}
-
-
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.skipif(os.name != "posix", reason="named pipes and devices are POSIX's")
-@pytest.mark.parametrize("spoil, reason", UNREADABLE.values(), ids=UNREADABLE)
+@pytest.mark.parametrize("spoil, reason", FILES.values(), ids=FILES)
 def test_unreadable_images_are_named_in_one_sentence(tmp_path, monkeypatch, spoil, reason):
     monkeypatch.chdir(tmp_path)
     spoil(path := tmp_path / "bad.png")

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from bad_input.images import ARRAYS
 from PIL import Image
 
 import adnlib
@@ -78,43 +79,9 @@ def test_the_callers_image_is_unchanged(path):
         assert before is None or np.array_equal(before, np.array(image))
 
 
-RGB = np.full((8, 8, 3), 100, np.uint8)
-BAD = {
-    "nothing": (None, "A NoneType is not an image"),
-    "a list": ([[1, 2]], "A list is not an image"),
-    "no such file": ("nowhere.png", "Cannot read the image nowhere.png"),
-    "NaN": (np.full((8, 8, 3), np.nan), "The array has values that are not finite"),
-    "infinite": (torch.full((3, 8, 8), torch.inf), "The tensor has values that are not finite"),
-    "floats to 255": (RGB.astype(float), "The array has values from 100 to 100, not from 0 to 1: divide by 255"),
-    "normalised floats": (np.full((8, 8, 3), -0.5), "values from -0.5 to -0.5, not from 0 to 1: convert it first"),
-    "16 bits": (RGB.astype(np.uint16) * 256, "values from 25600 to 25600, not from 0 to 255: convert it first"),
-    "negative numbers": (-RGB.astype(int), "values from -100 to -100, not from 0 to 255"),
-    "a float image cut to whole numbers": (RGB // 100, "only the whole numbers 0 and 1"),
-    "complex numbers": (RGB + 1j, "has the type complex128"),
-    "text": (np.full((8, 8, 3), "a"), "has the type <U1"),
-    "objects": (RGB.astype(object), "has the type object"),
-    "empty": (RGB[:0], r"has the shape \(0, 8, 3\): it is empty"),
-    "one pixel": (RGB[:1, :1], "The image has 1 x 1 px: it is empty"),
-    "a row": (RGB[0, :, 0], r"has the shape \(8,\): pass one image of the shape \(H, W, 3\)"),
-    "channels first": (RGB.transpose(2, 0, 1), r"has the shape \(3, 8, 8\): pass one image of the shape \(H, W, 3\)"),
-    "two channels": (RGB[..., :2], r"has the shape \(8, 8, 2\)"),
-    "four channels": (np.zeros((8, 8, 4), np.uint8), r"has the shape \(8, 8, 4\)"),
-    "a batch": (RGB[None], r"has the shape \(1, 8, 8, 3\): pass one image"),
-    "a batch of tensors": (
-        torch.zeros(1, 3, 8, 8),
-        r"has the shape \(1, 3, 8, 8\): pass one image of the shape \(3, H",
-    ),
-    "channels last": (
-        torch.zeros(8, 8, 3),
-        r"The tensor has the shape \(8, 8, 3\): pass one image of the shape \(3, H",
-    ),
-    "a float PIL image": (Image.fromarray(np.zeros((8, 8), np.float32)), "The PIL image cannot be used"),
-}
-
-
-@pytest.mark.parametrize("kind", BAD)
+@pytest.mark.parametrize("kind", ARRAYS)
 def test_what_cannot_be_judged_is_refused_in_one_sentence(scorer, kind):
-    image, message = BAD[kind]
+    image, message = ARRAYS[kind]
     with pytest.raises(AdnError, match=message) as refused:
         scorer.score(image)
     assert "\n" not in str(refused.value)

@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -118,3 +119,15 @@ def test_a_parent_that_may_not_be_written(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(AdnError, match="Cannot write to"), scratch_folder(tmp_path):
         pass
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.EDQUOT])
+def test_a_disk_that_takes_no_file(tmp_path, monkeypatch, code):
+    def refuse(*_, **__):
+        raise OSError(code, os.strerror(code), str(tmp_path))
+
+    monkeypatch.setattr("adnlib.system.files.tempfile.mkdtemp", refuse)
+    message = f"Cannot write to {tmp_path} .{os.strerror(code)}.: choose another folder or free some space"
+    with pytest.raises(AdnError, match=message):
+        write_whole(tmp_path / "weights", b"new")
+    assert list(tmp_path.iterdir()) == []
