@@ -177,9 +177,14 @@ def _is_category(children: dict[str, Path]) -> bool:
 
 
 def _children(folder: Path | None) -> dict[str, Path]:
-    """The folders in `folder`, by name in lower case."""
-    paths = list_folder(folder) if folder else ()
-    return {path.name.lower(): path for path in paths if path.name[0] != "_" and os.path.isdir(path)}
+    """The folders in `folder`, by name in lower case. AdnError if two differ only in capital letters."""
+    children = {}
+    for path in list_folder(folder) if folder else ():
+        if path.name[0] != "_" and os.path.isdir(path):
+            other = children.setdefault(path.name.lower(), path)
+            if other != path:
+                raise AdnError(f"The folders {other} and {path} differ only in capital letters: rename or merge them.")
+    return children
 
 
 def _folders(root: Path) -> Iterator[tuple[Path, dict[str, Path]]]:

@@ -239,6 +239,16 @@ def test_the_search_for_categories_ends(tmp_path, monkeypatch):
         find_categories(tmp_path)
 
 
+@pytest.mark.parametrize("place", ["train/Good", "test/SPOT", "Test"])
+def test_folders_that_differ_only_in_capitals(tmp_path, place):
+    folder = make_category(tmp_path / "tiny", train=3, test=2) / place
+    if folder.exists():
+        pytest.skip("this disk does not distinguish capital letters")
+    folder.mkdir()
+    with pytest.raises(AdnError, match="The folders .* differ only in capital letters: rename or merge them"):
+        load_dataset(f"folder:{tmp_path}")
+
+
 def test_a_folder_that_vanishes_while_it_is_read(tmp_path, monkeypatch):
     make_category(tmp_path / "tiny", train=3, test=2)
     monkeypatch.setattr(
