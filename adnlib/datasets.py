@@ -17,12 +17,15 @@ import numpy as np
 from adnlib.errors import AdnError
 from adnlib.imagesets.layouts import find_categories, pick_category, read_category
 from adnlib.imagesets.own_folder import is_own
-from adnlib.imagesets.reading import ANOMALOUS, NORMAL, Sample, image_size
+from adnlib.imagesets.reading import NORMAL, Sample, image_size
 from adnlib.imagesets.sources import dataset_entry, locate_dataset
 from adnlib.system.files import file_sha256
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+CALIBRATION = 0.25  # of the normal images of a data set without normal test images, held out for calibration
+TEST = 0.15  # of the normal images of a data set that has only anomalous test images, held out for testing
 
 
 @dataclass(frozen=True)
@@ -55,9 +58,10 @@ class Split(Sequence[Sample]):
 
 @dataclass(frozen=True)
 class Dataset:
-    """One category of a data set. `train` and `validation` contain only normal images.
+    """One category of a data set. `train`, `validation` and `calibration` contain only normal images.
 
-    `test` is used for evaluation only: neither weights nor epoch nor threshold depend on it.
+    `validation` selects the epoch. `calibration`, which may be empty, sets the threshold and the p-values: neither
+    weights nor epoch depend on it. `test` is used for evaluation only; it is empty without anomalous images.
     """
 
     name: str
@@ -65,6 +69,7 @@ class Dataset:
     train: Split
     validation: Split
     test: Split
+    calibration: Split = Split(())
     licence: str = "the owner's"
     citation: str = "none"
     left_out: dict[str, int] = field(default_factory=dict)  # images of the source that are in no split, by reason
@@ -79,6 +84,7 @@ class Dataset:
         return {
             "train normal": len(self.train),
             "validation normal": len(self.validation),
+            **({"calibration normal": len(self.calibration)} if self.calibration else {}),
             "test normal": len(self.test) - anomalous,
             "test anomalous": anomalous,
             **{f"left out ({reason})": count for reason, count in self.left_out.items()},
@@ -88,7 +94,8 @@ class Dataset:
     def digest(self) -> str:
         """The sha256 of all images and masks: of their parts, names, labels and the content of their files."""
         hasher = hashlib.sha256()
-        for part, split in (("train", self.train), ("validation", self.validation), ("test", self.test)):
+        for part in ("train", "validation", "test", "calibration"):
+            split = getattr(self, part)
             for sample in split:
                 for path in filter(None, (sample.path, sample.mask_path)):
                     hasher.update(f"{part}/{sample.defect}/{path.name}/{sample.label}/{file_sha256(path)}\n".encode())
@@ -98,18 +105,31 @@ class Dataset:
     def image_sizes(self) -> Counter:
         """The number of images of each size (H, W) in px, most frequent first; reads the header of every file."""
         sizes = Counter(
-            image_size(sample.path) for split in (self.train, self.validation, self.test) for sample in split
+            image_size(sample.path)
+            for split in (self.train, self.validation, self.calibration, self.test)
+            for sample in split
         )
         return Counter(dict(sizes.most_common()))
 
 
-def load_dataset(name: str, category: str | None = None, *, validation: float = 0.15, seed: int = 0) -> Dataset:
+def load_dataset(
+    name: str,
+    category: str | None = None,
+    *,
+    validation: float = 0.15,
+    calibration: float | None = None,
+    seed: int = 0,
+) -> Dataset:
     """Loads one category of a data set; if necessary and possible, the data set is first downloaded or rendered.
 
     name: a data set whose table in data/registry.toml has categories, such as "elpv", or "folder:PATH" for your images.
     category: the name of a category; None if the data set has only one.
     validation: the share of the normal training images held out for validation, drawn with `seed`. A data set with
     separate normal validation images (CATEGORY/validation/good) keeps its split.
+    calibration: the share of the normal training images held out for calibration. By default CALIBRATION if the data
+    set has no normal test images of its own, else none, because published splits are kept; then the validation images
+    also set the threshold. Normal test images without anomalous ones are used for calibration. With anomalous but no
+    normal test images, the share TEST of the normal images is held out for testing.
     """
     published = {} if is_own(name) else dataset_entry(name)["categories"]
     if published:
@@ -123,25 +143,34 @@ def load_dataset(name: str, category: str | None = None, *, validation: float = 
     contents = read_category(folder)
     contents.require_usable()
     if len(contents.train) < 2:
-        raise AdnError(f"The category {folder} is empty: {folder / 'train' / 'good'} needs at least two normal images.")
-    for label, kind, place in ((NORMAL, "normal", "test/good"), (ANOMALOUS, "anomalous", "test/NAME_OF_DEFECT")):
-        if not any(sample.label == label for sample in contents.test):
-            raise AdnError(
-                f"There are no {kind} test images in {folder}: AUROC needs both kinds, so put some in {place}."
-            )
-    train, held_out = contents.train, contents.validation
+        where = folder / "train" / "good" if (folder / "train").is_dir() else folder
+        raise AdnError(f"The category {folder} is empty: {where} needs at least two normal images.")
+    train, held_out, test, calibrating = contents.train, contents.validation, contents.test, []
+    own_test = any(sample.label == NORMAL for sample in test)
+    if own_test and all(sample.label == NORMAL for sample in test):
+        test, calibrating, calibration = [], test, 0.0
+    elif test and not own_test:
+        train, normal = _hold_out(train, "test", TEST, [seed, 1], folder)
+        test = normal + test
+    if calibration is None:
+        calibration = 0.0 if own_test else CALIBRATION
+    if calibration:
+        train, calibrating = _hold_out(train, "calibration", calibration, [seed, 2], folder)
     if not held_out:
-        train, held_out = _hold_out(train, validation, seed, folder)
-    parts = Split(tuple(train)), Split(tuple(held_out)), Split(tuple(contents.test))
-    return Dataset(name, category, *parts, left_out=left_out, **facts)
+        train, held_out = _hold_out(train, "validation", validation, seed, folder)
+    parts = {"train": train, "validation": held_out, "test": test, "calibration": calibrating}
+    splits = {part: Split(tuple(samples)) for part, samples in parts.items()}
+    return Dataset(name, category, **splits, left_out=left_out, **facts)
 
 
-def _hold_out(normal: list[Sample], share: float, seed: int, folder: Path) -> tuple[list[Sample], list[Sample]]:
-    """Splits samples into (the rest, a random `share` of them), both in the original order."""
+def _hold_out(
+    normal: list[Sample], part: str, share: float, seed: int | list[int], folder: Path
+) -> tuple[list[Sample], list[Sample]]:
+    """Splits samples into (the rest, a random `share` of them for `part`), both in the original order."""
     if not 0 < share < 1 or not 0 < (count := round(share * len(normal)) or 1) < len(normal):
         raise AdnError(
-            f"validation={share} of {len(normal)} normal images in {folder / 'train' / 'good'} leaves "
-            "nothing to train on or to validate on: add images or choose another share."
+            f"{part}={share} of {len(normal)} normal images in {folder} leaves nothing to train on or for {part}: add "
+            "images or choose another share."
         )
     order = np.random.default_rng(seed).permutation(len(normal))
     return [normal[i] for i in sorted(order[count:])], [normal[i] for i in sorted(order[:count])]

@@ -9,9 +9,10 @@ import pandas as pd
 import torch
 from scipy.stats import rankdata
 
+from adnlib.calibration import APPEARANCE, appearance
 from adnlib.datasets import Dataset, Split
 from adnlib.differnet import DifferNet, latent_score
-from adnlib.engine.extraction import features_of, transform_views
+from adnlib.engine.extraction import features_of, read_images, transform_views
 from adnlib.errors import AdnError
 from adnlib.imagesets.reading import ANOMALOUS, NORMAL
 from adnlib.intervals import LEVEL, alarm_rate, auroc_difference, auroc_interval
@@ -19,14 +20,17 @@ from adnlib.intervals import LEVEL, alarm_rate, auroc_difference, auroc_interval
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A model's results. `scores` has a row for each validation and test image: part, image, defect, label, score."""
+    """A model's results. `scores` has a row for each validation, calibration and test image: part, image, defect,
+    label, score. `calibration` has the columns score, brightness, contrast and sharpness (adnlib.calibration) of the
+    calibration images or, if there are none, of the validation images."""
 
     scores: pd.DataFrame
-    auroc: float
+    auroc: float  # nan without test images
     interval: tuple[float, float]  # 95 %, over test images; does not cover other seeds
-    threshold: float  # from normal validation images, at false_positive_rate
+    threshold: float  # from the normal images in `calibration`, at false_positive_rate
     false_positive_rate: float
     seconds: float
+    calibration: pd.DataFrame
 
     @property
     def test(self) -> pd.DataFrame:
@@ -58,13 +62,15 @@ def threshold_at(normal_scores: np.ndarray, false_positive_rate: float) -> float
     return float(np.quantile(normal_scores, 1 - false_positive_rate, method="inverted_cdf"))
 
 
-def threshold_in_words(normal_scores: np.ndarray, threshold: float, false_positive_rate: float) -> str:
+def threshold_in_words(
+    normal_scores: np.ndarray, threshold: float, false_positive_rate: float, part: str = "validation"
+) -> str:
     """One sentence on how many new normal images exceed a threshold set on `normal_scores` (N,), from `alarm_rate`."""
     rates = alarm_rate(int((normal_scores > threshold).sum()), len(normal_scores))
     expected, low, high = (f"{100 * rate:.1f} %" for rate in rates)
     return (
         f"Threshold {threshold:.3g} for a false-positive rate of {100 * false_positive_rate:.0f} %: with "
-        f"{len(normal_scores)} validation images, about {expected} of new normal images will exceed it "
+        f"{len(normal_scores)} {part} images, about {expected} of new normal images will exceed it "
         f"({100 * LEVEL:.0f} % interval: {low} to {high})."
     )
 
@@ -91,7 +97,7 @@ def watch_test(dataset: Dataset, every: int = 1) -> Callable[[DifferNet, int], d
     labels, features = dataset.test.labels, []
 
     def watch(model: DifferNet, epoch: int) -> dict:
-        if epoch > 0 and epoch % every:
+        if not len(labels) or epoch > 0 and epoch % every:
             return {}
         if model.trains_jointly or not features:  # features of a frozen network are computed once
             features[:] = [features_of(model, dataset.test, model.preset.views("test"), keep=not model.trains_jointly)]
@@ -102,10 +108,12 @@ def watch_test(dataset: Dataset, every: int = 1) -> Callable[[DifferNet, int], d
 
 
 def evaluate(model: DifferNet, dataset: Dataset, *, false_positive_rate: float = 0.05) -> Evaluation:
-    """Scores the validation and test images of `dataset`."""
+    """Scores the validation, calibration and test images of `dataset`. Without test images, the AUROC is nan."""
     start = time.perf_counter()
     parts = []
-    for name, split in (("validation", dataset.validation), ("test", dataset.test)):
+    for name in ("validation", "calibration", "test"):
+        if not (split := getattr(dataset, name)):
+            continue
         rows = {
             "part": name,
             "image": [f"{sample.path.parent.name}/{sample.path.name}" for sample in split],
@@ -120,18 +128,27 @@ def evaluate(model: DifferNet, dataset: Dataset, *, false_positive_rate: float =
         raise AdnError(
             f"{len(broken)} images have no finite score ({broken['image'].iloc[0]}, …): train again with a lower lr."
         )
-    groups = {key: rows["score"].to_numpy() for key, rows in scores.groupby(["part", "label"])}
-    normal, anomalous = groups["test", NORMAL], groups["test", ANOMALOUS]
-    threshold = threshold_at(groups["validation", NORMAL], false_positive_rate)
+    by_part = dict(tuple(scores.groupby("part")))
+    part = "calibration" if dataset.calibration else "validation"
+    held_out = by_part[part]["score"].to_numpy()
+    threshold = threshold_at(held_out, false_positive_rate)
     if not np.isfinite(threshold):
-        raise AdnError("The scores of normal validation images are infinite: train again with a lower lr.")
+        raise AdnError(f"The scores of normal {part} images are infinite: train again with a lower lr.")
+    value, interval = np.nan, (np.nan, np.nan)
+    if dataset.test:
+        label, values = (by_part["test"][name].to_numpy() for name in ("label", "score"))
+        normal, anomalous = values[label == NORMAL], values[label == ANOMALOUS]
+        value, interval = float(auroc(normal, anomalous)), auroc_interval(normal, anomalous)
+    images = read_images(getattr(dataset, part), model.preset.image_size)
+    looks = pd.DataFrame(np.concatenate([appearance(x) for x in images.split(64)]), columns=list(APPEARANCE))
     return Evaluation(
         scores=scores,
-        auroc=float(auroc(normal, anomalous)),
-        interval=auroc_interval(normal, anomalous),
+        auroc=value,
+        interval=interval,
         threshold=threshold,
         false_positive_rate=false_positive_rate,
         seconds=time.perf_counter() - start,
+        calibration=looks.assign(score=held_out)[["score", *APPEARANCE]],
     )
 
 

@@ -51,19 +51,11 @@ def test_bad_arguments_end_in_one_line_and_leave_nothing(tiny_folder, tmp_path, 
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize(
-    "spoil, message",
-    [
-        ("train/good", "is empty"),
-        ("test/spot", "no anomalous test images"),
-        ("test/good", "no normal test images"),
-    ],
-)
-def test_missing_images(tmp_path, capsys, spoil, message):
-    for path in (make_category(tmp_path / "tiny") / spoil).iterdir():
+def test_missing_images(tmp_path, capsys):
+    for path in (make_category(tmp_path / "tiny") / "train/good").iterdir():
         path.unlink()
     assert train(tmp_path, tmp_path / "runs") == 2
-    assert message in one_line_error(capsys)
+    assert "is empty" in one_line_error(capsys)
     assert not (tmp_path / "runs").exists()
 
 

@@ -20,7 +20,7 @@ ORDER = [
     "models",
     *("datasets", "views", "features", "flow", "presets", "differnet"),  # the road from an image to a score
     "engine",
-    *("training", "intervals", "evaluation"),  # its end
+    *("training", "intervals", "calibration", "evaluation"),  # its end
     "plots",
     "book",
     "experiments",

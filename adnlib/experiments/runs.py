@@ -2,7 +2,8 @@
 
     parameters.json   parameters, versions, image counts, times, metrics
     history.csv       a row per epoch
-    scores.csv        a row per validation and test image
+    scores.csv        a row per validation, calibration and test image
+    calibration.csv   score and appearance of the normal images that set the threshold
     model.safetensors flow, attention and feature scale; AlexNet's weights are identified by their sha256
 
 A folder is written completely or not at all. parameters.json has the sha256 of the other files and of itself: a run
@@ -10,6 +11,7 @@ with a changed, truncated or missing file is refused.
 """
 
 import json
+import math
 import platform
 import sys
 from dataclasses import asdict, dataclass
@@ -77,6 +79,20 @@ class Run:
     @property
     def test(self) -> pd.DataFrame:
         return self.scores[self.scores["part"] == "test"]
+
+    @cached_property
+    def calibration(self) -> pd.DataFrame:
+        """The normal images that set the threshold: score, brightness, contrast, sharpness. Older runs stored only the
+        scores of the validation images."""
+        if "calibration.csv" not in self.facts.get("digests", {}):
+            return self.scores.loc[self.scores["part"] == "validation", ["score"]].reset_index(drop=True)
+        return pd.read_csv(self._file("calibration.csv"))
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether `calibration` has images of its own. Otherwise they are the validation images, which also selected
+        the epoch, and a promised rate holds only approximately."""
+        return bool(self.facts["images"].get("calibration normal"))
 
     def dataset(self) -> Dataset:
         """The data set of the run, with the same split. AdnError if its images have changed since."""
@@ -172,9 +188,7 @@ def save_run(
         "parameters": config.parameters,
         "preset": asdict(model.preset),
         "metrics": {
-            "auroc": evaluation.auroc,
-            "auroc_low": evaluation.interval[0],
-            "auroc_high": evaluation.interval[1],
+            **_auroc_metrics(evaluation),
             "threshold": evaluation.threshold,
             "false_positive_rate": evaluation.false_positive_rate,
             **_protocols(history.epochs, evaluation.auroc),
@@ -193,12 +207,19 @@ def save_run(
     with whole_folder(folder) as new:
         history.epochs.to_csv(new / "history.csv", index=False)
         evaluation.scores.to_csv(new / "scores.csv", index=False)
+        evaluation.calibration.to_csv(new / "calibration.csv", index=False)
         (new / "model.safetensors").write_bytes(safetensors.torch.save(tensors))
         facts["digests"] = {path.name: sha256(path) for path in sorted(new.iterdir())}
         facts["digest"] = facts_digest(facts)
         (new / "parameters.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
     drop_checkpoint(checkpoint_folder(root, config))
     return Run(folder, facts)
+
+
+def _auroc_metrics(evaluation: Evaluation) -> dict[str, float | None]:
+    """The AUROC and its interval; None without test images."""
+    values = dict(zip(("auroc", "auroc_low", "auroc_high"), (evaluation.auroc, *evaluation.interval), strict=True))
+    return {name: None if math.isnan(value) else value for name, value in values.items()}
 
 
 def _protocols(epochs: pd.DataFrame, chosen: float) -> dict[str, float]:
@@ -239,6 +260,10 @@ def read_runs(root: Path | str, **wanted) -> list[Run]:
     return sorted(runs, key=lambda run: (order.get(run.parameters["attention"], 3), run.folder.name))
 
 
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
 def comparison(runs: list[Run]) -> pd.DataFrame:
     """A comparison table with a row for each run. The interval is over test images, not over seeds."""
     rows = []
@@ -248,9 +273,9 @@ def comparison(runs: list[Run]) -> pd.DataFrame:
             {
                 "variant": run.variant,
                 "seed": run.parameters["seed"],
-                "AUROC": metrics["auroc"],
-                "95 % from": metrics["auroc_low"],
-                "to": metrics["auroc_high"],
+                "AUROC": _number(metrics["auroc"]),
+                "95 % from": _number(metrics["auroc_low"]),
+                "to": _number(metrics["auroc_high"]),
                 "selected epoch": run.facts["chosen_epoch"],
                 "training (s)": round(seconds["fit"]),
                 "scoring (s)": round(seconds["evaluate"]),

@@ -104,23 +104,39 @@ def gradient_map(
 
 
 @torch.no_grad()
-def deviation_map(
-    model: DifferNet, images: Tensor, normal: Tensor, layer: str = "conv3", *, stretch: bool = True
-) -> Tensor:
-    """How far the features at each position are from those of normal images: images (B, 3, H, W) -> (B, H, W).
+def normal_maps(model: DifferNet, normal: Tensor, layer: str = "conv3") -> tuple[Tensor, Tensor]:
+    """What `deviation_map` knows of normal images (N, 3, H, W): mean and spread (C, h, w) of a layer's output.
 
-    normal: images (N, 3, H, W), for the mean and the standard deviation of the layer's output at each position. The
-    map is the mean over channels of the squared deviation, in standard deviations. FLOOR times the channel's standard
-    deviation over all positions is added to each standard deviation, so that positions where normal images never vary
-    do not dominate. Full scale, one view, without the flow: the map uses the features before they are averaged over
-    space. In short, it is PaDiM (https://arxiv.org/abs/2011.08785) with a diagonal covariance.
+    The spread is the standard deviation at each position. FLOOR times the channel's standard deviation over all
+    positions is added to it, so that positions where normal images never vary do not dominate.
     """
     check_choice("layer", layer, LAYERS)
     if len(normal) < 2:
         raise AdnError(f"{len(normal)} normal images are too few to measure variation: pass two or more.")
     known = _full_scale(model, normal, layer)  # (N, C, h, w)
     spread = known.std(dim=0) + FLOOR * known.std(dim=(0, 2, 3))[:, None, None] + 1e-6
-    far = ((_full_scale(model, images, layer) - known.mean(dim=0)) / spread).square().mean(dim=1)
+    return known.mean(dim=0), spread
+
+
+@torch.no_grad()
+def deviation_map(
+    model: DifferNet,
+    images: Tensor,
+    normal: Tensor | tuple[Tensor, Tensor],
+    layer: str = "conv3",
+    *,
+    stretch: bool = True,
+) -> Tensor:
+    """How far the features at each position are from those of normal images: images (B, 3, H, W) -> (B, H, W).
+
+    normal: images (N, 3, H, W), or the result of `normal_maps`. The map is the mean over channels of the squared
+    deviation from the mean of normal images, in units of their spread. Full scale, one view, without the flow: the map
+    uses the features before they are averaged over space. In short, it is PaDiM (https://arxiv.org/abs/2011.08785)
+    with a diagonal covariance.
+    """
+    check_choice("layer", layer, LAYERS)
+    mean, spread = normal if isinstance(normal, tuple) else normal_maps(model, normal, layer)
+    far = ((_full_scale(model, images, layer) - mean) / spread).square().mean(dim=1)
     maps = _spread(far, STRIDES[LAYERS[layer]], images.shape[-2:])
     return stretched(maps) if stretch else maps
 

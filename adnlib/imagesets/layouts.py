@@ -8,6 +8,12 @@ MVTec AD's layout is the standard of the field (InsPLAD-fault and your own folde
     CATEGORY/test/DEFECT/*             anomalous
     CATEGORY/ground_truth/DEFECT/STEM_mask.png
 
+Only train/good is necessary. Your own images may also be
+- in two folders, CATEGORY/normal (good, ok) and, if there are any, CATEGORY/abnormal (anomalous, bad, defect, ng, …);
+- directly in one folder, all of them normal;
+- listed in a CSV file with the columns image (a path, relative to the file) and label (normal, good, ok or 0; anything
+  else names a defect), and optionally part (train, validation or test) and mask.
+
 Magnetic tiles: `MT_Free/Imgs/*.jpg` are normal and split as in DifferNet's published list (data/mtd_train.txt);
 `MT_DEFECT/Imgs/*.jpg` are anomalous, each with its mask in the same folder, a `.png` with the same stem.
 
@@ -15,6 +21,7 @@ The case of folder names and file extensions is ignored. Links to files and fold
 folder that contains the link itself.
 """
 
+import csv
 import os
 import re
 from collections.abc import Collection, Iterator
@@ -28,6 +35,9 @@ from adnlib.system.folders import DATA
 DEPTH = 4  # levels below the given folder that are searched for categories, because archives have nested folders
 MOST_FOLDERS = 10_000  # in such a search
 MASKS = ("ground_truth", "groundtruth")
+NORMAL_NAMES = ("good", "normal", "ok")
+ANOMALOUS_NAMES = ("abnormal", "anomalies", "anomalous", "anomaly", "bad", "defect", "defective", "defects", "ng")
+LIST = ".csv"
 # Masks of all layouts (wild_parts also has masks of the whole parts) and hidden files
 NO_IMAGE = re.compile(r"ground_?truth/.*|mt_[^/]*/imgs/[^/]*\.png|part/.*_part\.png|(.*/)?\..*", re.IGNORECASE)
 
@@ -61,10 +71,13 @@ class Contents:
 def find_categories(root: Path) -> dict[str, Path]:
     """The categories in `root` or at most DEPTH levels below it, sorted by name.
 
-    AdnError if there is none, if a name occurs twice, or if there are more than MOST_FOLDERS folders to search.
+    A CSV file is one category. So is a folder that contains images but no category. AdnError if there is none, if a
+    name occurs twice, or if there are more than MOST_FOLDERS folders to search.
     """
     if not os.path.exists(root):  # unlike Path.exists, also for a name that is too long
         raise AdnError(f"There is no data folder {root}: check the path.")
+    if root.suffix.lower() == LIST and os.path.isfile(root):
+        return {root.stem: root}
     if not os.path.isdir(root):
         raise AdnError(f"{root} is a file, not a data folder: unpack it, or see `adn data fetch --help` for archives.")
     folders = {}
@@ -75,8 +88,13 @@ def find_categories(root: Path) -> dict[str, Path]:
                 raise AdnError(f"The category {name} is in {folders[name]} and in {folder}: give the path of one.")
             folders[name] = folder
             children.clear()  # categories are not searched for further categories
+    if not folders and _has_images(root):
+        return {root.resolve().name: root}
     if not folders:
-        raise AdnError(f"There is no category in {root}: a category is a folder that contains train/good (and test).")
+        raise AdnError(
+            f"There is no category in {root}: put normal images in {root}, in {root / 'normal'} or in "
+            f"{root / 'CATEGORY' / 'train' / 'good'}."
+        )
     return dict(sorted(folders.items()))
 
 
@@ -94,8 +112,14 @@ def pick_category(categories: Collection[str], wanted: str | None, where: object
 
 def read_category(folder: Path) -> Contents:
     """The contents of one category's folder in any supported layout; no image is opened."""
+    if folder.suffix.lower() == LIST and os.path.isfile(folder):
+        return _read_list(folder)
     children = _children(folder)
-    return _read_mtd(children) if "mt_free" in children else _read_mvtec(children)
+    if "mt_free" in children:
+        return _read_mtd(children)
+    if "good" in _children(children.get("train")):
+        return _read_mvtec(children)
+    return _read_two_folders(children) if _normal_folder(children) else _read_flat(folder)
 
 
 def ignored_images(folder: Path, contents: Contents) -> list[Path]:
@@ -124,6 +148,54 @@ def _read_mvtec(children: dict[str, Path]) -> Contents:
         contents.lone_masks += masks.values()
     for name in sorted(masks_of.keys() - _children(children.get("test")).keys()):
         contents.lone_masks += _images(masks_of[name], contents)
+    return contents
+
+
+def _read_two_folders(children: dict[str, Path]) -> Contents:
+    contents = Contents()
+    contents.train += [Sample(path, NORMAL, "good") for path in _images(_normal_folder(children), contents)]
+    for name in ANOMALOUS_NAMES:
+        for path in _images(children.get(name), contents):
+            contents.test.append(Sample(path, ANOMALOUS, name))
+    return contents
+
+
+def _read_flat(folder: Path) -> Contents:
+    contents = Contents()
+    contents.train += [Sample(path, NORMAL, "good") for path in _images(folder, contents)]
+    return contents
+
+
+def _read_list(file: Path) -> Contents:
+    """The images that a CSV file lists. AdnError names the line that cannot be used."""
+    contents = Contents()
+    try:
+        with open(file, newline="", encoding="utf-8-sig") as lines:
+            reader = csv.DictReader(lines, restval="")
+            rows = [(reader.line_num, {key: row[key].strip() for key in reader.fieldnames or ()}) for row in reader]
+        if any("\0" in value for _, row in rows for value in row.values()):
+            raise ValueError("it contains the character NUL")
+    except (ValueError, TypeError, KeyError, csv.Error, OSError) as error:
+        raise AdnError(f"{file} is not a CSV file with a line of column names ({error}): correct it.") from error
+    for number, row in rows:
+        if not {"image", "label"} <= row.keys() or not row["image"] or not row["label"]:
+            raise AdnError(f"{file}, line {number}: write the columns image and label, and a value for each.")
+        path, label = file.parent / row["image"], row["label"].lower()
+        normal = label in (*NORMAL_NAMES, "0")
+        part = row.get("part", "").lower() or ("train" if normal else "test")
+        if part not in ("train", "validation", "test") or (part != "test" and not normal):
+            raise AdnError(
+                f"{file}, line {number}: part = {part!r} does not fit {label!r}: write train or validation for normal "
+                "images, test for any."
+            )
+        mask = file.parent / row["mask"] if row.get("mask") else None
+        for used in filter(None, (path, mask)):
+            if reason := file_problem(used):
+                contents.unusable.append((used, reason))
+                break
+        else:
+            defect = "good" if normal else "anomalous" if label == "1" else label
+            getattr(contents, part).append(Sample(path, NORMAL if normal else ANOMALOUS, defect, mask))
     return contents
 
 
@@ -173,7 +245,16 @@ def _name_problem(path: Path) -> str:
 
 
 def _is_category(children: dict[str, Path]) -> bool:
-    return "mt_free" in children or "good" in _children(children.get("train"))
+    return "mt_free" in children or "good" in _children(children.get("train")) or bool(_normal_folder(children))
+
+
+def _normal_folder(children: dict[str, Path]) -> Path | None:
+    """The folder of normal images beside one of anomalous images, or alone."""
+    return next((children[name] for name in NORMAL_NAMES if name in children and _has_images(children[name])), None)
+
+
+def _has_images(folder: Path) -> bool:
+    return any(path.suffix.lower() in ENDINGS for path in list_folder(folder))
 
 
 def _children(folder: Path | None) -> dict[str, Path]:

@@ -14,14 +14,14 @@ SHOWN = 3  # file names per sentence
 
 
 def image_remarks(dataset: Dataset) -> list[str]:
-    """Remarks on few test images, and on validation and test images of a single colour or with the same pixels."""
-    remarks = []
-    for kind in ("normal", "anomalous"):
+    """Remarks on few test images, and on held-out images of a single colour or with the same pixels."""
+    remarks = [] if dataset.test else ["No test images: there is no AUROC, only a threshold from normal images."]
+    for kind in ("normal", "anomalous") if dataset.test else ():
         if (count := dataset.counts[f"test {kind}"]) < FEW:
             remarks.append(
                 f"Few {kind} test images ({count}): with fewer than {FEW}, the AUROC depends on single images."
             )
-    samples = [*dataset.validation, *dataset.test]
+    samples = [*dataset.validation, *dataset.calibration, *dataset.test]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         looks = list(pool.map(look, [sample.path for sample in samples]))
     constant, digests = [seen.constant for seen in looks], [seen.digest for seen in looks]
@@ -38,8 +38,10 @@ def image_remarks(dataset: Dataset) -> list[str]:
 
 def score_remarks(scores: pd.DataFrame, threshold: float, false_positive_rate: float) -> list[str]:
     """Remarks on the threshold and on equal scores, from an evaluation's table of scores."""
-    validation, test = (scores[scores["part"] == part] for part in ("validation", "test"))
-    remarks = [threshold_in_words(validation["score"].to_numpy(), threshold, false_positive_rate)]
+    by_part = dict(tuple(scores.groupby("part")))
+    part = "calibration" if "calibration" in by_part else "validation"
+    remarks = [threshold_in_words(by_part[part]["score"].to_numpy(), threshold, false_positive_rate, part)]
+    test = by_part.get("test", scores[:0])
     equal = test.loc[test["score"].duplicated(keep=False), "image"]
     if len(equal):
         remarks.append(

@@ -12,7 +12,7 @@ from PIL import Image
 EVEN = np.full((8, 8, 3), 100, np.uint8)
 ARRAYS = {
     "nothing": (None, "A NoneType is not an image"),
-    "a list": ([[1, 2]], "A list is not an image"),
+    "a number": (7, "A int is not an image"),
     "no such file": ("nowhere.png", "Cannot read the image nowhere.png"),
     "NaN": (np.full((8, 8, 3), np.nan), "The array has values that are not finite"),
     "infinite": (torch.full((3, 8, 8), torch.inf), "The tensor has values that are not finite"),

@@ -30,6 +30,7 @@ def test_a_run_says_everything_and_repeats(runs, tiny_folder, tmp_path):
         "parameters.json",
         "history.csv",
         "scores.csv",
+        "calibration.csv",
         "model.safetensors",
     }
     again = train_run(tmp_path, run.config)

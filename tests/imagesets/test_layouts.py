@@ -180,7 +180,7 @@ def test_folders_that_are_no_data(tmp_path):
         (tmp_path / "file").touch()
         with pytest.raises(AdnError, match=message):
             find_categories(tmp_path / name)
-    with pytest.raises(AdnError, match="a category is a folder that contains train/good"):
+    with pytest.raises(AdnError, match="There is no category in .*: put normal images in"):
         find_categories(tmp_path)
 
 

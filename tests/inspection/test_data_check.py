@@ -67,11 +67,6 @@ def no_train(folder):
         path.unlink()
 
 
-def no_normal_test(folder):
-    for path in (folder / "test" / "good").iterdir():
-        path.unlink()
-
-
 def float_image(folder):
     Image.fromarray(np.ones((64, 64), np.float32)).save(folder / "train" / "good" / "float.tif")
 
@@ -121,7 +116,6 @@ SPOILED = [
     (broken_mask, "ground_truth/spot/001_mask.png: its content is not PNG, JPEG, BMP, TIFF or WebP"),
     (dark_16_bit, r"1 have 16 bits but only values below 4096, almost black \(train/good/dark.png\)"),
     (no_train, "The category .* is empty"),
-    (no_normal_test, "There are no normal test images"),
 ]
 
 

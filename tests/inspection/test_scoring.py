@@ -54,7 +54,7 @@ def test_a_file_has_the_score_of_its_row(scorer, run):
     expected = run.test["score"].iloc[0]
     got = scorer.score(sample.path)
     assert got.value == pytest.approx(expected, rel=1e-5)
-    assert got.threshold == run.facts["metrics"]["threshold"] and got.anomalous == (got.value > got.threshold)
+    assert got.anomalous == (got.value > got.threshold)
     assert got.remark == ""
 
 
@@ -119,4 +119,35 @@ def test_every_test_image_has_the_score_of_the_table(scorer, run):
     dataset = run.dataset()
     values = [scorer.score(sample.path).value for sample in dataset.test]
     np.testing.assert_allclose(values, score(scorer.model, dataset.test), rtol=1e-4)
-    assert not Score(1.0, 1.0).anomalous and Score(1.1, 1.0).anomalous
+    assert not Score(1.0, 0.5, 1.0).anomalous and Score(1.1, 0.1, 1.0).anomalous
+
+
+def test_a_stream_is_scored_one_by_one(scorer, path):
+    def camera():
+        yield path
+        yield Image.open(path)
+        raise AssertionError("asked for a frame too early")
+
+    stream = scorer.score(camera())
+    assert next(stream) == next(stream) == scorer.score(path)
+    assert [score.value for score in scorer.score([path, path])] == [scorer.score(path).value] * 2
+    with pytest.raises(AdnError, match="A list is not an image"):
+        next(scorer.score([[1, 2]]))
+
+
+def test_p_values_and_verdicts_agree(run):
+    scorer = adnlib.load(run.folder, rate=0.4)
+    for sample in run.dataset().test:
+        score = scorer.score(sample.path)
+        assert score.anomalous == (score.p_value <= 1 / 3)  # two images: the rates that can be promised are thirds
+        assert score.threshold == scorer.rule.threshold
+    assert "also selected the epoch" in scorer.note
+    assert "needs 99 calibration images" in str(adnlib.load(run.folder).rule)
+
+
+def test_a_map_is_where_the_defect_is(scorer, run):
+    sample = next(sample for sample in run.dataset().test if sample.label)
+    score = scorer.score(sample.path, map=True)
+    assert score.map.shape == (256, 256) and score.value == scorer.score(sample.path).value
+    inside = sample.mask_at(256).numpy()
+    assert score.map[inside].mean() > 2 * score.map[~inside].mean()
