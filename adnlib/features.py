@@ -2,11 +2,11 @@
 
 import torch
 import torch.nn.functional as F
-import torchvision
 from torch import Tensor, nn
 
 from adnlib.attention import build_attention
 from adnlib.errors import AdnError, check_choice
+from adnlib.models.alexnet import alexnet_convolutions
 from adnlib.models.normalize import Normalize
 from adnlib.models.weights import WEIGHTS, alexnet_weights
 from adnlib.system.seeds import seeded
@@ -53,10 +53,10 @@ class MultiScaleAlexNet(nn.Module):
             elif options:
                 raise AdnError(f"The options {sorted(options)} are for an attention module: choose one as well.")
             if weights == "random":
-                self.alexnet = torchvision.models.alexnet().features
+                self.alexnet = alexnet_convolutions()
             else:
                 with torch.device("meta"):  # avoids computing initial values that are overwritten
-                    self.alexnet = torchvision.models.alexnet().features
+                    self.alexnet = alexnet_convolutions()
                 self.alexnet.load_state_dict(alexnet_weights(), assign=True)
         self.alexnet.requires_grad_(False).to(memory_format=torch.channels_last)  # faster, same values
         self.normalize = Normalize(MIN_SIZE, f"{SCALES} scales")

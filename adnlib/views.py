@@ -1,10 +1,10 @@
 """Views: transformed copies of an image. DifferNet trains on several views and averages the score over several."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
-import torchvision.transforms.v2.functional as TF
 from torch import Tensor
 
 from adnlib.errors import AdnError
@@ -30,13 +30,13 @@ class View:
             images = torch.rot90(images, int(self.angle // 90), (-2, -1)).contiguous()
         else:
             with torch.autocast(images.device.type, enabled=False):  # bfloat16 is off by up to two pixels
-                images = TF.rotate(images, self.angle)
-        if self.brightness != 1:
-            images = TF.adjust_brightness(images, float(self.brightness))  # multiplied by an int, uint8 would overflow
+                images = transforms().rotate(images, self.angle)
+        if self.brightness != 1:  # multiplied by an int, uint8 would overflow
+            images = transforms().adjust_brightness(images, float(self.brightness))
         if self.contrast != 1:
-            images = TF.adjust_contrast(images, self.contrast)
+            images = transforms().adjust_contrast(images, self.contrast)
         if self.saturation != 1:
-            images = TF.adjust_saturation(images, self.saturation)
+            images = transforms().adjust_saturation(images, self.saturation)
         return images
 
     def back(self, maps: Tensor) -> Tensor:
@@ -45,8 +45,15 @@ class View:
         if self.angle % 90 == 0 and maps.shape[-1] == maps.shape[-2]:
             maps = torch.rot90(maps, -int(self.angle // 90), (-2, -1))
         else:
-            maps = TF.rotate(maps, -self.angle, fill=float("nan"))
+            maps = transforms().rotate(maps, -self.angle, fill=float("nan"))
         return maps.flip(-1) if self.mirror else maps
+
+
+def transforms() -> Any:
+    """torchvision's functions on images, imported when they are first needed because that takes a second."""
+    import torchvision.transforms.v2.functional
+
+    return torchvision.transforms.v2.functional
 
 
 def quarter_turns(count: int) -> tuple[View, ...]:

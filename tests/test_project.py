@@ -29,6 +29,7 @@ ORDER = [
     "inspection",
     "lessons",
     "panels",
+    "commands",
     "cli",
 ]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))

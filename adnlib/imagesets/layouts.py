@@ -226,7 +226,7 @@ def _images(folder: Path | None, contents: Contents) -> list[Path]:
     images = []
     for path in list_folder(folder) if folder else ():
         if path.suffix.lower() in ENDINGS:
-            if reason := _name_problem(path) or file_problem(path):
+            if reason := name_problem(path) or file_problem(path):
                 contents.unusable.append((path, reason))
             else:
                 images.append(path)
@@ -235,7 +235,7 @@ def _images(folder: Path | None, contents: Contents) -> list[Path]:
     return images
 
 
-def _name_problem(path: Path) -> str:
+def name_problem(path: Path) -> str:
     """Linux allows names of arbitrary bytes, which no table or message can contain."""
     try:
         path.name.encode()

@@ -20,7 +20,6 @@ from adnlib.differnet import DifferNet, latent_score
 from adnlib.engine.extraction import extract, transform_views
 from adnlib.errors import AdnError
 from adnlib.experiments.runs import Run, read_run
-from adnlib.explain.maps import deviation_map, normal_maps
 from adnlib.imagesets.reading import read_picture, to_rgb
 
 FAR = 10.0  # times beyond every score of the run's own images
@@ -84,7 +83,18 @@ class Scorer:
     @cached_property
     def normal(self) -> tuple[Tensor, Tensor]:
         """`normal_maps` of training images. AdnError if the run's data set is not on this machine."""
+        from adnlib.explain.maps import normal_maps  # slow to import
+
         return normal_maps(self.model, self.run.dataset().train[:NORMAL_IMAGES].images(self.model.preset.image_size))
+
+    @cached_property
+    def map_limit(self) -> float:
+        """The value that one in a thousand positions of the maps of normal validation images exceeds."""
+        from adnlib.explain.maps import deviation_map
+
+        images = self.run.dataset().validation[:NORMAL_IMAGES].images(self.model.preset.image_size)
+        maps = deviation_map(self.model, images, self.normal, stretch=False)
+        return float(np.quantile(maps.numpy(), 0.999))
 
     @overload
     def score(self, image: Picture, *, map: bool = False) -> Score: ...
@@ -110,6 +120,8 @@ class Scorer:
             raise AdnError("The image has no finite score: it is too different from the training images to be judged.")
         if not map:
             return result
+        from adnlib.explain.maps import deviation_map
+
         return Score(**{**vars(result), "map": deviation_map(self.model, x, self.normal, stretch=False)[0].numpy()})
 
     @torch.inference_mode()

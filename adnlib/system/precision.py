@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 import torch
-import torchvision
 
 from adnlib.errors import check_choice
 from adnlib.system.files import write_whole
@@ -57,6 +56,8 @@ def _stored_results(path: Path) -> dict[str, str]:
 @torch.inference_mode()
 def _seconds(device: str, precision: str, repeats: int = 5) -> float:
     """The shortest time of a few passes with eight images of 256 px, after two warm-up passes."""
+    import torchvision  # slow to import
+
     with torch.random.fork_rng():
         alexnet = torchvision.models.alexnet().features.to(device, memory_format=torch.channels_last)
     x = torch.zeros(8, 3, 256, 256, device=device).contiguous(memory_format=torch.channels_last)

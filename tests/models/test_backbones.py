@@ -12,6 +12,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 from adnlib import AdnError
 from adnlib.features import MultiScaleAlexNet
+from adnlib.models.alexnet import alexnet_convolutions
 from adnlib.models.backbones import BACKBONES, Backbone
 from adnlib.models.weights import imagenet_weights
 from adnlib.system.cache import module_digest
@@ -255,3 +256,13 @@ def test_weights_from_a_hub_put_there_by_hand(name, empty_home, monkeypatch):
             torch.testing.assert_close(ours, theirs)
         path.unlink(missing_ok=True)
     assert (path.parent / f"{name}.safetensors").exists()
+
+
+def test_alexnets_convolutions_are_torchvisions():
+    torch.manual_seed(0)
+    ours = alexnet_convolutions()
+    torch.manual_seed(0)
+    theirs = torchvision.models.alexnet().features
+    assert repr(ours) == repr(theirs)
+    for (name, value), (other, expected) in zip(ours.state_dict().items(), theirs.state_dict().items(), strict=True):
+        assert name == other and value.equal(expected)

@@ -1,0 +1,1 @@
+"""The commands of `adn`, one module for each purpose; none of them imports torch before it is needed."""

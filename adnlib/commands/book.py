@@ -1,0 +1,89 @@
+"""`adn run`, `book`, `evidence` and `stubs`: what executes or writes notebooks and documents."""
+
+import html
+from argparse import Namespace
+
+from adnlib.commands.output import add_command, print
+
+
+def add_commands(commands) -> None:
+    """Declares the commands."""
+    add_command(commands, "run", _run, "execute the main path: start, train three variants, compare")
+    add_command(commands, "book", _book, "execute every notebook, in order")
+    add_command(
+        commands,
+        "evidence",
+        _evidence,
+        "print the findings of data/ledger.csv and update README.md and data/evidence.md",
+    )
+    add_command(
+        commands, "stubs", _stubs, "copy the exercises and 07_train's parameters from adnlib into the notebooks"
+    )
+
+
+def _run(arguments: Namespace) -> None:
+    from adnlib.book.chapters import main_path
+
+    _execute(main_path(), "report.html")
+
+
+def _book(arguments: Namespace) -> None:
+    from adnlib.book.chapters import whole_book
+
+    _execute(whole_book(), "book.html")
+
+
+def _execute(chapters: list, page: str) -> None:
+    from adnlib import plots
+    from adnlib.book.chapters import RUNS, execute_all
+    from adnlib.book.report import figure_html, write_report
+    from adnlib.evaluation import difference_in_words
+    from adnlib.experiments.runs import comparison, read_runs
+    from adnlib.explain.overview import overview
+
+    seconds = execute_all(chapters, RUNS / "book")
+    runs = read_runs(RUNS, dataset="elpv", category="mono", preset="fast", weights="imagenet", seed=0)
+    table, plain = comparison(runs), runs[0]  # the plain DifferNet comes first
+    heading = "Solar cells (elpv, mono), seed 0. Each interval is over test images."
+    differences = [difference_in_words(run.variant, run.test, plain.variant, plain.test) for run in runs[1:]]
+    alt = "Test images, and for each model a heat map with its score and verdict."
+    caption = (
+        "Normal and defective test images, evenly spaced by score, and where each model looks (Grad-CAM). Blue frame: "
+        "normal, orange frame: anomalous, as labelled (first row) and as judged (other rows)."
+    )
+    summary = f"<p>{heading}</p>{figure_html(overview(runs), alt, caption)}"
+    summary += "".join(f"<p>{html.escape(line)}</p>" for line in differences) + plots.table(table).to_html()
+    path = write_report([RUNS / "book" / f"{chapter.title}.ipynb" for chapter in chapters], summary, RUNS / page)
+    print(f"\n{heading}\n\n{table.to_string(index=False, float_format='%.3f')}\n")
+    print("\n".join([*differences, ""]))
+    print("seconds  " + ", ".join(f"{title} {s:.0f}" for title, s in seconds.items()))
+    print(f"report   {path}")
+
+
+def _evidence(arguments: Namespace) -> None:
+    from adnlib.experiments.findings import committed_ledger, update_readme
+    from adnlib.experiments.statistics import sentences
+
+    update_readme()
+    print("\n".join(sentences(committed_ledger())))
+
+
+def _stubs(arguments: Namespace) -> None:
+    import nbformat
+
+    from adnlib.book.chapters import NOTEBOOKS
+    from adnlib.experiments.config import notebook_parameters
+    from adnlib.lessons.exercise import fill_exercises, lesson_module
+    from adnlib.system.files import write_whole
+
+    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
+        notebook = nbformat.read(path, as_version=4)
+        if path.stem == "07_train":
+            [cell] = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+            cell.source = notebook_parameters()
+        elif lesson := lesson_module(path):
+            fill_exercises(notebook, lesson)
+        else:
+            continue
+        write_whole(path, (nbformat.writes(notebook, indent=1) + "\n").encode())
+        print(f"stubs    {path.name}")
