@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import mannwhitneyu
+from scipy.stats import betabinom, mannwhitneyu
 from torch import Tensor
 
 from adnlib.errors import AdnError
@@ -30,7 +30,8 @@ class Rule:
     """A verdict with a promise: an image is anomalous if its score exceeds `threshold`.
 
     rate: the wanted share of false alarms. expected, low, high: the share among new normal images, its expected value
-    and its 95 % interval over draws of the calibration images. images: the number of calibration images.
+    and its 95 % interval over draws of the calibration images. images: the number of calibration images, of which the
+    k-th largest score is the threshold.
     """
 
     rate: float
@@ -39,11 +40,18 @@ class Rule:
     low: float
     high: float
     images: int
+    k: int
 
     @property
     def promised(self) -> bool:
         """Whether there are enough calibration images for the wanted rate."""
         return self.images >= images_needed(self.rate)
+
+    def alarms(self, count: int) -> tuple[int, int]:
+        """The 95 % interval for the number of alarms among `count` new normal images: beta-binomial, from the same
+        exchangeability."""
+        low, high = betabinom(count, self.k, self.images + 1 - self.k).ppf([(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        return int(low), int(high)
 
     def __str__(self) -> str:
         outcome = (
@@ -88,7 +96,7 @@ def rule_for(calibration: np.ndarray, rate: float = RATE) -> Rule:
     if not n:
         raise AdnError("There are no calibration images: hold out some normal images.")
     k = min(max(1, math.floor(rate * (n + 1) + 1e-9)), n)
-    return Rule(rate, float(np.sort(calibration)[-k]), *alarm_rate(k - 1, n), n)
+    return Rule(rate, float(np.sort(calibration)[-k]), *alarm_rate(k - 1, n), n, k)
 
 
 def images_needed(rate: float) -> int:

@@ -87,6 +87,7 @@ def tiny(tiny_folder):
 def tiny_parameters(notebook: str, tiny_folder: Path, runs: Path) -> dict:
     """The tiny data set and a folder of runs, for those parameters that a notebook has."""
     given = {"dataset": f"folder:{tiny_folder}", "category": "tiny", "runs": str(runs)}
+    given |= {"folder": str(tiny_folder / "tiny"), "output": str(runs / "own")}
     known = papermill.inspect_notebook(str(ROOT / "notebooks" / f"{notebook}.ipynb"))
     return {name: value for name, value in given.items() if name in known}
 

@@ -43,6 +43,15 @@ def test_the_rate_is_kept_on_average_and_within_its_interval(draw, n, rate):
     assert 0.93 < inside / 2000 < 0.97
 
 
+def test_the_number_of_alarms_is_predicted():
+    rng, inside = np.random.default_rng(0), 0
+    for _ in range(1000):
+        rule, new = rule_for(rng.normal(size=99), 0.05), rng.normal(size=80)
+        low, high = rule.alarms(80)
+        inside += low <= (new > rule.threshold).sum() <= high
+    assert inside / 1000 > 0.94
+
+
 def test_the_number_of_images_that_a_promise_needs():
     assert [images_needed(rate) for rate in (0.5, 0.1, 0.05, 0.01)] == [1, 9, 19, 99]
 

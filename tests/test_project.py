@@ -147,9 +147,26 @@ def test_ci_runs_the_readmes_test_command():
     assert (ROOT / ".ci" / "run").read_text(encoding="utf-8").endswith("\nmake test\nmake test-browser\n")
 
 
+def readmes_python() -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
+
+
 def test_the_readmes_python_is_the_library():
-    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)[1]
     import adnlib
 
-    for name in re.findall(r"adnlib\.(\w+)", code):
+    for name in re.findall(r"adnlib\.(\w+)", "".join(readmes_python())):
         assert getattr(adnlib, name)
+
+
+@pytest.mark.slow
+def test_the_readmes_camera_loop_runs(tiny_folder, tmp_path, capsys):
+    from adnlib import RunConfig, load_dataset, train_run
+
+    config = RunConfig(f"folder:{tiny_folder}", "tiny", preset="smoke", weights="random")
+    run = train_run(tmp_path, config, progress=False)
+    [code] = [block for block in readmes_python() if "camera" in block]
+    camera = (sample.path for sample in load_dataset(f"folder:{tiny_folder}", "tiny").test)
+    exec(code.replace("runs/RUN", str(run.folder)), {"camera": camera})
+    assert code.count("\n") <= 10
+    printed = capsys.readouterr().out
+    assert "calibration images" in printed and "anomalous: score" in printed

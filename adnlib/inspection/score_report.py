@@ -9,8 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.figure import Figure
 from PIL import Image
 
 from adnlib.book.report import figure_html
@@ -20,12 +20,13 @@ from adnlib.explain.maps import deviation_map
 from adnlib.imagesets.reading import read_picture
 from adnlib.inspection.batch import ANOMALOUS, SKIPPED, Row
 from adnlib.inspection.scoring import Scorer, model_input
-from adnlib.plots import ANOMALOUS_COLOUR, NORMAL_COLOUR
+from adnlib.plots import calibrated_scores
 from adnlib.system.files import whole_folder, write_whole
 
 THUMBNAILS = 120  # with the highest scores, and as many nearest to the threshold
 SIDE = 180  # px of a thumbnail
 LONGEST = 2048  # px of an overlay
+HOT = 30.0  # times what is usual in normal images: where a heat map is yellow
 
 SCRIPT = """const list = document.querySelector('#images'), choice = document.querySelector('#order');
 choice.addEventListener('change', () => {
@@ -43,12 +44,18 @@ table { border-collapse: collapse; } td, th { border-bottom: 1px solid #ccc; pad
 td { overflow-wrap: anywhere; }"""
 
 
-def heat_overlay(scorer: Scorer, path: Path, longest: int) -> tuple[Image.Image, Image.Image | None]:
-    """An image at most `longest` px long, and the same with its heat map; None if the run's images are not here.
+def heat_overlay(
+    scorer: Scorer, path: Path, longest: int, wanted: bool = True
+) -> tuple[Image.Image, Image.Image | None]:
+    """An image at most `longest` px long, and the same with its heat map.
 
-    The map is transparent below what is usual in normal images, and opaque at ten times that value.
+    The map is transparent below what is usual in normal images and yellow from HOT times that value, on a logarithmic
+    scale. It is None unless `wanted`, or if the run's images are not on this machine.
     """
     picture = read_picture(path)
+    if not wanted:
+        picture.thumbnail((longest, longest))
+        return picture, None
     x = model_input(picture, scorer.model.preset.image_size)[None]
     picture.thumbnail((longest, longest))
     try:
@@ -56,12 +63,13 @@ def heat_overlay(scorer: Scorer, path: Path, longest: int) -> tuple[Image.Image,
         heat = deviation_map(scorer.model, x, scorer.normal, stretch=False)[0].numpy()
     except AdnError:
         return picture, None
-    share = np.clip(np.log10(np.maximum(heat / limit, 1)), 0, 1)
-    resized = Image.fromarray((255 * share).astype(np.uint8)).resize(picture.size, Image.Resampling.BILINEAR)
-    values = np.asarray(resized, np.float32)[..., None] / 255
-    colours = 255 * matplotlib.colormaps["autumn"](values[..., 0])[..., :3]
-    mixed = np.asarray(picture) * (1 - 0.6 * (values > 0)) + 0.6 * (values > 0) * colours
-    return picture, Image.fromarray(mixed.astype(np.uint8))
+    share = np.log(np.maximum(heat / limit, 1)) / np.log(HOT)
+    resized = Image.fromarray(share.clip(max=1).astype(np.float32)).resize(picture.size, Image.Resampling.BILINEAR)
+    share = np.asarray(resized)  # (h, w) from 0 to 1
+    opacity = 0.75 * np.sqrt(share)[..., None]
+    colours = 255 * matplotlib.colormaps["autumn"](share)[..., :3]
+    mixed = (1 - opacity) * np.asarray(picture) + opacity * colours
+    return picture, Image.fromarray(mixed.round().astype(np.uint8))
 
 
 def write_overlays(scorer: Scorer, rows: list[Row], folder: Path) -> None:
@@ -91,9 +99,7 @@ def write_score_report(scorer: Scorer, rows: list[Row], summary: list[str], page
         f"<h1>{_text(scorer.run.config.category)}: {len(rows)} files</h1>",
         "".join(f"<p>{_text(line)}</p>" for line in summary),
         f"<p>Model: {_text(scorer.run.variant)}, run {_text(scorer.run.folder.name)}.</p>",
-        figure_html(_distribution(scorer, scored), "Histogram of the scores", "Scores, logarithmic axis.")
-        if scored
-        else "",
+        _histogram(scorer, np.array([row.score for row in scored])) if scored else "",
         '<p><label>Order: <select id="order"><option value="rank">highest score first</option>'
         '<option value="distance">nearest to the threshold first</option><option value="name">name</option></select>'
         f"</label>{f' {hidden} further images have no thumbnail.' if hidden else ''}</p>",
@@ -117,8 +123,8 @@ def write_score_report(scorer: Scorer, rows: list[Row], summary: list[str], page
 def _item(scorer: Scorer, row: Row) -> str:
     pictures = []
     with suppress(AdnError):  # the file may have gone meanwhile
-        picture, overlay = heat_overlay(scorer, Path(row.path), SIDE)
-        pictures = [picture, overlay] if overlay and row.verdict == ANOMALOUS else [picture]
+        picture, overlay = heat_overlay(scorer, Path(row.path), SIDE, row.verdict == ANOMALOUS)
+        pictures = [picture, overlay] if overlay else [picture]
     distance = abs(np.log(max(row.score, 1e-30) / scorer.threshold))
     alts = (f"image {Path(row.path).name}", "the same with its heat map")
     images = "".join(f'<img src="{_data(p)}" alt="{_text(alt)}">' for p, alt in zip(pictures, alts, strict=False))
@@ -130,18 +136,12 @@ def _item(scorer: Scorer, row: Row) -> str:
     )
 
 
-def _distribution(scorer: Scorer, rows: list[Row]) -> Figure:
-    figure = Figure(figsize=(8, 2.8), layout="constrained")
-    axis = figure.subplots()
-    values = np.log10(np.maximum([row.score for row in rows], 1e-30))
-    known = np.log10(np.maximum(scorer.calibration["score"], 1e-30))
-    edges = np.linspace(min(values.min(), known.min()), max(values.max(), known.max()) + 1e-9, 60)
-    axis.hist(known, edges, density=True, color=NORMAL_COLOUR, alpha=0.4, label="calibration images")
-    axis.hist(values, edges, density=True, histtype="step", color="black", label="scored images")
-    axis.axvline(np.log10(max(scorer.threshold, 1e-30)), color=ANOMALOUS_COLOUR, linestyle="--", label="threshold")
-    axis.set(xlabel="log10 of the score", ylabel="density")
-    axis.legend(frameon=False)
-    return figure
+def _histogram(scorer: Scorer, scores: np.ndarray) -> str:
+    known = scorer.calibration["score"].to_numpy()
+    figure = calibrated_scores(scores, known, scorer.threshold, "Scores")
+    text = figure_html(figure, "Histograms of the scores of calibration images and judged images", "")
+    plt.close(figure)
+    return text
 
 
 def _data(picture: Image.Image) -> str:

@@ -1,6 +1,7 @@
 """Figures. Each function returns a matplotlib figure with a title and units. `show` displays it with an alternative
 text. Blue is normal and orange is anomalous, two colours that colour-blind readers can tell apart."""
 
+from adnlib.plots.calibration import calibrated_scores, p_value_histograms, promise
 from adnlib.plots.comparisons import auroc_intervals, forest, inflation, matrix, paper_table
 from adnlib.plots.curves import learning_curves, roc_curves, score_histogram
 from adnlib.plots.images import disagreements, image_grid, scored_images, tour
@@ -25,6 +26,7 @@ __all__ = [
     "STYLE",
     "anomaly_maps",
     "auroc_intervals",
+    "calibrated_scores",
     "disagreements",
     "forest",
     "gate_maps",
@@ -35,7 +37,9 @@ __all__ = [
     "map_panels",
     "mark_weights",
     "matrix",
+    "p_value_histograms",
     "paper_table",
+    "promise",
     "roc_curves",
     "score_histogram",
     "scored_images",
