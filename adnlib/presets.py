@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from adnlib.errors import AdnError, check_choice
 from adnlib.features import MIN_SIZE
 from adnlib.system.precision import PRECISIONS
-from adnlib.views import View, quarter_turns, random_turns, relit
+from adnlib.views import OwnViews, SharedViews, View, quarter_turns, random_turns, relit
 
 RANGES = {  # of whole numbers; far wider than any sensible value, so that a damaged file cannot fill the memory
     "image_size": (MIN_SIZE, 4096),
@@ -24,6 +24,8 @@ NUMBERS = {  # of numbers
     "brightness": (0, 1),
     "contrast": (0, 1),
     "saturation": (0, 1),
+    "shift": (0, 0.5),
+    "zoom": (0, 0.9),
     "lr": (1e-9, 10),
     "max_norm": (1e-9, 1e9),
 }
@@ -44,6 +46,9 @@ class Preset:
     brightness: float = 0.0  # each view's factor is drawn from 1 - brightness to 1 + brightness
     contrast: float = 0.0
     saturation: float = 0.0
+    own_views: bool = False  # training views are drawn for each image; otherwise, all images share them
+    shift: float = 0.0  # of own views: the largest shift in both directions, as a share of the side
+    zoom: float = 0.0  # of own views: the scale is drawn from 1 - zoom to 1 + zoom
     train_views: int = 4  # per image and epoch
     view_pool: int = 64  # distinct training views, from which each image draws in every epoch; 0: new views
     test_views: int = 64
@@ -67,18 +72,38 @@ class Preset:
                     continue
                 if type(value) not in kinds or not low <= value <= high:
                     raise AdnError(f"{name}={value!r} is out of range: choose {kind} from {low:g} to {high:g}.")
+        if (self.shift or self.zoom) and not self.own_views:
+            raise AdnError("shift and zoom are for views that are drawn for each image: set own_views=True as well.")
         if 0 < self.view_pool < self.train_views:
             raise AdnError(
                 f"view_pool={self.view_pool} is less than train_views={self.train_views}: choose at least as many, "
                 "or 0 for new views."
             )
 
+    def training_pool(self, images: int, epoch: int = 0) -> SharedViews | OwnViews:
+        """The views from which each of `images` training images draws in one epoch."""
+        if not self.own_views:
+            return SharedViews(self.views("train", epoch))
+        return OwnViews(
+            images,
+            self.view_pool or self.train_views,
+            self.turns,
+            (self.brightness, self.contrast, self.saturation),
+            self.shift,
+            self.zoom,
+            (1, epoch if self.fresh_views else 0),
+        )
+
     def views(self, part: str, epoch: int = 0) -> tuple[View, ...]:
-        """The views of a part: "train" (in one epoch) or "test" (always the same; also used for validation)."""
+        """Views that all images share: of "test" (always the same; also used for validation), or of "train" in one
+        epoch, unless the training views are drawn for each image.
+
+        Test views have the shared light of `brightness`, `contrast` and `saturation` only if the training views do.
+        """
         count = (self.view_pool or self.train_views) if part == "train" else self.test_views
         seed = 0 if part == "test" else 1 + (epoch if self.fresh_views else 0)
         turns = quarter_turns(count) if self.turns == "quarter" else random_turns(count, seed)
-        return relit(turns, self.brightness, self.contrast, self.saturation, seed)
+        return turns if self.own_views else relit(turns, self.brightness, self.contrast, self.saturation, seed)
 
     @property
     def fresh_views(self) -> bool:
@@ -86,9 +111,9 @@ class Preset:
         return self.view_pool == 0
 
 
-# DifferNet's published configuration, with one deviation: all images share 64 angles, and each image uses four of them
-# per epoch. The published code draws new angles every time (view_pool=0 draws four new ones per epoch).
-PAPER = Preset("paper")
+# DifferNet's published configuration, with one deviation: each image has 64 random angles of its own, of which it uses
+# four per epoch. The published code draws new angles every time (view_pool=0 draws four new ones per epoch).
+PAPER = Preset("paper", own_views=True)
 # Takes a minute on two cores. The learning rate and its decay were selected using the likelihood of normal validation
 # images, the sizes by running time; no test AUROC was used. Gradient norms are usually below 100. A norm above 1000
 # comes from an image that the flow maps far away from zero, and without clipping it can ruin the training.

@@ -214,7 +214,7 @@ class TrainingLoop:
         """Draws the epoch's batches: the order of the images and the views of each."""
         self.epoch_generator = self.generator.get_state()  # draws the same batches again in `restore`
         order = torch.randperm(self.images, generator=self.generator)
-        pool = len(self.preset.views("train"))
+        pool = self.preset.view_pool or self.preset.train_views
         views = torch.arange(pool).expand(self.images, pool)
         if self.preset.train_views < pool:
             views = torch.rand(views.shape, generator=self.generator).argsort(dim=1)[:, : self.preset.train_views]

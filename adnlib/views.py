@@ -1,10 +1,13 @@
 """Views: transformed copies of an image. DifferNet trains on several views and averages the score over several."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from adnlib.errors import AdnError
@@ -94,3 +97,112 @@ def relit(
         replace(view, brightness=b, contrast=c, saturation=s)
         for view, (b, c, s) in zip(views, factors.tolist(), strict=True)
     )
+
+
+@dataclass(frozen=True)
+class SharedViews:
+    """A pool of training views that all images share."""
+
+    views: tuple[View, ...]
+
+    def __len__(self) -> int:
+        return len(self.views)
+
+    def of(self, rows: Tensor) -> tuple[Callable[[Tensor], Tensor], ...]:
+        """The views of the images `rows`, each a function of these images (B, 3, H, W)."""
+        return self.views
+
+
+@dataclass(frozen=True)
+class OwnViews:
+    """A pool of training views that are drawn for each image, as in DifferNet's published code.
+
+    images, count: N images with V views each. turns: "random" angles, or "quarter" turns and mirror images, which the
+    views take in turn.
+    light: brightness, contrast and saturation; each factor is drawn from 1 - x to 1 + x. shift: share of the side by
+    which an image is moved at most, in both directions. zoom: an image is scaled by 1 - zoom to 1 + zoom. Everything is
+    drawn uniformly. The same seed gives the same views; those of an image do not depend on how many other images there
+    are. What comes from outside of the image is black.
+    """
+
+    images: int
+    count: int
+    turns: str = "random"
+    light: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    shift: float = 0.0
+    zoom: float = 0.0
+    seed: tuple[int, ...] = (0,)
+
+    def __len__(self) -> int:
+        return self.count
+
+    @cached_property
+    def draws(self) -> np.ndarray:
+        """(N, V, 7) from -1 to 1: angle, brightness, contrast, saturation, shift down, shift across, zoom."""
+        each = [np.random.default_rng([*self.seed, image]) for image in range(self.images)]
+        return np.stack([rng.uniform(-1, 1, (self.count, 7)) for rng in each])
+
+    def of(self, rows: Tensor) -> tuple[Callable[[Tensor], Tensor], ...]:
+        """The views of the images `rows`, each a function of these images (B, 3, H, W)."""
+        draws = torch.from_numpy(self.draws[rows.cpu().numpy()]).float()  # (B, V, 7)
+        turns = quarter_turns(min(8, self.count)) if self.turns == "quarter" else (None,)
+        return tuple(BatchView(self, turns[v % len(turns)], draw) for v, draw in enumerate(draws.unbind(1)))
+
+
+@dataclass(frozen=True)
+class BatchView:
+    """One view of each image of a batch, from draws (B, 7); `turn` replaces the random angles."""
+
+    pool: OwnViews
+    turn: View | None
+    draws: Tensor
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """uint8 (B, 3, H, W) -> the same shape and type. Rotations use the nearest pixel, as `View` does."""
+        angle, *light, down, across, zoom = self.draws.to(images.device).unbind(1)  # (B,) each
+        if self.turn is not None:
+            images, angle = self.turn(images), torch.zeros_like(angle)
+        if self.turn is None or self.pool.shift or self.pool.zoom:
+            moved = self.pool.shift * torch.stack([across, down], dim=1)
+            images = turned(images, torch.pi * angle, moved, 1 + self.pool.zoom * zoom)
+        for change, extent, draw in zip((brighter, contrasted, saturated), self.pool.light, light, strict=True):
+            if extent:
+                images = change(images, (1 + extent * draw)[:, None, None, None])
+        return images
+
+
+def turned(images: Tensor, angle: Tensor, moved: Tensor, scale: Tensor) -> Tensor:
+    """Each image rotated counter-clockwise by its angle in radians (B,), moved by (B, 2) sides (right, down) and scaled
+    (B,), in one operation: uint8 (B, 3, H, W) -> the same."""
+    height, width = images.shape[-2:]
+    cos, sin = angle.cos() / scale, angle.sin() / scale
+    matrix = torch.stack(  # from an output pixel to the input pixel that it shows, both from -1 to 1
+        [torch.stack([cos, -sin * height / width], dim=1), torch.stack([sin * width / height, cos], dim=1)], dim=1
+    )
+    offset = -(matrix @ (2 * moved)[:, :, None])
+    with torch.autocast(images.device.type, enabled=False):
+        grid = F.affine_grid(torch.cat([matrix, offset], dim=2), list(images.shape), align_corners=False)
+        return F.grid_sample(images.float(), grid, mode="nearest", align_corners=False).to(images.dtype)
+
+
+def blended(images: Tensor, others: Tensor | float, factor: Tensor) -> Tensor:
+    """factor x images + (1 - factor) x others, cut to 0..255, as torchvision does for uint8; factor (B, 1, 1, 1)."""
+    return (factor * images + (1 - factor) * others).clamp(0, 255).to(images.dtype)
+
+
+def brighter(images: Tensor, factor: Tensor) -> Tensor:
+    return blended(images, 0.0, factor)
+
+
+def contrasted(images: Tensor, factor: Tensor) -> Tensor:
+    return blended(images, grey(images).mean(dim=(1, 2, 3), keepdim=True), factor)
+
+
+def saturated(images: Tensor, factor: Tensor) -> Tensor:
+    return blended(images, grey(images), factor)
+
+
+def grey(images: Tensor) -> Tensor:
+    """uint8 (B, 3, H, W) -> whole numbers as float (B, 1, H, W), with torchvision's weights of the colours."""
+    red, green, blue = images.float().unbind(dim=1)
+    return (0.2989 * red + 0.587 * green + 0.114 * blue).floor()[:, None]

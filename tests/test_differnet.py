@@ -60,9 +60,11 @@ def test_paper_preset_is_the_published_configuration():
     assert (p.train_views, p.test_views, p.epochs, p.batch_images, p.lr) == (4, 64, 192, 24, 2e-4)
     assert not p.rescale and p.turns == "random" and p.view_pool == 64
     assert p.views("test") == p.views("test", 2) and len(p.views("test")) == 64
-    assert not set(p.views("train")) & set(p.views("test")) and len(p.views("train")) == 64
+    assert p.own_views and len(p.training_pool(3)) == 64 and p.training_pool(3) == p.training_pool(3, epoch=2)
     fresh = replace(p, view_pool=0)
-    assert fresh.views("train", 1) != fresh.views("train", 2) and len(fresh.views("train", 1)) == 4
+    assert fresh.training_pool(3, 1) != fresh.training_pool(3, 2) and len(fresh.training_pool(3)) == 4
+    shared = replace(p, own_views=False)
+    assert not set(shared.views("train")) & set(p.views("test")) and len(shared.views("train")) == 64
 
 
 def test_a_pool_smaller_than_what_is_drawn_from_it_is_refused():

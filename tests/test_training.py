@@ -16,11 +16,12 @@ from adnlib import PRESETS, AdnError, DifferNet, evaluate, fit, load_dataset, tr
 from adnlib.engine import checkpoint, extraction
 from adnlib.engine.checkpoint import Checkpoint, drop_checkpoint
 from adnlib.engine.extraction import extract
-from adnlib.engine.feature_sources import FrozenFeatures, StemStore
+from adnlib.engine.feature_sources import FrozenFeatures, JointFeatures, StemStore
 from adnlib.evaluation import score
 from adnlib.system.device import pick_device
 from adnlib.system.stops import Terminated, stopped_by_sigterm
 from adnlib.training import TrainingLoop, spread
+from adnlib.views import quarter_turns
 
 SMOKE = PRESETS["smoke"]
 
@@ -114,7 +115,7 @@ def test_rescaling_gives_the_flow_unit_features(tiny):
 
 def test_features_of_fixed_views_are_computed_once_and_fresh_ones_in_each_epoch(tiny, monkeypatch):
     calls, real = [], extraction.extract
-    monkeypatch.setattr(extraction, "extract", lambda m, x, v: calls.append(v) or real(m, x, v))
+    monkeypatch.setattr(extraction, "extract", lambda m, x, v, *at: calls.append(v) or real(m, x, v, *at))
     fit(model_of(preset=replace(SMOKE, rescale=False, epochs=3)), tiny, progress=False)
     assert len(calls) == 2  # training and validation features, once each
     calls.clear()
@@ -134,11 +135,28 @@ def test_each_image_is_shown_its_own_views_of_the_pool(tiny):
     assert torch.allclose(y[3, 1], one[0, 0], atol=1e-5)
 
 
+def test_own_views_are_the_same_for_frozen_and_trained_attention(tiny):
+    preset = replace(SMOKE, own_views=True, turns="random", train_views=2, view_pool=3, brightness=0.2, shift=0.1)
+    model, rows = model_of("se", preset=preset), torch.tensor([4, 0])
+    frozen = FrozenFeatures(model, tiny, progress=False).batch(rows, torch.tensor([[2, 1], [2, 1]]))
+    joint = JointFeatures(model, tiny, progress=False).batch(rows, torch.tensor([[2, 1], [2, 1]]))
+    torch.testing.assert_close(frozen, joint, rtol=1e-4, atol=1e-5)
+    views = preset.training_pool(len(tiny.train)).of(rows)
+    images = torch.stack([tiny.train[int(row)].read(256) for row in rows])
+    torch.testing.assert_close(frozen[:, 0], extract(model, views[2](images), quarter_turns(1))[:, 0])
+
+
+def test_fresh_own_views_are_new_in_each_epoch_and_repeat(tiny):
+    preset = replace(SMOKE, own_views=True, turns="random", view_pool=0, brightness=0.2)
+    first, second = (fit(model_of(preset=preset), tiny, progress=False).epochs["train_nll"] for _ in range(2))
+    assert list(first) == list(second)
+
+
 @pytest.mark.parametrize("keep", [True, False])
 def test_trained_attention_sees_the_features_of_the_whole_network(tiny, keep):
     model = model_of("se", train_attention=True)
     images = tiny.train.images(256)
-    stems = StemStore(model, images, SMOKE.views("train"), keep)
+    stems = StemStore(model, images, SMOKE.training_pool(len(images)), keep)
     assert (stems.stored is not None) == keep
     rows = torch.tensor([5, 2])
     y = stems.features(rows, 0)

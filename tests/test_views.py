@@ -7,7 +7,7 @@ from PIL import Image, ImageEnhance
 from torchvision.transforms.functional import pil_to_tensor
 
 from adnlib import PRESETS, AdnError
-from adnlib.views import View, quarter_turns, random_turns, relit
+from adnlib.views import OwnViews, View, quarter_turns, random_turns, relit, turned
 
 IMAGE = torch.arange(3 * 5 * 5, dtype=torch.uint8).view(1, 3, 5, 5)
 
@@ -91,3 +91,67 @@ def test_a_presets_light_is_fixed_for_tests_and_new_in_each_epoch_of_fresh_views
 def test_a_square_has_eight_symmetries(count):
     with pytest.raises(AdnError, match=f"views={count} is out of range"):
         quarter_turns(count)
+
+
+# --- views of each image's own ---
+
+
+def photos(count=5, size=64):
+    return torch.randint(256, (count, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def one_by_one(pool, images, view):
+    """The same views by `View`, image by image."""
+    views = []
+    for row, image in enumerate(images):
+        angle, *light = pool.draws[row, view, :4]
+        turn = quarter_turns(8)[view % 8] if pool.turns == "quarter" else View(float(np.float32(180 * angle)))
+        names = ("brightness", "contrast", "saturation")
+        factors = {
+            name: float(np.float32(1 + x * draw)) for name, x, draw in zip(names, pool.light, light, strict=True)
+        }
+        views.append(replace(turn, **{name: f for name, f in factors.items() if f != 1})(image[None]))
+    return torch.cat(views)
+
+
+@pytest.mark.parametrize("light", [(0.0, 0.0, 0.0), (0.3, 0.0, 0.0), (0.0, 0.4, 0.0), (0.0, 0.0, 0.5), (0.2, 0.2, 0.2)])
+def test_own_views_are_those_of_torchvision_image_by_image(light):
+    images, rows = photos(), torch.arange(5)
+    for turns, same in (("quarter", 0.999), ("random", 0.99)):  # rounding differs on ties
+        pool = OwnViews(5, 10, turns, light)
+        for number, view in enumerate(pool.of(rows)):
+            difference = (view(images).int() - one_by_one(pool, images, number).int()).abs()
+            assert (difference <= 1).float().mean() >= same
+
+
+def test_every_image_and_view_differs_and_a_seed_repeats_them():
+    pool = OwnViews(4, 3, "random", (0.2, 0.0, 0.0))
+    same = photos(1).expand(4, 3, 64, 64)
+    made = torch.stack([view(same) for view in pool.of(torch.arange(4))], dim=1).flatten(0, 1)
+    assert len({tuple(image.flatten().tolist()) for image in made}) == 12
+    assert np.array_equal(pool.draws, OwnViews(4, 3, "random", (0.2, 0.0, 0.0)).draws)
+    assert not np.array_equal(pool.draws, replace(pool, seed=(1,)).draws)
+    assert np.array_equal(pool.draws, replace(pool, images=9).draws[:4])  # more images change nothing
+
+
+def test_rows_are_those_of_the_pool():
+    images, pool = photos(), OwnViews(5, 2, "random", (0.1, 0.1, 0.1), 0.1, 0.1)
+    whole, part = pool.of(torch.arange(5))[1](images), pool.of(torch.tensor([3, 1]))[1](images[[3, 1]])
+    assert torch.equal(whole[[3, 1]], part)
+
+
+def test_shift_and_zoom_are_what_they_say():
+    dot = torch.zeros(1, 3, 65, 65, dtype=torch.uint8)
+    dot[..., 32, 32] = 255
+    zero = torch.zeros(1)
+    moved = turned(dot, zero, torch.tensor([[10 / 65, -20 / 65]]), zero + 1)
+    assert moved[0, 0].nonzero().tolist() == [[12, 42]]
+    square = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
+    square[..., 24:40, 24:40] = 255
+    assert abs((turned(square, zero, torch.zeros(1, 2), zero + 1.5)[0, 0] > 0).sum() - 24 * 24) < 60
+    assert turned(square, zero, torch.zeros(1, 2), zero + 1).equal(square)
+
+
+def test_shift_needs_own_views():
+    with pytest.raises(AdnError, match="set own_views=True as well"):
+        replace(PRESETS["fast"], shift=0.1)

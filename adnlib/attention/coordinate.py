@@ -30,10 +30,10 @@ class CoordinateAttention(nn.Module):
     def gate(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W), each in (0, 1)."""
         z_h = x.mean(dim=3, keepdim=True)  # (B, C, H, 1)
-        z_w = x.mean(dim=2, keepdim=True).mT  # (B, C, W, 1)
+        z_w = x.mean(dim=2, keepdim=True).transpose(2, 3)  # (B, C, W, 1)
         f = nn.functional.hardswish(self.norm(self.f1(torch.cat([z_h, z_w], dim=2))))  # (B, C / r, H + W, 1)
         f_h, f_w = f.split([z_h.shape[2], z_w.shape[2]], dim=2)
-        return torch.sigmoid(self.f_h(f_h)) * torch.sigmoid(self.f_w(f_w.mT))
+        return torch.sigmoid(self.f_h(f_h)) * torch.sigmoid(self.f_w(f_w.transpose(2, 3)))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)"""

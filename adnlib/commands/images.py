@@ -1,4 +1,4 @@
-"""`adn score` and `explain`: what judges images with a finished run."""
+"""`adn score`, `explain` and `export`: what judges images with a finished run."""
 
 from argparse import Namespace
 from pathlib import Path
@@ -37,7 +37,13 @@ def add_commands(commands) -> None:
         help="the figure (default: ./FOLDER_IMAGE_explained.png); the numbers get the extension .csv",
     )
     explain.add_argument("--overwrite", action="store_true", help="replace these two files if they exist")
-    for sub in (score, explain):
+    export = add_command(
+        commands, "export", _export, "write a trained model as one ONNX file that gives scores and heat maps"
+    )
+    export.add_argument("--onnx", type=Path, required=True, metavar="FILE", help="the file to write")
+    export.add_argument("--rate", type=float, default=0.01, help="share of false alarms (default: %(default)s)")
+    export.add_argument("--overwrite", action="store_true", help="replace the file if it exists")
+    for sub in (score, explain, export):
         sub.add_argument("--run", type=Path, required=True, help="the folder of a finished run")
 
 
@@ -66,6 +72,16 @@ def _score(arguments: Namespace) -> int:
     found = counts(rows)
     wanted = {"anomaly": ["anomalous"], "skipped": ["skipped"], "either": ["anomalous", "skipped"], None: []}
     return int(any(found[verdict] for verdict in wanted[arguments.fail_on]))
+
+
+def _export(arguments: Namespace) -> None:
+    from adnlib.inspection.onnx_export import export_onnx
+    from adnlib.inspection.scoring import Scorer
+
+    if arguments.onnx.exists() and not arguments.overwrite:
+        raise AdnError(f"{arguments.onnx} exists: choose another name, or replace it with --overwrite.")
+    path = export_onnx(Scorer(arguments.run, arguments.rate), arguments.onnx.resolve())
+    print(f"written    {path} ({path.stat().st_size / 2**20:.0f} MiB)")
 
 
 def _explain(arguments: Namespace) -> None:

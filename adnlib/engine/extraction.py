@@ -20,7 +20,9 @@ from adnlib.differnet import DifferNet
 from adnlib.system import cache
 from adnlib.system.files import file_sha256
 from adnlib.system.precision import autocast, resolve
-from adnlib.views import View
+from adnlib.views import OwnViews, SharedViews, View
+
+Pool = SharedViews | OwnViews
 
 IMAGE_BYTES = 2**30  # limit for decoded images in memory; larger arrays are stored in a file
 CHUNK_BYTES = 2**29  # limit for activations in memory
@@ -34,16 +36,21 @@ def chunk_size(size: int) -> int:
 
 
 @torch.inference_mode()
-def extract(model: DifferNet, images: Tensor, views: tuple[View, ...]) -> Tensor:
+def extract(model: DifferNet, images: Tensor, views: tuple[View, ...] | Pool, start: int = 0) -> Tensor:
     """Features of every view: uint8 (N, 3, S, S) -> (N, V, 768) float32, on the model's device, computed with the
-    preset's precision."""
-    device = model.device
+    preset's precision. start: the row of the first image in a pool of views."""
+    device, pool = model.device, as_pool(views)
     y = []
     with autocast(model.preset.precision, device):
-        for chunk in images.split(chunk_size(images.shape[-1])):
-            x = chunk.to(device)
-            y.append(torch.stack([model.features(view(x)) for view in views], dim=1))
+        for rows in torch.arange(len(images)).split(chunk_size(images.shape[-1])):
+            x = images[rows].to(device)
+            y.append(torch.stack([model.features(view(x)) for view in pool.of(rows + start)], dim=1))
     return torch.cat(y)
+
+
+def as_pool(views: tuple[View, ...] | Pool) -> Pool:
+    """Views that all images share, as a pool; a pool is returned unchanged."""
+    return SharedViews(views) if isinstance(views, tuple) else views
 
 
 def read_images(split: Split, size: int) -> Tensor:
@@ -66,15 +73,16 @@ def _decode(split: Split, images: np.ndarray) -> None:
 
 
 def features_of(
-    model: DifferNet, split: Split, views: tuple[View, ...], *, progress: bool = False, keep: bool = True
+    model: DifferNet, split: Split, views: tuple[View, ...] | Pool, *, progress: bool = False, keep: bool = True
 ) -> Tensor:
     """Features (N, V, 768) of a split's images, on the model's device, from `extract` or the cache.
 
     progress: shows a bar on standard output with views per second and the remaining time. keep: uses the cache
     on disk, for views that will be needed again.
     """
+    pool = as_pool(views)
     if not keep:
-        return _compute(model, split, views, progress)
+        return _compute(model, split, pool, progress)
     device, size = model.device, model.preset.image_size
     precision = resolve(model.preset.precision, device)
     source_digest = cache.digest(
@@ -86,29 +94,38 @@ def features_of(
         device.type,
         torch.__version__,
     )
-    names = {view: cache.digest(source_digest, view) for view in views}
+    if isinstance(pool, OwnViews):
+        return torch.from_numpy(_cached(cache.digest(source_digest, pool), model, split, pool, progress)).to(device)
+    names = {view: cache.digest(source_digest, view) for view in pool.views}
     features = {view: values for view, name in names.items() if (values := cache.load(name)) is not None}
     missing = tuple(view for view in names if view not in features)
     if missing:
-        y = _compute(model, split, missing, progress)  # (N, missing, 768)
+        y = _compute(model, split, SharedViews(missing), progress)  # (N, missing, 768)
         for view, values in zip(missing, y.unbind(1), strict=True):
             features[view] = values.cpu().numpy()
             cache.keep(names[view], features[view])
-    return torch.from_numpy(np.stack([features[view] for view in views], axis=1)).to(device)
+    return torch.from_numpy(np.stack([features[view] for view in pool.views], axis=1)).to(device)
+
+
+def _cached(name: str, model: DifferNet, split: Split, pool: Pool, progress: bool) -> np.ndarray:
+    if (features := cache.load(name)) is None:
+        features = _compute(model, split, pool, progress).cpu().numpy()
+        cache.keep(name, features)
+    return features
 
 
 def _contents(split: Split) -> list[str]:
     return [file_sha256(sample.path) for sample in split]
 
 
-def _compute(model: DifferNet, split: Split, views: tuple[View, ...], progress: bool) -> Tensor:
+def _compute(model: DifferNet, split: Split, pool: Pool, progress: bool) -> Tensor:
     parts, step = [], chunk_size(model.preset.image_size)
-    total = len(split) * len(views)
+    total = len(split) * len(pool)
     with tqdm(total=total, desc="features", unit=" views", file=sys.stdout, leave=False, disable=not progress) as bar:
         for start in range(0, len(split), step):
             images = read_images(split[start : start + step], model.preset.image_size)
-            parts.append(extract(model, images, views))
-            bar.update(len(images) * len(views))
+            parts.append(extract(model, images, pool, start))
+            bar.update(len(images) * len(pool))
     return torch.cat(parts)
 
 

@@ -10,7 +10,7 @@ from adnlib.differnet import DifferNet
 from adnlib.engine.extraction import chunk_size, extract, features_of, read_images
 from adnlib.features import SCALES, MultiScaleAlexNet, downscale, pool
 from adnlib.system.precision import autocast
-from adnlib.views import View
+from adnlib.views import OwnViews, SharedViews
 
 STEM_BYTES = 2**30  # limit for the stored stem outputs
 
@@ -36,14 +36,15 @@ class FrozenFeatures:
     def __init__(self, model: DifferNet, dataset: Dataset, progress: bool):
         self.model, self.split, self.preset = model, dataset.train, model.preset
         if self.preset.rescale or not self.preset.fresh_views:
-            self.y = features_of(model, self.split, self.preset.views("train"), progress=progress)  # (N, P, 768)
+            pool = self.preset.training_pool(len(self.split))
+            self.y = features_of(model, self.split, pool, progress=progress)  # (N, P, 768)
         if self.preset.rescale:
             set_rescaling(model, self.y)
         self.y_validation = features_of(model, dataset.validation, self.preset.views("test"), progress=progress)
 
     def begin_epoch(self, epoch: int) -> None:
         if self.preset.fresh_views:
-            self.y = features_of(self.model, self.split, self.preset.views("train", epoch), keep=False)
+            self.y = features_of(self.model, self.split, self.preset.training_pool(len(self.split), epoch), keep=False)
 
     def batch(self, rows: Tensor, views: Tensor) -> Tensor:
         return self.y[rows[:, None].to(self.y.device), views.to(self.y.device)]
@@ -57,14 +58,15 @@ class JointFeatures:
 
     def __init__(self, model: DifferNet, dataset: Dataset, progress: bool):
         self.model, self.preset = model, model.preset
+        pool = self.preset.training_pool(len(dataset.train))
         if self.preset.rescale:
-            set_rescaling(model, features_of(model, dataset.train, self.preset.views("train"), progress=progress))
+            set_rescaling(model, features_of(model, dataset.train, pool, progress=progress))
         self.images = read_images(dataset.train, self.preset.image_size)  # (N, 3, S, S)
         self.images_validation = read_images(dataset.validation, self.preset.image_size)
-        self.stems = StemStore(model, self.images, self.preset.views("train"), keep=not self.preset.fresh_views)
+        self.stems = StemStore(model, self.images, pool, keep=not self.preset.fresh_views)
 
     def begin_epoch(self, epoch: int) -> None:
-        self.stems.views = self.preset.views("train", epoch)
+        self.stems.pool = self.preset.training_pool(len(self.images), epoch)
 
     def batch(self, rows: Tensor, views: Tensor) -> Tensor:
         """As `FeatureSource.batch`, but with the views of the first row for all rows."""
@@ -83,16 +85,16 @@ def set_rescaling(model: DifferNet, y: Tensor) -> None:
 class StemStore:
     """The stem outputs of images in several views, and the features computed from them, which have a gradient.
 
-    With `keep` the stem is computed once for each of `views` and stored, if that takes no more than STEM_BYTES.
+    With `keep` the stem is computed once for each view of the pool and stored, if that takes no more than STEM_BYTES.
     """
 
-    def __init__(self, model: DifferNet, images: Tensor, views: tuple[View, ...], keep: bool):
-        self.model, self.images, self.views, self.stored = model, images, views, None
-        one = self._stem(torch.zeros(1, dtype=torch.long), views[0])
-        if not keep or sum(x.nbytes for x in one) * len(images) * len(views) > STEM_BYTES:
+    def __init__(self, model: DifferNet, images: Tensor, pool: SharedViews | OwnViews, keep: bool):
+        self.model, self.images, self.pool, self.stored = model, images, pool, None
+        one = self._stem(torch.zeros(1, dtype=torch.long), 0)
+        if not keep or sum(x.nbytes for x in one) * len(images) * len(pool) > STEM_BYTES:
             return
-        self.stored = [[torch.empty(len(images), *x.shape[1:], dtype=x.dtype) for x in one] for _ in views]
-        for outputs, view in zip(self.stored, views, strict=True):
+        self.stored = [[torch.empty(len(images), *x.shape[1:], dtype=x.dtype) for x in one] for _ in range(len(pool))]
+        for view, outputs in enumerate(self.stored):
             for rows in torch.arange(len(images)).split(chunk_size(images.shape[-1])):
                 for output, x in zip(outputs, self._stem(rows, view), strict=True):
                     output[rows] = x.cpu()
@@ -100,18 +102,16 @@ class StemStore:
     def features(self, rows: Tensor, view: int) -> Tensor:
         """Features (B, 768) of the images `rows` (B,) in the view with this number."""
         device = self.model.device
-        if self.stored is not None:
-            maps = [x[rows].to(device) for x in self.stored[view]]
-        else:
-            maps = self._stem(rows, self.views[view])
+        stored = self.stored
+        maps = [x[rows].to(device) for x in stored[view]] if stored else self._stem(rows, view)
         with autocast(self.model.preset.precision, device):
             return after_stem(self.model.features, maps)
 
     @torch.no_grad()
-    def _stem(self, rows: Tensor, view: View) -> list[Tensor]:
+    def _stem(self, rows: Tensor, view: int) -> list[Tensor]:
         device = self.model.device
         with autocast(self.model.preset.precision, device):
-            return stem(self.model.features, view(self.images[rows].to(device)))
+            return stem(self.model.features, self.pool.of(rows)[view](self.images[rows].to(device)))
 
 
 def stem(features: MultiScaleAlexNet, images: Tensor) -> list[Tensor]:

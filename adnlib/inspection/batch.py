@@ -244,7 +244,7 @@ def counts(rows: Iterable[Row]) -> dict[str, int]:
 
 def summary(scorer: Scorer, rows: list[Row]) -> list[str]:
     """Sentences on the result: counts, what the threshold promises, drift."""
-    lines = [f"{len(rows)} files: " + ", ".join(f"{count} {verdict}" for verdict, count in counts(rows).items())]
+    lines = [f"{len(rows)} files: " + ", ".join(f"{count} {verdict}" for verdict, count in counts(rows).items()) + "."]
     scored = len(rows) - counts(rows)[SKIPPED]
     low, high = scorer.rule.alarms(scored)
     lines.append(f"If all {scored} scored images were normal, {low} to {high} of them would be called anomalous.")

@@ -30,7 +30,7 @@ def describe(config: RunConfig) -> str:
     step = fastest(lambda: nll(*model.transform(torch.randn(rows, 768, device=model.device))).mean().backward())
     held_out = len(dataset.validation) + len(dataset.calibration) + len(dataset.test)
     extra = preset.epochs if preset.fresh_views else 1
-    views = extra * len(dataset.train) * len(preset.views("train")) + held_out * preset.test_views
+    views = extra * len(dataset.train) * (preset.view_pool or preset.train_views) + held_out * preset.test_views
     batches = preset.epochs * -(-len(dataset.train) // preset.batch_images)
     seconds = view * views + step * batches
     if model.trains_jointly:

@@ -12,6 +12,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 from adnlib.book.report import figure_html
 from adnlib.errors import AdnError, printable
@@ -26,6 +27,7 @@ from adnlib.system.files import whole_folder, write_whole
 THUMBNAILS = 120  # with the highest scores, and as many nearest to the threshold
 SIDE = 180  # px of a thumbnail
 LONGEST = 2048  # px of an overlay
+SMOOTHING = 8.0  # px of the model's input, half the distance of two positions of the map
 HOT = 30.0  # times what is usual in normal images: where a heat map is yellow
 
 SCRIPT = """const list = document.querySelector('#images'), choice = document.querySelector('#order');
@@ -36,6 +38,7 @@ choice.addEventListener('change', () => {
   list.append(...[...list.children].sort(order));
 });"""
 STYLE = """body { font: 16px/1.5 system-ui, sans-serif; margin: 1.5rem auto; max-width: 72rem; padding: 0 1rem; }
+figure { margin: 0; } figure img { max-width: 100%; }
 #images { display: flex; flex-wrap: wrap; gap: 1rem; list-style: none; padding: 0; }
 #images li { width: 380px; border: 3px solid #2166ac; padding: .4rem; overflow-wrap: anywhere; font-size: .85rem; }
 #images li.anomalous { border-color: #d95f02; }
@@ -63,8 +66,9 @@ def heat_overlay(
         heat = deviation_map(scorer.model, x, scorer.normal, stretch=False)[0].numpy()
     except AdnError:
         return picture, None
-    share = np.log(np.maximum(heat / limit, 1)) / np.log(HOT)
-    resized = Image.fromarray(share.clip(max=1).astype(np.float32)).resize(picture.size, Image.Resampling.BILINEAR)
+    share = (np.log(np.maximum(heat / limit, 1)) / np.log(HOT)).clip(max=1)
+    smooth = gaussian_filter(share.astype(np.float32), SMOOTHING)
+    resized = Image.fromarray(smooth).resize(picture.size, Image.Resampling.BILINEAR)
     share = np.asarray(resized)  # (h, w) from 0 to 1
     opacity = 0.75 * np.sqrt(share)[..., None]
     colours = 255 * matplotlib.colormaps["autumn"](share)[..., :3]
