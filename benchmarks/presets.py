@@ -4,8 +4,8 @@
 
 `paper` represents DifferNet's published code, which takes hours without a GPU: it has the same flow, optimiser, image
 size and number of views, and equal scores for equal weights (tests/detectors/test_official.py, benchmarks/official.py).
-It differs in the angles: all images share 64 angles, and the published code draws new ones in each epoch. The times are
-CPU seconds for features, training and the scores of the test images, without the cache.
+It differs in the angles: each image has 64 of its own, and the published code draws new ones in each epoch. The times
+are CPU seconds for features, training and the scores of the test images, without the cache.
 
 A killed run resumes where it stopped: the state of the training is saved beside the file of `--csv`, and rows that the
 file contains are not computed again. If training was killed, its seconds are those of the last process only.

@@ -117,7 +117,7 @@ def read(sample: Sample, size: int) -> Tensor:
 
 def runs_in(root: Path | str, **wanted) -> list[Run]:
     """The finished runs under `root`. If there are none, AdnError states how to train some."""
-    runs = read_runs(root, **wanted)
+    runs = [run for run in read_runs(root, **wanted) if run.facts["metrics"]["auroc"] is not None]  # with test images
     if not runs:
         what = f" with {', '.join(f'{name} {value}' for name, value in wanted.items())}" if wanted else ""
         raise AdnError(

@@ -534,3 +534,15 @@ def test_the_channel_sends_at_once_and_both_servers_use_it(monkeypatch):
     assert f"CHANNEL := {NoDelay.__module__}.{NoDelay.__name__}\n" in makefile
     for server in ("Voila", "ServerApp"):
         assert f"--{server}.kernel_websocket_connection_class=$(CHANNEL)" in makefile
+
+
+def test_a_run_without_test_images_is_left_out(runs, tmp_path):
+    root = shutil.copytree(runs, tmp_path / "runs")
+    for path in root.glob("*/parameters.json"):
+        facts = json.loads(path.read_text())
+        facts["images"] |= {"test normal": 0, "test anomalous": 0}
+        facts["metrics"] |= {"auroc": None, "auroc_low": None, "auroc_high": None}
+        facts["digest"] = facts_digest(facts)
+        path.write_text(json.dumps(facts))
+    with pytest.raises(AdnError, match="make run"):
+        ScoreExplorer(root)
