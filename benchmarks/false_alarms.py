@@ -80,7 +80,9 @@ def main() -> None:
             if ((table["category"] == category) & (table["split"] == split)).any():
                 continue
             table = pd.concat([table, pd.DataFrame(measure(dataset, split))], ignore_index=True)
-            table.sort_values(["category", "rate", "split"]).to_csv(options.csv, index=False)
+            numbers = ["split", "calibration", "new", "alarms", "low", "high"]
+            table = table.sort_values(["category", "rate", "split"]).astype(dict.fromkeys(numbers, int))
+            table.to_csv(options.csv, index=False)
     columns = {"calibration": "first", "new": "first", "alarms": "sum", "kept": "mean"}
     summary = table.groupby(["category", "rate"]).agg(columns)
     summary["realised"] = summary["alarms"] / (summary["new"] * options.splits)

@@ -9,6 +9,16 @@ from torch import Tensor, nn
 from adnlib.lessons.exercise import check, expect
 
 
+def _image(count: int) -> Tensor:
+    return torch.randn(count, 3, 9, 7, generator=torch.Generator().manual_seed(count))
+
+
+def _strided() -> nn.Sequential:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        return nn.Sequential(nn.Conv2d(3, 2, 3, stride=2, padding=1), nn.Tanh(), nn.Conv2d(2, 4, 1))
+
+
 def attend(x: Tensor, layers: nn.Sequential, attention: dict[int, nn.Module]) -> Tensor:
     """Passes x (B, C, H, W) through the layers; attention[i], if present, follows layer i."""
     for index, layer in enumerate(layers):
@@ -31,7 +41,11 @@ class _Affine(nn.Module):
         return 2 * x - 1
 
 
-@check(attend)
+@check(
+    attend,
+    lambda: (_image(1), _strided(), {0: nn.Tanh(), 2: nn.Sigmoid()}),
+    lambda: (_image(3), _strided(), {1: nn.Tanh()}),
+)
 def check_attend(answer):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -91,6 +105,7 @@ def check_rescale_bias(answer):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         conv = nn.Conv2d(2, 3, 3)
+        convolutions = nn.Conv2d(2, 4, 3, stride=2, padding=1, groups=2), nn.Conv2d(2, 1, 2, dilation=2)
         x = torch.randn(1, 2, 5, 5)
     weight, bias = (p.detach().clone() for p in conv.parameters())
     g = 0.25
@@ -118,6 +133,15 @@ def check_rescale_bias(answer):
             torch.allclose(new(g * x), g * conv(x), atol=1e-6),
             "The weights are right, the bias is not: find b' with W (g x) + b' = g (W x + b).",
         )
+        for strided in convolutions:
+            expect(
+                answer(strided, g)(g * x).shape == strided(x).shape,
+                "The copy lost the stride, the padding or another setting of the convolution: copy it as a whole.",
+            )
+            expect(
+                torch.allclose(answer(strided, g)(g * x), g * strided(x), atol=1e-6),
+                "This works for one convolution, but not for one with a stride or with groups: use its own bias and g.",
+            )
 
 
 def feature_spread(y: Tensor) -> Tensor:
@@ -154,9 +178,11 @@ def check_feature_spread(answer):
         not torch.isclose(spread, y.mean(dim=1).std()) and not torch.isclose(spread, y.mean(dim=0).std()),
         "This averages first, so differences cancel. Take the standard deviation first, then average.",
     )
-    # both definitions of the standard deviation are in use
-    either = [feature_spread(y), y.std(dim=0, correction=0).mean()]
-    expect(any(torch.isclose(spread, s) for s in either), "The shape is right, the value is not: use std, then mean.")
+    for example in (y, _image(5).flatten(1), _image(2)[:, 0, 0]):
+        # both definitions of the standard deviation are in use
+        either = [feature_spread(example), example.std(dim=0, correction=0).mean()]
+        right = any(torch.isclose(answer(example), s) for s in either)
+        expect(right, f"The shape is right, but the value for y {tuple(example.shape)} is not: use std, then mean.")
 
 
 def explained(plain: float, constant: float, attention: float) -> float:

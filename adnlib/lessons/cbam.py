@@ -1,30 +1,26 @@
 """Exercises for notebooks/03_cbam."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
-from adnlib.lessons.exercise import check, expect
+from adnlib.lessons.exercise import check, expect, expect_none_of, expect_tensor
 
 
 class _AskedMLP(nn.Sequential):
     """A shared MLP from 6 channels to 6 channels that reports what is wrong with its input."""
 
     def forward(self, z: Tensor) -> Tensor:
-        expect(
-            isinstance(z, Tensor),
-            f"The MLP received {type(z).__name__}, not a tensor: amax returns a tensor, max a pair.",
-        )
+        expect(isinstance(z, Tensor), f"The MLP received {type(z).__name__}: amax returns a tensor, max a pair.")
         shape = tuple(z.shape)
-        expect(
-            shape != (2, 4, 5),
-            "The MLP received (B, H, W): this summarises the channels. Summarise space, axes 2 and 3.",
-        )
+        expect(shape != (2, 4, 5), "The MLP received (B, H, W): summarise space, axes 2 and 3, not the channels.")
         expect(
             shape != (2, 6, 1, 1),
             "The MLP received (B, C, 1, 1), but it works on the last axis: omit keepdim and add two axes at the end.",
         )
         expect(
-            shape == (2, 6),
+            shape in ((2, 6), (4, 6), (2, 2, 6)),  # separately, concatenated or stacked
             f"The MLP received the shape {shape}, not (B, C) = (2, 6): give it one number for each channel.",
         )
         return super().forward(z)
@@ -42,10 +38,7 @@ class _AskedConv(nn.Conv2d):
             shape not in ((2, 12, 1, 1), (2, 12)),
             "The convolution received summaries over space, but this gate keeps the positions: summarise the channels.",
         )
-        expect(
-            shape != (2, 1, 4, 5),
-            "The convolution received one map per image, but it needs two: concatenate along axis 1.",
-        )
+        expect(shape != (2, 1, 4, 5), "The convolution received one map, but it needs two: join along axis 1.")
         expect(
             shape not in ((2, 8, 5), (4, 4, 5), (2, 4, 10)),
             f"The convolution received {shape}: an axis is lost before the concatenation. Keep it with keepdim=True.",
@@ -57,20 +50,26 @@ class _AskedConv(nn.Conv2d):
         return super().forward(z)
 
 
-def _mlp() -> nn.Module:
+def _mlp(channels: int = 6, kind: type = _AskedMLP) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        return _AskedMLP(nn.Linear(6, 3, bias=False), nn.ReLU(), nn.Linear(3, 6, bias=False))
+        return kind(nn.Linear(channels, 3, bias=False), nn.ReLU(), nn.Linear(3, channels, bias=False))
 
 
-def _conv() -> nn.Module:
+def _conv(kernel_size: int = 3, kind: type = _AskedConv) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return _AskedConv(2, 1, 3, padding=1, bias=False)
+        return kind(2, 1, kernel_size, padding=kernel_size // 2, bias=False)
 
 
-def _maps() -> Tensor:
-    return torch.randn(2, 6, 4, 5, generator=torch.Generator().manual_seed(0))  # (B, C, H, W)
+def _maps(*shape: int) -> Tensor:
+    return torch.randn(*(shape or (2, 6, 4, 5)), generator=torch.Generator().manual_seed(0))  # (B, C, H, W)
+
+
+def _gates(channels: int) -> tuple[Callable, Callable]:
+    """The gates of a CBAM as functions of the maps."""
+    mlp, conv = _mlp(channels, nn.Sequential), _conv(3, nn.Conv2d)
+    return lambda maps: channel_gate(maps, mlp), lambda maps: spatial_gate(maps, conv)
 
 
 def channel_gate(x: Tensor, mlp: nn.Module) -> Tensor:
@@ -79,15 +78,16 @@ def channel_gate(x: Tensor, mlp: nn.Module) -> Tensor:
     return torch.sigmoid(mlp(mean) + mlp(maximum))[:, :, None, None]
 
 
-@check(channel_gate)
+@check(
+    channel_gate,
+    lambda: (_maps(1, 4, 3, 7), _mlp(4, nn.Sequential)),
+    lambda: (_maps(3, 2, 1, 1), _mlp(2, nn.Sequential)),
+)
 def check_channel_gate(answer):
     x, mlp = _maps(), _mlp()
     with torch.no_grad():
         gate = answer(x, mlp)
-        expect(
-            isinstance(gate, Tensor),
-            f"channel_gate returns {type(gate).__name__}, not a tensor: is the return statement missing?",
-        )
+        expect_tensor("channel_gate", gate)
         expect(
             gate.shape != x.shape,
             "The output has the shape of x: return only the gate, (B, C, 1, 1), not the gated maps.",
@@ -98,7 +98,7 @@ def check_channel_gate(answer):
         pooled, largest = x.mean(dim=(2, 3)), x.amax(dim=(2, 3))
         mean, maximum = mlp(pooled), mlp(largest)  # (B, C) each
         sigmoid = torch.sigmoid
-        for wrong, message in (
+        wrong = [
             (mean + maximum, "The shape is right, but the gate is outside [0, 1]: is the sigmoid missing?"),
             (
                 sigmoid(mean) + sigmoid(maximum),
@@ -134,8 +134,8 @@ def check_channel_gate(answer):
                 sigmoid(mlp(x.sum(dim=(2, 3))) + maximum),
                 "The term of the maximum is right, but the other uses the sum over space: take the mean.",
             ),
-        ):
-            expect(not torch.allclose(gate, wrong, atol=1e-6), message)
+        ]
+        expect_none_of(gate, wrong)
         expect(gate.min() >= 0 and gate.max() <= 1, "The gate is outside [0, 1]: apply the sigmoid last.")
         expect(
             torch.allclose(gate, sigmoid(mean + maximum), atol=1e-6),
@@ -149,22 +149,17 @@ def spatial_gate(x: Tensor, conv: nn.Module) -> Tensor:
     return torch.sigmoid(conv(torch.cat([mean, maximum], dim=1)))
 
 
-@check(spatial_gate)
+@check(spatial_gate, lambda: (_maps(1, 3, 8, 6), _conv(7, nn.Conv2d)), lambda: (_maps(3, 1, 4, 4), _conv(1, nn.Conv2d)))
 def check_spatial_gate(answer):
     x, conv = _maps(), _conv()
     with torch.no_grad():
         gate = answer(x, conv)
-        expect(
-            isinstance(gate, Tensor),
-            f"spatial_gate returns {type(gate).__name__}, not a tensor: is the return statement missing?",
-        )
+        expect_tensor("spatial_gate", gate)
         expect(
             gate.shape != x.shape,
             "The output has the shape of x: return only the gate, (B, 1, H, W), not the gated maps.",
         )
-        expect(
-            gate.shape != (2, 4, 5), "The shape is (B, H, W): keep the channel axis, with size 1, to match the maps."
-        )
+        expect(gate.shape != (2, 4, 5), "The shape is (B, H, W): keep the channel axis, with size 1.")
         expect(gate.shape == (2, 1, 4, 5), f"The shape is {tuple(gate.shape)}, not (B, 1, H, W) = (2, 1, 4, 5).")
         mean, maximum = x.mean(dim=1, keepdim=True), x.amax(dim=1, keepdim=True)
 
@@ -173,13 +168,16 @@ def check_spatial_gate(answer):
 
         right = read(mean, maximum)
         sigmoid = torch.sigmoid
-        for wrong, message in (
+        wrong = [
             (right, "The shape is right, but the gate is outside [0, 1]: is the sigmoid missing?"),
             (
                 sigmoid(sigmoid(right)),
                 "Shape and range are right, but the sigmoid is applied twice: apply it only once.",
             ),
-            (read(sigmoid(mean), sigmoid(maximum)), "The sigmoid is applied before the convolution: apply it last."),
+            (
+                read(sigmoid(mean), sigmoid(maximum)),
+                "The sigmoid is applied before the convolution: apply it last.",
+            ),
             (
                 sigmoid(read(sigmoid(mean), sigmoid(maximum))),
                 "There are two sigmoids: omit the one before the convolution, keep the one after it.",
@@ -189,7 +187,10 @@ def check_spatial_gate(answer):
                 "Shape and range are right, but maximum and mean are swapped: the mean comes first.",
             ),
             (sigmoid(read(mean, mean)), "Both maps are the mean: the second must be the maximum over channels."),
-            (sigmoid(read(maximum, maximum)), "Both maps are the maximum: the first must be the mean over channels."),
+            (
+                sigmoid(read(maximum, maximum)),
+                "Both maps are the maximum: the first must be the mean over channels.",
+            ),
             (
                 sigmoid(read(x.sum(dim=1, keepdim=True), maximum)),
                 "The second map is right, but the first is the sum over channels: take the mean.",
@@ -198,8 +199,8 @@ def check_spatial_gate(answer):
                 sigmoid(read(mean, x.amin(dim=1, keepdim=True))),
                 "The first map is right, but the second is the minimum: take the maximum.",
             ),
-        ):
-            expect(not torch.allclose(gate, wrong, atol=1e-6), message)
+        ]
+        expect_none_of(gate, wrong)
         expect(gate.min() >= 0 and gate.max() <= 1, "The gate is outside [0, 1]: apply the sigmoid last.")
         expect(
             torch.allclose(gate, sigmoid(right), atol=1e-6),
@@ -213,7 +214,7 @@ def cbam(x: Tensor, channel: nn.Module, spatial: nn.Module) -> Tensor:
     return y * spatial(y)
 
 
-@check(cbam)
+@check(cbam, lambda: (_maps(1, 4, 5, 3), *_gates(4)), lambda: (_maps(3, 2, 2, 6), *_gates(2)))
 def check_cbam(answer):
     x, mlp, conv = _maps(), _mlp(), _conv()
 
@@ -237,9 +238,7 @@ def check_cbam(answer):
 
     with torch.no_grad():
         y = answer(x, channel, spatial)
-        expect(
-            isinstance(y, Tensor), f"cbam returns {type(y).__name__}, not a tensor: is the return statement missing?"
-        )
+        expect_tensor("cbam", y)
         gated = x * channel(x)
         right = gated * spatial(gated)
         places = x * spatial(x)
@@ -248,7 +247,7 @@ def check_cbam(answer):
             f"The shape is {tuple(y.shape)}: this returns a gate. Return the maps, multiplied by both gates.",
         )
         expect(y.shape == x.shape, f"The shape is {tuple(y.shape)}, not the shape of x, {tuple(x.shape)}.")
-        for wrong, message in (
+        wrong = [
             (x, "These are the input maps, unchanged: multiply them by both gates."),
             (gated, "The channel gate is right, but the spatial gate is missing."),
             (places, "This applies only the spatial gate: apply the channel gate first."),
@@ -270,8 +269,8 @@ def check_cbam(answer):
                 "This adds the input to the output: the formula has no residual connection.",
             ),
             (gated + spatial(gated), "The channel gate is right, but this adds the spatial gate: multiply by it."),
-        ):
-            expect(not torch.allclose(y, wrong, atol=1e-6), message)
+        ]
+        expect_none_of(y, wrong)
         expect(
             torch.allclose(y, right, atol=1e-6),
             "The shape is right, but the values are not: compute F' = M_c(F) * F, then F'' = M_s(F') * F'.",
@@ -284,7 +283,7 @@ def cbam_parameters(channels: int, reduction: int, kernel_size: int) -> int:
     return 2 * channels * hidden + 2 * kernel_size**2
 
 
-@check(cbam_parameters)
+@check(cbam_parameters, lambda: (32, 4, 49), lambda: (33, 8, 1))
 def check_cbam_parameters(answer):
     for channels, reduction, kernel_size in ((64, 16, 7), (192, 16, 3), (100, 16, 11)):
         count, expected = (f(channels, reduction, kernel_size) for f in (answer, cbam_parameters))

@@ -11,6 +11,18 @@ from torch import Tensor, nn
 from adnlib.lessons.exercise import check, expect
 
 
+def _random(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(1))
+
+
+def _two_maps(x: Tensor) -> Tensor:
+    return torch.stack([x.square().sum(dim=1), x[:, 0].tanh()], dim=1)  # (B, 2, h, w)
+
+
+def _corner(x: Tensor) -> Tensor:
+    return x[:, :, 0, 1]  # (B, 3)
+
+
 def multi_scale_features(x: Tensor, convolve: Callable[[Tensor], Tensor]) -> Tensor:
     """Multi-scale features of normalised images x: (B, 3, H, W) -> (B, 3 * C).
     Order: full, half, quarter size. convolve: (B, 3, h, w) -> feature maps (B, C, h', w')."""
@@ -22,7 +34,7 @@ def multi_scale_features(x: Tensor, convolve: Callable[[Tensor], Tensor]) -> Ten
     return torch.cat(y, dim=1)  # (B, 3 * C)
 
 
-@check(multi_scale_features)
+@check(multi_scale_features, lambda: (_random(1, 3, 18, 26), _two_maps), lambda: (_random(3, 3, 8, 4), _two_maps))
 def check_multi_scale_features(answer):
     x = torch.randn(2, 3, 16, 24, generator=torch.Generator().manual_seed(0))  # (B, 3, H, W)
     seen = []
@@ -88,7 +100,11 @@ def view_features(images: Tensor, views: Sequence[Callable], features: Callable)
     return torch.stack([features(view(images)) for view in views], dim=1)
 
 
-@check(view_features)
+@check(
+    view_features,
+    lambda: (_random(1, 3, 4, 4), [torch.neg], _corner),
+    lambda: (_random(5, 3, 2, 2), 3 * [torch.neg], _corner),
+)
 def check_view_features(answer):
     images = torch.arange(2 * 3 * 4 * 4).view(2, 3, 4, 4)  # (B, 3, H, W)
     views = [lambda i: i, lambda i: i.flip(-1), lambda i: i.flip(-2), lambda i: i.rot90(1, (-2, -1))]  # V = 4
@@ -223,7 +239,7 @@ def anomaly_score(z: Tensor) -> Tensor:
     return z.square().mean(dim=(1, 2))
 
 
-@check(anomaly_score)
+@check(anomaly_score, lambda: (_random(1, 1, 5),), lambda: (_random(4, 2, 3),))
 def check_anomaly_score(answer):
     z = torch.tensor([[[1.0, -2.0], [3.0, 0.0], [-1.0, 1.0]], [[0.5, 0.5], [0.0, -4.0], [2.0, 2.0]]])
     z = torch.cat([z, 3 * z, -z, z + 1])  # (B, V, D) = (8, 3, 2)

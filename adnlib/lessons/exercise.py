@@ -5,16 +5,19 @@ anything yet, it reports that and returns the solution, so a lesson can first be
 """
 
 import ast
+import dis
 import functools
 import inspect
 import re
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import numpy as np
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from adnlib.errors import AdnError
 
@@ -34,9 +37,22 @@ def expect(condition: object, message: str) -> None:
         raise Mistake(message)
 
 
-def check(solution: Callable) -> Callable:
+def expect_tensor(name: str, given: object) -> None:
+    """Raises Mistake if an answer is not a tensor."""
+    expect(isinstance(given, Tensor), f"{name} returns {type(given).__name__}, not a tensor: is the return missing?")
+
+
+def expect_none_of(given: Tensor, wrong: list[tuple[Tensor, str]]) -> None:
+    """Raises Mistake if the answer equals the result of a common mistake; wrong: pairs of result and message."""
+    for value, message in wrong:
+        expect(not torch.allclose(given, value, rtol=1e-4, atol=1e-6), message)
+
+
+def check(solution: Callable, *others: Callable[[], tuple]) -> Callable:
     """Turns a function that takes the reader's answer and calls `expect` into the check of an exercise.
 
+    others: functions that make the arguments of further examples, of other sizes. There, the answer must agree with the
+    solution, and so must the gradients.
     The check prints one line and returns the answer, or the solution if the stub is untouched. A wrong answer raises
     Mistake. If the answer itself raises an error, the message of the Mistake contains it.
     """
@@ -46,7 +62,11 @@ def check(solution: Callable) -> Callable:
         def checked(answer: Callable) -> Callable:
             name = solution.__name__
             try:
-                examine(_watched(answer) if inspect.isfunction(answer) else answer)
+                watched = _watched(answer) if inspect.isfunction(answer) else answer
+                examine(watched)
+                for make in others:
+                    _expect_agreement(solution, watched, make)
+                _expect_no_variables(answer)
             except Mistake:
                 raise
             except Exception as error:
@@ -69,23 +89,100 @@ def _untouched(name: str) -> str:
 
 
 def _watched(answer: Callable) -> Callable:
-    """Wraps an answer to raise Mistake if it changes an input: the check uses the same input for its comparison."""
+    """Wraps an answer to raise Mistake if it changes an input: the check uses the same input for its comparison. A
+    result in another precision, such as float64, is converted to that of the inputs."""
 
     @functools.wraps(answer)
     def watched(*given, **named):
-        before = [(x, _copy(x)) for x in (*given, *named.values()) if isinstance(x, (np.ndarray, Tensor))]
+        arguments = (*given, *named.values())
+        before = [(x, _copy(x)) for x in arguments if isinstance(x, (np.ndarray, Tensor))]
+        tables = [(x, list(x.items())) for x in arguments if isinstance(x, dict)]
         result = answer(*given, **named)
         expect(
             all(np.array_equal(_copy(x), was, equal_nan=True) for x, was in before),
             f"{answer.__name__} changes its input: create a new object, x = x * 2 instead of x *= 2.",
         )
-        return result
+        expect(
+            all(list(x.items()) == was for x, was in tables),
+            f"{answer.__name__} changes the dictionary that it was given: read it with [key], without pop or del.",
+        )
+        floating = [x.dtype for x in arguments if isinstance(x, Tensor) and x.is_floating_point()]
+        return _in_precision(result, floating[0] if floating else torch.get_default_dtype())
 
     return watched
 
 
+def _in_precision(result: Any, dtype: torch.dtype) -> Any:
+    """Floating-point tensors of a result in one precision."""
+    if isinstance(result, tuple):
+        return tuple(_in_precision(part, dtype) for part in result)
+    return result.to(dtype) if isinstance(result, Tensor) and result.is_floating_point() else result
+
+
 def _copy(x: np.ndarray | Tensor) -> np.ndarray:
     return x.detach().cpu().numpy().copy() if isinstance(x, Tensor) else x.copy()
+
+
+def _expect_agreement(solution: Callable, answer: Callable, make: Callable[[], tuple]) -> None:
+    """Raises Mistake unless answer and solution agree on a further example, in values and gradients."""
+    name, arguments = solution.__name__, make()
+    where = f"{name} is right for the first example, but not for {_sizes(solution, arguments)}"
+    for x in arguments:
+        if isinstance(x, Tensor) and x.is_floating_point():
+            x.requires_grad_()
+    try:
+        given = answer(*arguments)
+    except Mistake:
+        raise
+    except Exception as error:
+        raise Mistake(f"{where}. There it raises {type(error).__name__}: {error}") from error
+    right = solution(*arguments)
+    pairs = list(zip(given, right, strict=True)) if isinstance(right, tuple) else [(given, right)]
+    for result, expected in pairs:
+        expect(
+            np.shape(result) == np.shape(expected),
+            f"{where}: the shape is {tuple(np.shape(result))}, not {tuple(np.shape(expected))}.",
+        )
+        a, b = (x.detach() if isinstance(x, Tensor) else x for x in (result, expected))
+        expect(np.allclose(a, b, rtol=1e-4, atol=1e-5, equal_nan=True), f"{where}: the values differ.")
+        if isinstance(expected, Tensor) and expected.requires_grad:
+            expect(
+                isinstance(result, Tensor) and result.requires_grad,
+                f"The values of {name} are right, but they have no gradient, so training would silently fail: leave "
+                "out detach(), .data, .item(), NumPy and no_grad().",
+            )
+            gradients = [_gradients(x, arguments) for x in (result, expected)]
+            expect(
+                all(torch.allclose(*both, rtol=1e-3, atol=1e-5) for both in zip(*gradients, strict=True)),
+                f"The values of {name} are right, but the gradient is not: is a part of it detached?",
+            )
+
+
+def _gradients(result: Tensor, arguments: tuple) -> list[Tensor]:
+    """The gradient of sum(result^2) for every tensor argument; zero where the result does not depend on it."""
+    inputs = [x for x in arguments if isinstance(x, Tensor) and x.requires_grad]
+    return list(torch.autograd.grad(result.square().sum(), inputs, retain_graph=True, materialize_grads=True))
+
+
+def _sizes(solution: Callable, arguments: tuple) -> str:
+    """The sizes of the arguments, such as "x (1, 3, 4, 5), reduction 2"."""
+    named = zip(inspect.signature(solution).parameters, arguments, strict=False)
+    shapes = [f"{name} {tuple(x.shape)}" for name, x in named if isinstance(x, (np.ndarray, Tensor))]
+    numbers = [f"{x}" for x in arguments if isinstance(x, (int, float))]
+    return ", ".join(shapes + numbers)
+
+
+def _expect_no_variables(answer: Callable) -> None:
+    """Raises Mistake if an answer reads data of the notebook instead of its arguments."""
+    if not inspect.isfunction(answer):
+        return
+    for instruction in dis.get_instructions(answer):
+        value = answer.__globals__.get(instruction.argval) if instruction.opname == "LOAD_GLOBAL" else None
+        expect(
+            not isinstance(value, (Tensor, np.ndarray, nn.Module)),
+            f"{answer.__name__} reads the notebook's variable {instruction.argval}: use its arguments "
+            f"({', '.join(inspect.signature(answer).parameters)}) instead, so that it works for other inputs.",
+        )
 
 
 def exercises(lesson) -> dict[str, Callable]:

@@ -8,6 +8,14 @@ from torch import Tensor
 from adnlib.lessons.exercise import Mistake, check, expect
 
 
+def _scores(*shape: int) -> np.ndarray:
+    return np.random.default_rng(sum(shape)).normal(size=shape).round(1)  # with ties
+
+
+def _features(count: int, dims: int) -> Tensor:
+    return torch.randn(count, dims, generator=torch.Generator().manual_seed(count))
+
+
 def auroc(normal: np.ndarray, anomalous: np.ndarray) -> np.ndarray:
     """AUROC from ranks, with ties counted as half: scores (..., N) and (..., M) -> (...)."""
     n, m = normal.shape[-1], anomalous.shape[-1]
@@ -16,7 +24,7 @@ def auroc(normal: np.ndarray, anomalous: np.ndarray) -> np.ndarray:
     return wins / (n * m)
 
 
-@check(auroc)
+@check(auroc, lambda: (_scores(1), _scores(1) + 0.5), lambda: (_scores(2, 3, 4), _scores(2, 3, 5)))
 def check_auroc(answer):
     value = answer(np.array([1.0, 3.0, 4.0]), np.array([2.0, 5.0]))  # 4 of the 6 pairs are won
     expect(value is not None, "auroc returns None: is the return statement missing?")
@@ -62,7 +70,7 @@ def mahalanobis(train: Tensor, test: Tensor, shrinkage: float = 0.1) -> Tensor:
     return z.square().sum(dim=0)
 
 
-@check(mahalanobis)
+@check(mahalanobis, lambda: (_features(9, 2), _features(1, 2), 0.2), lambda: (_features(4, 5), _features(3, 5), 0.1))
 def check_mahalanobis(answer):
     generator = torch.Generator().manual_seed(0)
     mix = torch.tensor([[3.0, 0.0, 0.0], [1.0, 0.5, 0.0], [0.0, 0.2, 1.0]], dtype=torch.float64)
@@ -144,10 +152,10 @@ def best_of(normal: np.ndarray, anomalous: np.ndarray) -> np.ndarray:
     return np.maximum.accumulate(auroc(normal, anomalous))
 
 
-@check(best_of)
+@check(best_of, lambda: (_scores(1, 4), _scores(1, 2)), lambda: (_scores(7, 3), _scores(7, 6)))
 def check_best_of(answer):
-    normal = np.array([[1.0, 3.0, 5.0], [1.0, 2.0, 3.0], [2.0, 4.0, 6.0], [1.0, 2.0, 2.5], [5.0, 6.0, 7.0]])  # (E, N)
-    anomalous = np.array([[2.0, 4.0], [2.5, 4.0], [3.0, 1.0], [3.0, 2.7], [1.0, 2.0]])  # (E, M)
+    normal = np.array([[1.0, 3.0, 3.2], [1.0, 2.0, 3.0], [2.0, 4.0, 6.0], [1.0, 2.0, 2.5], [5.0, 6.0, 7.0]])  # (E, N)
+    anomalous = np.array([[2.0, 3.5], [2.5, 4.0], [3.0, 1.0], [3.0, 2.7], [1.0, 2.0]])  # (E, M)
     aurocs, right = auroc(normal, anomalous), best_of(normal, anomalous)
     best = answer(normal.copy(), anomalous.copy())
     expect(best is not None, "best_of returns None: is the return statement missing?")
@@ -174,6 +182,10 @@ def check_best_of(answer):
     expect(
         not np.allclose(best, np.maximum.accumulate(aurocs[::-1])[::-1]),
         "This is the best from each epoch onwards: return the best up to each epoch.",
+    )
+    expect(
+        not np.allclose(best[1:], right[:-1]),
+        "This is one epoch late: entry e must include the AUROC of epoch e itself.",
     )
     expect(
         not np.allclose(best, np.maximum.accumulate(1 - aurocs)),
@@ -211,6 +223,11 @@ def check_threshold(answer):
         )
         expect(
             value < scores.max(), f"{what} no normal image is above this: it does not use the permitted false alarms."
+        )
+        expect(
+            share <= rate or not np.isclose(value, np.quantile(scores, 1 - rate)),
+            f"{what} {share:.1%} of the normal images are above this: np.quantile interpolates between two scores. "
+            'Take the higher one, method="higher".',
         )
         expect(share <= rate, f"{what} this is too low: {share:.1%} of the normal images are above it.")
         expect(

@@ -5,21 +5,11 @@ import math
 import torch
 from torch import Tensor, nn
 
-from adnlib.lessons.exercise import Mistake, check, expect
+from adnlib.lessons.exercise import Mistake, check, expect, expect_none_of, expect_tensor
 
 
 def _close(a: Tensor, b: Tensor) -> bool:
     return torch.allclose(a, b, rtol=1e-4, atol=1e-5)
-
-
-def _expect_tensor(name: str, given) -> None:
-    expect(isinstance(given, Tensor), f"{name} returns {type(given).__name__}, not a tensor: is the return missing?")
-
-
-def _expect_none_of(given: Tensor, wrong: list[tuple[Tensor, str]]) -> None:
-    """Raises Mistake if the answer equals the result of a common mistake; wrong: pairs of result and message."""
-    for value, message in wrong:
-        expect(not _close(given, value), message)
 
 
 def log_density(y: Tensor, shift: float, scale: float) -> Tensor:
@@ -29,11 +19,11 @@ def log_density(y: Tensor, shift: float, scale: float) -> Tensor:
     return log_p_z - math.log(abs(scale))
 
 
-@check(log_density)
+@check(log_density, lambda: (torch.linspace(-2, 5, 6).view(3, 2), -1.5, 0.25))
 def check_log_density(answer):
     y, shift, scale = torch.linspace(-3, 4, 8), 1.0, 2.0
     given, right = answer(y, shift, scale), log_density(y, shift, scale)
-    _expect_tensor("log_density", given)
+    expect_tensor("log_density", given)
     expect(given.shape == y.shape, f"The shape is {tuple(given.shape)}, not that of y, {tuple(y.shape)}.")
     constant, log_scale = 0.5 * math.log(2 * math.pi), math.log(scale)
     z_of = lambda z: -0.5 * z.square() - constant - log_scale  # noqa: E731
@@ -55,7 +45,7 @@ def check_log_density(answer):
         (z_of((y + shift) / scale), "z must undo the shift: subtract it."),
         (right - log_scale, "The slope is counted twice: add its logarithm once."),
     ]
-    _expect_none_of(given, wrong)
+    expect_none_of(given, wrong)
     expect(_close(given, right), "The shape is right, but the values are wrong: log p(y) = log p(z) + log|dz/dy|.")
     mirrored = "A positive scale works. A negative one mirrors the density, which stays positive: use abs(scale)."
     try:
@@ -86,12 +76,16 @@ def couple(x: Tensor, subnet1: nn.Module, subnet2: nn.Module, clamp=3.0) -> tupl
 CLAMP = 2.0  # not the default: this exposes an answer that ignores the argument
 
 
-def _example() -> tuple[Tensor, nn.Module, nn.Module]:
-    """x (4, 6) and two sub-networks with an s large enough for the clamp to matter."""
+def _random(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(1))
+
+
+def _example(count: int = 4, dims: int = 6) -> tuple[Tensor, nn.Module, nn.Module]:
+    """x (B, D) and two sub-networks with an s large enough for the clamp to matter."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        subnet1, subnet2 = nn.Linear(3, 6), nn.Linear(3, 6)
-        x = torch.randn(4, 6)
+        torch.manual_seed(dims)  # so that x is not the lesson's
+        subnet1, subnet2 = nn.Linear(dims // 2, dims), nn.Linear(dims // 2, dims)
+        x = torch.randn(count, dims)
     for subnet in (subnet1, subnet2):
         subnet.weight.data *= 3
     return x, subnet1, subnet2
@@ -117,14 +111,14 @@ def _raw(s: Tensor) -> Tensor:
     return s
 
 
-@check(couple)
+@check(couple, lambda: _example(1, 2), lambda: (*_example(5, 10), 1.5))
 def check_couple(answer):
     x, subnet1, subnet2 = _example()
     with torch.no_grad():
         given = answer(x, subnet1, subnet2, CLAMP)
         _expect_pair(given)
         y, log_det = given
-        _expect_none_of(y, _wrong_couplings(x, subnet1, subnet2))
+        expect_none_of(y, _wrong_couplings(x, subnet1, subnet2))
         right_y, right_log_det = couple(x, subnet1, subnet2, CLAMP)
         expect(
             not _close(y[:, :3], right_y[:, :3]) or _close(y, right_y),
@@ -140,7 +134,7 @@ def check_couple(answer):
 def _expect_pair(given) -> None:
     expect(given is not None, "couple returns None: is the return missing?")
     expect(not isinstance(given, Tensor), "This returns y only: return y and log_det, in this order.")
-    expect(isinstance(given, tuple) and len(given) == 2, "couple must return two values: y and log_det.")
+    expect(isinstance(given, (tuple, list)) and len(given) == 2, "couple must return two values: y and log_det.")
     y, log_det = given
     expect(isinstance(y, Tensor) and y.shape == (4, 6), "y must have the shape of x: join y1 and y2 along axis 1.")
     expect(isinstance(log_det, Tensor), f"log_det is {type(log_det).__name__}, not a tensor.")
@@ -199,7 +193,7 @@ def _expect_log_det(log_det, right, raw1, raw2) -> None:
         (right / 6, "y is right, but log_det is a mean: sum over axis 1."),
         ((raw1 + raw2).sum(1), "y is right, but log_det sums s before the clamp: use the clamped s, as exp(s) does."),
     ]
-    _expect_none_of(log_det, wrong)
+    expect_none_of(log_det, wrong)
     expect(_close(log_det, right), "y is right, but log_det is wrong: it is the sum of all s1 and s2 of a row.")
 
 
@@ -213,16 +207,16 @@ def uncouple(y: Tensor, subnet1: nn.Module, subnet2: nn.Module, clamp: float = 3
     return torch.cat([x1, x2], dim=1)
 
 
-@check(uncouple)
+@check(uncouple, lambda: _example(1, 2), lambda: (*_example(5, 10), 1.5))
 def check_uncouple(answer):
     x, subnet1, subnet2 = _example()
     with torch.no_grad():
         y, _ = couple(x, subnet1, subnet2, CLAMP)
         given = answer(y, subnet1, subnet2, CLAMP)
         expect(not isinstance(given, tuple), "uncouple must return x only, without a log-determinant.")
-        _expect_tensor("uncouple", given)
+        expect_tensor("uncouple", given)
         expect(given.shape == (4, 6), f"The shape is {tuple(given.shape)}, not that of y, (4, 6): join along axis 1.")
-        _expect_none_of(given, _wrong_inverses(y, subnet1, subnet2))
+        expect_none_of(given, _wrong_inverses(y, subnet1, subnet2))
         expect(
             not _close(given[:, 3:], x[:, 3:]) or _close(given, x),
             "x2 is right, but x1 is wrong: s2 and t2 come from subnet2(x2), with the recovered x2, and act on y1.",
@@ -275,12 +269,12 @@ def nll(z: Tensor, log_det: Tensor) -> Tensor:
     return (0.5 * z.square().sum(dim=1) - log_det) / z.shape[1]
 
 
-@check(nll)
+@check(nll, lambda: (_random(1, 5), _random(1)), lambda: (_random(6, 2), _random(6)))
 def check_nll(answer):
     z = torch.tensor([[1.0, -2.0, 0.5], [0.0, 3.0, 1.0], [2.0, 2.0, -1.0], [0.3, 0.1, 0.2]])  # (B, D) = (4, 3)
     log_det = torch.tensor([0.7, -1.1, 2.3, 0.4])
     given, right = answer(z, log_det), nll(z, log_det)
-    _expect_tensor("nll", given)
+    expect_tensor("nll", given)
     expect(given.ndim != 0, "This is one number for the batch: return one per row, so sum over axis 1 only.")
     expect(given.shape != z.shape, "The shape is still (B, D): sum the squares over axis 1.")
     expect(given.shape == (4,), f"The shape is {tuple(given.shape)}, not (B,) = (4,): sum the squares over axis 1.")
@@ -300,5 +294,5 @@ def check_nll(answer):
         ((0.5 * square.sqrt() - log_det) / 3, "This uses the length of z: the Gaussian's exponent has its square."),
         ((0.5 * z.sum(dim=1) - log_det) / 3, "z is not squared."),
     ]
-    _expect_none_of(given, wrong)
+    expect_none_of(given, wrong)
     expect(_close(given, right), "The shape is right, but the values are wrong: (0.5 * sum of z^2 - log_det) / D.")

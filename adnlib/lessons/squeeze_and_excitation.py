@@ -6,12 +6,22 @@ from torch import Tensor, nn
 from adnlib.lessons.exercise import check, expect
 
 
+def _random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def _layers(channels: int, hidden: int) -> tuple[nn.Module, nn.Module]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        return nn.Linear(channels, hidden), nn.Linear(hidden, channels)
+
+
 def squeeze(x: Tensor) -> Tensor:
     """Squeeze (eq. 2): (B, C, H, W) -> (B, C), the mean of each channel over space."""
     return x.mean(dim=(2, 3))
 
 
-@check(squeeze)
+@check(squeeze, lambda: (_random(1, 3, 4, 5),), lambda: (_random(3, 1, 2, 7),))
 def check_squeeze(answer):
     x = torch.arange(2 * 3 * 4 * 5.0).view(2, 3, 4, 5).square()  # (B, C, H, W); squared: mean and median differ
     z = answer(x)
@@ -29,7 +39,7 @@ def excite(z: Tensor, w1: nn.Module, w2: nn.Module) -> Tensor:
     return torch.sigmoid(w2(torch.relu(w1(z))))
 
 
-@check(excite)
+@check(excite, lambda: (_random(1, 6), *_layers(6, 3)), lambda: (_random(5, 4), *_layers(4, 1)))
 def check_excite(answer):
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -64,7 +74,7 @@ def scale(x: Tensor, s: Tensor) -> Tensor:
     return x * s[:, :, None, None]
 
 
-@check(scale)
+@check(scale, lambda: (_random(1, 2, 5, 3), _random(1, 2)), lambda: (_random(3, 1, 2, 2), _random(3, 1)))
 def check_scale(answer):
     x = torch.arange(2 * 3 * 3 * 3.0).view(2, 3, 3, 3) + 1  # (B, C, H, W): three channels, 3 x 3 positions
     s = torch.tensor([[0.1, 0.5, 0.9], [0.2, 0.4, 0.6]])
@@ -92,7 +102,7 @@ def se_parameters(channels: int, reduction: int) -> int:
     return channels * hidden + hidden + hidden * channels + channels
 
 
-@check(se_parameters)
+@check(se_parameters, lambda: (48, 3), lambda: (33, 8))
 def check_se_parameters(answer):
     for channels, reduction in ((64, 16), (192, 16), (256, 2), (100, 16)):  # 100 / 16 is rounded down
         count, expected = answer(channels, reduction), se_parameters(channels, reduction)

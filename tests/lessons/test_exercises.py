@@ -6,6 +6,7 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+from right_answers import RIGHT
 
 from adnlib import AdnError
 from adnlib.book.chapters import NOTEBOOKS
@@ -54,6 +55,21 @@ def test_wrong_answers_are_told_what_is_wrong(lesson, name):
             exercise(lesson, name)(answer)
         assert words in str(caught.value)
         assert str(caught.value).endswith((".", "?")) or " raises " in str(caught.value)
+
+
+@pytest.mark.parametrize("lesson, name", [pair for pair in EXERCISES if pair[1] in RIGHT])
+def test_right_answers_of_another_form_pass(lesson, name, capsys):
+    for answer in RIGHT[name]:
+        exercise(lesson, name)(answer)
+        assert capsys.readouterr().out == f"{name}: correct.\n"
+
+
+def test_an_answer_that_reads_the_notebooks_data_is_told_so():
+    namespace = {"data": torch.ones(2), "two": 2}
+    exec("def double(x):\n    return two * x\ndef peeking(x):\n    return 2 * x + 0 * int(data[0])", namespace)
+    check_double(namespace["double"])
+    with pytest.raises(Mistake, match=r"peeking reads the notebook's variable data: use its arguments \(x\) instead"):
+        check_double(namespace["peeking"])
 
 
 @pytest.mark.parametrize("lesson, name", EXERCISES)

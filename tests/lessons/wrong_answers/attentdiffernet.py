@@ -4,6 +4,8 @@ from copy import deepcopy
 
 import torch
 
+from adnlib.lessons.attentdiffernet import attend
+
 
 def before_the_layer(x, layers, attention):
     for index, layer in enumerate(layers):
@@ -104,6 +106,22 @@ def cut_off(plain, constant, attention):
     return min(max((constant - plain) / (attention - plain), 0), 1)
 
 
+def emptied(x, layers, attention):
+    for index, layer in enumerate(layers):
+        x = layer(x)
+        if index in attention:
+            x = attention.pop(index)(x)
+    return x
+
+
+def rebuilt(conv, g):
+    new = torch.nn.Conv2d(conv.in_channels, conv.out_channels, conv.kernel_size, groups=conv.groups)
+    with torch.no_grad():
+        new.weight.copy_(conv.weight)
+        new.bias.copy_(g * conv.bias)
+    return new
+
+
 WRONG = {
     "attend": [
         (before_the_layer, "before its layer"),
@@ -117,6 +135,8 @@ WRONG = {
         (a_module_everywhere, "check `if index in attention` first"),
         (lambda x, layers, attention: None, "is the return missing"),
         (lambda x, layers, attention: layers(x), "never called"),
+        (emptied, "changes the dictionary"),
+        (lambda x, layers, attention: attend(x, layers, attention).detach(), "no gradient"),
     ],
     "rescale_bias": [
         (changed(0, 0), "The bias is not rescaled"),
@@ -126,6 +146,7 @@ WRONG = {
         (no_bias, "The bias is zero"),
         (original_changed, "changes the original convolution"),
         (lambda conv, g: g * conv.bias, "not a convolution"),
+        (rebuilt, "not for one with a stride"),
     ],
     "feature_spread": [
         (lambda y: y.std(), "all values together"),

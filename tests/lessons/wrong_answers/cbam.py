@@ -56,10 +56,16 @@ WRONG = {
         (lambda x, mlp: sigmoid(mlp(x.sum(SPACE)) + mlp(x.amax(SPACE)))[..., None, None], "sum over space"),
         (lambda x, mlp: sigmoid(mlp(x.mean(SPACE)) + mlp(x.amax(SPACE))), "add two axes"),
         (lambda x, mlp: x * sigmoid(mlp(x.mean(SPACE)) + mlp(x.amax(SPACE)))[..., None, None], "only the gate"),
-        (lambda x, mlp: sigmoid(mlp(x.mean(1)) + mlp(x.amax(1))), "summarises the channels"),
+        (lambda x, mlp: sigmoid(mlp(x.mean(1)) + mlp(x.amax(1))), "not the channels"),
         (lambda x, mlp: sigmoid(mlp(x.mean(SPACE, keepdim=True))), "omit keepdim"),
         (lambda x, mlp: sigmoid(mlp(x.mean(SPACE)) + mlp(x.flatten(2).max(2)))[..., None, None], "max a pair"),
         (lambda x, mlp: None, "not a tensor"),
+        (lambda x, mlp: sigmoid(mlp(x.mean(SPACE)) + mlp(x.amax(SPACE))).view(2, 6, 1, 1), "not for x (1, 4, 3, 7)"),
+        (lambda x, mlp: sigmoid(mlp(x.mean(SPACE)) + mlp(x.amax(SPACE))).detach()[..., None, None], "no gradient"),
+        (
+            lambda x, mlp: sigmoid(mlp(x.mean(SPACE)).detach() + mlp(x.amax(SPACE)))[..., None, None],
+            "a part of it detached",
+        ),
     ],
     "spatial_gate": [
         (lambda x, conv: conv(two_maps(x)), "is the sigmoid missing"),
@@ -82,6 +88,8 @@ WRONG = {
         ),
         (lambda x, conv: x * sigmoid(conv(two_maps(x))), "only the gate"),
         (lambda x, conv: sigmoid(conv(two_maps(x)))[:, 0], "keep the channel axis"),
+        (lambda x, conv: sigmoid(conv(two_maps(x))).view(2, 1, 4, 5), "not for x (1, 3, 8, 6)"),
+        (lambda x, conv: sigmoid(conv(two_maps(x))).data, "no gradient"),
     ],
     "cbam": [
         (lambda x, channel, spatial: x * channel(x) * spatial(x), "from the ungated maps"),

@@ -122,6 +122,8 @@ WRONG = {
         (running(np.mean), "This is the mean over epochs"),
         (running(np.minimum.accumulate), "This is the worst so far"),
         (running(lambda a: np.full(len(a), a.max())), "an epoch must not use later ones"),
+        (running(lambda a: np.maximum.accumulate(np.append(a[0], a[:-1]))), "one epoch late"),
+        (running(lambda a: np.array([a[: e + 1].max() for e in range(5)])), "not for normal (1, 4)"),
         (lambda normal, anomalous: np.maximum(auroc(normal, anomalous), 0.5), "the values are not"),
     ],
     "threshold": [
@@ -130,7 +132,7 @@ WRONG = {
         (lambda scores, rate: scores.max(), "does not use the permitted false alarms"),
         (lambda scores, rate: scores.mean() + 2 * scores.std(), "rate of 20%, this is too high"),
         (lambda scores, rate: scores.mean(), "this is too low"),
-        (lambda scores, rate: np.quantile(scores, 1 - rate), "this is too low"),
+        (lambda scores, rate: np.quantile(scores, 1 - rate), "interpolates between two scores"),
         (lambda scores, rate: np.quantile(scores, 100 * (1 - rate)), "raises ValueError"),
     ],
 }

@@ -83,6 +83,15 @@ def right(v, s, t):
     return (v - t) * torch.exp(-s)
 
 
+def halves_of_three(x, subnet1, subnet2, clamp=3.0):
+    x1, x2 = x[:, :3], x[:, 3:]
+    s2, t2 = subnet2(x2).chunk(2, dim=1)
+    y1 = x1 * soft_clamp(s2, clamp).exp() + t2
+    s1, t1 = subnet1(y1).chunk(2, dim=1)
+    y = torch.cat([y1, x2 * soft_clamp(s1, clamp).exp() + t1], dim=1)
+    return y, (soft_clamp(s1, clamp) + soft_clamp(s2, clamp)).sum(dim=1)
+
+
 WRONG = {
     "log_density": [
         (lambda y, m, a: -0.5 * ((y - m) / a) ** 2 - 0.5 * LOG_2PI, "the slope is missing"),
@@ -120,6 +129,10 @@ WRONG = {
         (lambda *inputs: coupling()(*inputs)[0], "This returns y only"),
         (lambda *inputs: None, "is the return missing"),
         (lambda x, subnet1, subnet2, clamp: subnet1(x), "raises RuntimeError"),
+        (halves_of_three, "right for the first example, but not for x (1, 2)"),
+        (coupling(log_det=lambda s1, s2: (s1 + s2).sum(1).detach()), "no gradient"),
+        (coupling(log_det=lambda s1, s2: s1.sum(1).detach() + s2.sum(1)), "is a part of it detached"),
+        (coupling(log_det=lambda s1, s2: (s1 + s2).sum(1).squeeze()), "not for x (1, 2)"),
     ],
     "uncouple": [
         (inverse(lambda v, s, t: (v + t) * torch.exp(-s)), "the inverse subtracts it"),
@@ -137,6 +150,8 @@ WRONG = {
         (inverse(right, join=lambda x1, x2: (torch.cat([x1, x2], 1), 0.0)), "must return x only"),
         (inverse(right, join=lambda x1, x2: None), "is the return missing"),
         (lambda *inputs: coupling()(*inputs)[0], "This is the forward pass again"),
+        (inverse(right, join=lambda x1, x2: torch.stack([x1, x2], 1).reshape(4, 6)), "not for y (1, 2)"),
+        (inverse(right, join=lambda x1, x2: torch.cat([x1, x2], 1).detach()), "no gradient"),
     ],
     "nll": [
         (lambda z, log_det: (0.5 * (z**2).sum(1) + log_det) / z.shape[1], "log_det has the wrong sign"),
