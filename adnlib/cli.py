@@ -4,7 +4,7 @@ import argparse
 import signal
 import sys
 
-from adnlib.commands import book, data, doctor, images, runs
+from adnlib.commands import book, data, doctor, images, lessons, runs
 from adnlib.commands.output import print
 from adnlib.errors import AdnError
 from adnlib.system.stops import Terminated, stopped_by_sigterm
@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="adn", description="AttentDifferNet, step by step.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (book, runs, images, data, doctor):
+    for module in (book, lessons, runs, images, data, doctor):
         module.add_commands(commands)
     return parser
 

@@ -1,4 +1,4 @@
-"""`adn run`, `book`, `evidence` and `stubs`: what executes or writes notebooks and documents."""
+"""`adn run`, `book` and `evidence`: what executes notebooks and writes documents."""
 
 import html
 from argparse import Namespace
@@ -15,9 +15,6 @@ def add_commands(commands) -> None:
         "evidence",
         _evidence,
         "print the findings of data/ledger.csv and update README.md and data/evidence.md",
-    )
-    add_command(
-        commands, "stubs", _stubs, "copy the exercises and 07_train's parameters from adnlib into the notebooks"
     )
 
 
@@ -66,24 +63,3 @@ def _evidence(arguments: Namespace) -> None:
 
     update_readme()
     print("\n".join(sentences(committed_ledger())))
-
-
-def _stubs(arguments: Namespace) -> None:
-    import nbformat
-
-    from adnlib.book.chapters import NOTEBOOKS
-    from adnlib.experiments.config import notebook_parameters
-    from adnlib.lessons.exercise import fill_exercises, lesson_module
-    from adnlib.system.files import write_whole
-
-    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
-        notebook = nbformat.read(path, as_version=4)
-        if path.stem == "07_train":
-            [cell] = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
-            cell.source = notebook_parameters()
-        elif lesson := lesson_module(path):
-            fill_exercises(notebook, lesson)
-        else:
-            continue
-        write_whole(path, (nbformat.writes(notebook, indent=1) + "\n").encode())
-        print(f"stubs    {path.name}")
