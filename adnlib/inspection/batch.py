@@ -181,8 +181,8 @@ def _read(path: Path, size: int) -> Tensor | str:
     try:
         return model_input(path, size)
     except AdnError as error:
-        cause = str(error)
-        return cause[cause.find("(") + 1 : cause.rfind(")")] if cause.startswith("Cannot read") else cause
+        message, start = str(error), f"Cannot read the image {path} ("
+        return message[len(start) : message.rfind(")")] if message.startswith(start) else message
 
 
 def _key(path: Path) -> str:

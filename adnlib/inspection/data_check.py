@@ -3,6 +3,7 @@
 Every image and mask is decoded once, see adnlib.inspection.looks. Only sizes and digests are stored.
 """
 
+import os
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,8 +54,12 @@ class Report:
         """A line about files that are not in `files`; no line if there are none."""
         self.notes += self._line(statement, paths, remedy)
 
+    def short(self, path: Path) -> str:
+        """The path from the category's folder, or from the folder of a list of images."""
+        return os.path.relpath(path, self.folder.parent if self.folder.is_file() else self.folder)
+
     def _line(self, statement: str, paths: list[Path], remedy: str) -> list[str]:
-        names = ", ".join(str(path.relative_to(self.folder)) for path in paths[:SHOWN])
+        names = ", ".join(self.short(path) for path in paths[:SHOWN])
         return [f"{len(paths)} {statement} ({names}{', …' if len(paths) > SHOWN else ''}): {remedy}"] if paths else []
 
 
@@ -98,7 +103,7 @@ def _check_category(name: str, category: str, folder: Path, progress: bool) -> R
 
     _count(report, name, contents, [(sample, looks[sample.path]) for sample in usable])
     report.add_problem("cannot be read", unreadable, "replace or remove")
-    report.problems += [f"{path.relative_to(folder)}: {reason}" for path, reason in unreadable[:SHOWN]]
+    report.problems += [f"{report.short(path)}: {reason}" for path, reason in unreadable[:SHOWN]]
     _check_masks(report, usable, looks)
     defects = Counter(sample.defect for sample in usable if sample.label == ANOMALOUS)
     report.facts["defects"] = ", ".join(f"{defect} {n}" for defect, n in sorted(defects.items())) or "none"

@@ -5,6 +5,7 @@ import pytest
 from conftest import make_category, save_image
 
 from adnlib import AdnError, load_dataset
+from adnlib.cli import main
 from adnlib.datasets import CALIBRATION, TEST
 
 PIXELS = np.full((8, 8, 3), 100, np.uint8)
@@ -105,6 +106,18 @@ def test_a_list_that_cannot_be_used_names_the_line(tmp_path, text, message):
     with pytest.raises(AdnError, match=message) as refused:
         load_dataset(write_list(tmp_path, text))
     assert "\n" not in str(refused.value)
+
+
+def test_a_list_is_checked_like_a_folder(tmp_path, capsys):
+    images(tmp_path, 20)
+    rows = [f"{index:03d}.png,ok" for index in range(20)]
+    name = write_list(tmp_path, "\n".join(["image,label", *rows, "gone.png,ok", "../x.png,scratch"]))
+    assert main(["data", "check", name]) == 1
+    printed = capsys.readouterr().out
+    assert "2 cannot be read (gone.png, ../x.png)" in printed or "2 cannot be read (../x.png, gone.png)" in printed
+    assert "20 train normal" in printed
+    main(["data", "check", write_list(tmp_path, "\n".join(["image,label", *rows]))])
+    assert "cannot be read" not in capsys.readouterr().out
 
 
 def test_too_few_images_and_none(tmp_path):

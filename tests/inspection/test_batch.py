@@ -44,6 +44,7 @@ def folder(tiny_folder, tmp_path):
     (root / "notes.txt").write_text("hello")
     (root / "cut.png").write_bytes((root / "good" / "000.png").read_bytes()[:-3000])
     (root / ".hidden.png").write_bytes(b"")
+    (root / "empty (1).png").write_bytes(b"")
     (root / "more" / "deep").mkdir(parents=True)
     os.mkfifo(root / "more" / "pipe.png")
     (root / "more" / "link.png").symlink_to(root / "good" / "001.png")
@@ -63,22 +64,23 @@ def test_every_file_has_a_row(scorer, folder):
     assert skipped == {
         "cut.png": skipped["cut.png"],
         "notes.txt": "it has no image extension",
+        "empty (1).png": "it is empty",
         "more/pipe.png": "it is a named pipe, not a file",
         "more/nothing.png": "No such file or directory",
     }
     assert skipped["cut.png"].startswith("image file is truncated")
-    assert [row.path for row in rows[:2]] == [str(folder / "cut.png"), str(folder / "notes.txt")]
+    assert [row.path for row in rows[:2]] == [str(folder / name) for name in ("cut.png", "empty (1).png")]
     by_name = {os.path.relpath(row.path, folder): row for row in rows}
     assert by_name["more/link.png"].score == by_name["good/001.png"].score
     assert by_name["more/deep/black.png"].remark == "all pixels of the image have the value 0"
     assert by_name["spot/000.png"].score == pytest.approx(scorer.score(folder / "spot/000.png").value, rel=1e-5)
-    assert len(rows) == 8 + 6 and sum(counts(rows).values()) == len(rows)
+    assert len(rows) == 8 + 7 and sum(counts(rows).values()) == len(rows)
     assert all(math.isnan(row.score) for row in rows if row.verdict == "skipped")
 
 
 def test_files_are_found_once_and_in_order(folder, tmp_path):
     files = find_files([folder / "good" / "003.png", folder, folder])
-    assert files[0] == folder / "good" / "003.png" and len(files) == len(set(files)) == 14
+    assert files[0] == folder / "good" / "003.png" and len(files) == len(set(files)) == 15
     with pytest.raises(AdnError, match="There is no file or folder .*gone: check the path"):
         find_files([tmp_path / "gone"])
 
@@ -139,12 +141,12 @@ def test_the_command_writes_whole_files(run, folder, tmp_path, capsys):
     table = pd.read_csv(out["scores.csv"], keep_default_na=False)
     lines = [json.loads(line) for line in out["scores.jsonl"].read_text(encoding="utf-8").splitlines()]
     assert list(table) == ["path", "verdict", "score", "p_value", "seconds", "remark"]
-    assert list(table["path"]) == [line["path"] for line in lines] and len(table) == 14
+    assert list(table["path"]) == [line["path"] for line in lines] and len(table) == 15
     assert lines[0]["score"] is None and table["score"].iloc[0] == ""
     anomalous = int((table["verdict"] == "anomalous").sum())
     assert len(list(out["overlays"].iterdir())) == anomalous > 0
     printed = capsys.readouterr().out
-    assert f"14 files: {10 - anomalous} normal, {anomalous} anomalous, 4 skipped" in printed
+    assert f"15 files: {10 - anomalous} normal, {anomalous} anomalous, 5 skipped" in printed
     assert "Threshold" in printed and "also selected the epoch" in printed
     before = {path: path.read_bytes() for path in out.values() if path.is_file()}
     assert score(folder, run, *given) == 2
@@ -184,7 +186,7 @@ def test_the_exit_status_is_for_scripts(run, folder, where, option, status):
 def test_a_dry_run_writes_nothing(run, folder, tmp_path, capsys):
     assert score(folder, run, "--csv", tmp_path / "a.csv", "--dry-run") == 0
     printed = capsys.readouterr().out
-    assert "files      14" in printed and "nothing was written" in printed
+    assert "files      15" in printed and "nothing was written" in printed
     assert not list(tmp_path.glob("a.csv*"))
 
 
