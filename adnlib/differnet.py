@@ -51,7 +51,7 @@ class DifferNet(nn.Module):
         check_choice("train_attention", train_attention, TRAINING)
         self.preset = preset
         self.weights, self.train_attention = weights, train_attention
-        self.features = MultiScaleAlexNet(attention, placement, weights, seed, **options)
+        self.features = MultiScaleAlexNet(attention, placement, weights, seed, preset.pooling, **options)
         if train_attention and not any(True for _ in self.features.attention.parameters()):
             raise AdnError(
                 f"train_attention={train_attention!r} has nothing to train with attention={attention!r}: "

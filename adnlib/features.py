@@ -9,6 +9,7 @@ from adnlib.errors import AdnError, check_choice
 from adnlib.models.alexnet import alexnet_convolutions
 from adnlib.models.normalize import Normalize
 from adnlib.models.weights import WEIGHTS, alexnet_weights
+from adnlib.pooling import POOLINGS, build_pooling
 from adnlib.system.seeds import seeded
 
 # The layers of torchvision's alexnet().features after which the attention modules are inserted: index -> channels.
@@ -30,8 +31,8 @@ class MultiScaleAlexNet(nn.Module):
     (https://arxiv.org/abs/2311.02747); all scales share these modules.
 
     attention: None or a key of adnlib.attention.ATTENTION. placement: a key of PLACEMENTS. weights: "imagenet" or
-    "random". seed: for the initial values of the attention and of random weights. options: arguments of the attention
-    module.
+    "random". seed: for the initial values of the attention and of random weights. pooling: "mean", or "surprise", a
+    deviation from DifferNet (adnlib.pooling). options: arguments of the attention module.
     """
 
     def __init__(
@@ -40,10 +41,12 @@ class MultiScaleAlexNet(nn.Module):
         placement: str = "figure",
         weights: str = "imagenet",
         seed: int = 0,
+        pooling: str = "mean",
         **options,
     ):
         super().__init__()
         check_choice("placement", placement, PLACEMENTS)
+        check_choice("pooling", pooling, POOLINGS)
         check_choice("weights", weights, WEIGHTS)
         with seeded(seed):
             self.attention = nn.ModuleDict()
@@ -60,14 +63,16 @@ class MultiScaleAlexNet(nn.Module):
                 self.alexnet.load_state_dict(alexnet_weights(), assign=True)
         self.alexnet.requires_grad_(False).to(memory_format=torch.channels_last)  # faster, same values
         self.normalize = Normalize(MIN_SIZE, f"{SCALES} scales")
+        self.pooling = build_pooling(pooling, 256, SCALES)
 
     def forward(self, images: Tensor) -> Tensor:
         """uint8 RGB, or float in [0, 1], (B, 3, H, W) -> features (B, 768)."""
+        return self.pooling(self.maps(images))
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """As `forward`, before the pooling: the maps (B, 256, h, w) of all scales."""
         x = self.normalize(images).contiguous(memory_format=torch.channels_last)
-        maps = []
-        for scale in range(SCALES):
-            maps.append(self.convolve(downscale(x, scale)))  # (B, 256, h, w)
-        return pool(maps)
+        return [self.convolve(downscale(x, scale)) for scale in range(SCALES)]
 
     def convolve(self, x: Tensor) -> Tensor:
         """One scale: (B, 3, H, W), normalised -> (B, 256, h, w)."""
@@ -89,8 +94,3 @@ def downscale(x: Tensor, scale: int) -> Tensor:
     """(B, C, H, W) -> (B, C, H / 2^scale, W / 2^scale) by nearest neighbour, as in DifferNet's published code."""
     size = (x.shape[-2] // 2**scale, x.shape[-1] // 2**scale)
     return F.interpolate(x, size=size) if scale else x
-
-
-def pool(maps: list[Tensor]) -> Tensor:
-    """The maps of all scales, (B, 256, h, w) each -> their spatial means, concatenated, (B, 768)."""
-    return torch.cat([x.float().mean(dim=(2, 3)) for x in maps], dim=1)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from adnlib.errors import AdnError, check_choice
 from adnlib.features import MIN_SIZE
+from adnlib.pooling import POOLINGS
 from adnlib.system.precision import PRECISIONS
 from adnlib.views import OwnViews, SharedViews, View, quarter_turns, random_turns, relit
 
@@ -42,6 +43,7 @@ class Preset:
     layers: int = 3  # hidden layers of a sub-network
     clamp: float = 3.0
     rescale: bool = False  # standardise the features with one common mean and standard deviation before the flow
+    pooling: str = "mean"  # of the maps over space; "surprise" weights unusual positions more (adnlib.pooling)
     turns: str = "random"  # "random" angles, or exact "quarter" turns and their mirror images
     brightness: float = 0.0  # each view's factor is drawn from 1 - brightness to 1 + brightness
     contrast: float = 0.0
@@ -63,6 +65,7 @@ class Preset:
 
     def __post_init__(self):
         check_choice("turns", self.turns, ["random", "quarter"])
+        check_choice("pooling", self.pooling, POOLINGS)
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("flow_precision", self.flow_precision, PRECISIONS)
         for ranges, kinds, kind in ((RANGES, (int,), "a whole number"), (NUMBERS, (int, float), "a number")):
@@ -155,7 +158,9 @@ SMOKE = Preset(
     lr=1e-3,
     flow_precision="float32",
 )
-PRESETS = {preset.name: preset for preset in (PAPER, FAST, LEAN, UNSCALED, SMOKE)}
+# "fast" with attention in the pooling and with light that is drawn for each image and view.
+SURPRISE = replace(FAST, name="surprise", pooling="surprise", own_views=True, view_pool=8, brightness=0.15)
+PRESETS = {preset.name: preset for preset in (PAPER, FAST, LEAN, UNSCALED, SURPRISE, SMOKE)}
 
 
 def get_preset(preset: str | Preset) -> Preset:

@@ -18,7 +18,7 @@ ORDER = [
     "imagesets",
     "attention",
     "models",
-    *("datasets", "views", "features", "flow", "presets", "differnet"),  # the road from an image to a score
+    *("datasets", "views", "pooling", "features", "flow", "presets", "differnet"),  # the road from an image to a score
     "engine",
     *("training", "intervals", "calibration", "evaluation"),  # its end
     "plots",

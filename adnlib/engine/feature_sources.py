@@ -8,10 +8,12 @@ from torch import Tensor
 from adnlib.datasets import Dataset
 from adnlib.differnet import DifferNet
 from adnlib.engine.extraction import chunk_size, extract, features_of, read_images
-from adnlib.features import SCALES, MultiScaleAlexNet, downscale, pool
+from adnlib.features import SCALES, MultiScaleAlexNet, downscale
+from adnlib.pooling import SurprisePooling
 from adnlib.system.precision import autocast
 from adnlib.views import OwnViews, SharedViews
 
+POOLED = 512  # images to which an attentive pooling is fitted
 STEM_BYTES = 2**30  # limit for the stored stem outputs
 
 
@@ -35,6 +37,7 @@ class FrozenFeatures:
 
     def __init__(self, model: DifferNet, dataset: Dataset, progress: bool):
         self.model, self.split, self.preset = model, dataset.train, model.preset
+        fit_pooling(model, dataset)
         if self.preset.rescale or not self.preset.fresh_views:
             pool = self.preset.training_pool(len(self.split))
             self.y = features_of(model, self.split, pool, progress=progress)  # (N, P, 768)
@@ -58,6 +61,7 @@ class JointFeatures:
 
     def __init__(self, model: DifferNet, dataset: Dataset, progress: bool):
         self.model, self.preset = model, model.preset
+        fit_pooling(model, dataset)
         pool = self.preset.training_pool(len(dataset.train))
         if self.preset.rescale:
             set_rescaling(model, features_of(model, dataset.train, pool, progress=progress))
@@ -74,6 +78,20 @@ class JointFeatures:
 
     def validation(self) -> Tensor:
         return extract(self.model, self.images_validation, self.preset.views("test"))
+
+
+@torch.inference_mode()
+def fit_pooling(model: DifferNet, dataset: Dataset) -> None:
+    """Fits an attentive pooling to training images, evenly spaced and as they are, at most POOLED of them."""
+    if not isinstance(model.features.pooling, SurprisePooling):
+        return
+    split, size = dataset.train[:: -(-len(dataset.train) // POOLED)], model.preset.image_size
+    parts = []
+    with autocast(model.preset.precision, model.device):
+        for start in range(0, len(split), chunk_size(size)):
+            images = read_images(split[start : start + chunk_size(size)], size)
+            parts.append(model.features.maps(images.to(model.device)))
+    model.features.pooling.fit([torch.cat(maps) for maps in zip(*parts, strict=True)])
 
 
 def set_rescaling(model: DifferNet, y: Tensor) -> None:
@@ -124,7 +142,7 @@ def stem(features: MultiScaleAlexNet, images: Tensor) -> list[Tensor]:
 def after_stem(features: MultiScaleAlexNet, maps: list[Tensor]) -> Tensor:
     """The remaining layers: outputs of `stem` -> features (B, 768)."""
     after = features.path()[_stem_length(features) :]
-    return pool([_run(after, x) for x in maps])
+    return features.pooling([_run(after, x) for x in maps])
 
 
 def _stem_length(features: MultiScaleAlexNet) -> int:

@@ -53,7 +53,7 @@ class RunConfig:
     train_attention: bool | str = _parameter(
         False, "False (frozen), True (with the flow), guarded, cutpaste or wild_parts", bool, str
     )
-    preset: str = _parameter("fast", "paper, fast, lean, unscaled or smoke")
+    preset: str = _parameter("fast", "paper, fast, lean, unscaled, surprise or smoke")
     weights: str = _parameter("imagenet", "AlexNet's weights: imagenet or random")
     seed: int = _parameter(0, "seed of the initial weights, the order of the images and their views")
     options: dict = _parameter({}, "options of the attention module: reduction, kernel_size, residual, value, …")
