@@ -44,7 +44,8 @@ def answers_in(notebook: NotebookNode, lesson) -> dict[str, str]:
         for tag in cell.metadata.get("tags", []):
             kind, _, name = tag.partition(":")
             untouched = f"{name} is yours to write" in cell.source  # also a stub of an older version
-            if kind == "stub" and cell.source.strip() != stubs.get(name, "").strip() and not untouched:
+            code = [line for line in cell.source.splitlines() if line.strip() and not line.strip().startswith("#")]
+            if kind == "stub" and code and cell.source.strip() != stubs.get(name, "").strip() and not untouched:
                 written[name] = cell.source
     return written
 
