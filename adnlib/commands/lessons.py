@@ -59,9 +59,8 @@ def _stubs(arguments: Namespace) -> None:
     import nbformat
 
     from adnlib.experiments.config import notebook_parameters
-    from adnlib.lessons.answers import answers_in, lessons
+    from adnlib.lessons.answers import answers_in, lessons, write_notebook
     from adnlib.lessons.exercise import fill_exercises, lesson_module
-    from adnlib.system.files import write_whole
 
     folder = _folder(arguments)
     for path in lessons(folder).values():
@@ -77,5 +76,5 @@ def _stubs(arguments: Namespace) -> None:
             fill_exercises(notebook, lesson)
         else:
             continue
-        write_whole(path, (nbformat.writes(notebook, indent=1) + "\n").encode())
+        write_notebook(notebook, path)
         print(f"stubs    {path.name}")

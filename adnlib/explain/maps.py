@@ -68,7 +68,7 @@ def all_cams(
     for layer in layers:
         check_choice("layer", layer, LAYERS)
     layers = tuple(sorted(layers, key=list(LAYERS).index))
-    modules = [_layer(model, layer) for layer in layers]
+    modules = [module_of(model, layer) for layer in layers]
 
     def one_view(x: Tensor) -> Tensor:
         with ExitStack() as undo:  # grad-cam's own context manager swallows an IndexError
@@ -221,17 +221,17 @@ class _AllScales(GradCAM):
 
 def _spread(maps: Tensor, stride: int, size: Sequence[int]) -> Tensor:
     """A layer's maps (B, h, w), interpolated to the size of the image: (B, H, W)."""
-    down, across = (_lines(maps.shape[axis + 1], size[axis], stride) for axis in (0, 1))
+    down, across = (interpolation(maps.shape[axis + 1], size[axis], stride) for axis in (0, 1))
     return down @ maps @ across.T
 
 
-def _lines(places: int, size: int, stride: int) -> Tensor:
+def interpolation(places: int, size: int, stride: int) -> Tensor:
     """(size, places): weights of a linear interpolation between values at pixels stride - 1, 2 stride - 1, …"""
     at = ((torch.arange(size) + 1) / stride - 1).clamp(0, places - 1)  # in positions of the map
     return (1 - (at[:, None] - torch.arange(places)).abs()).clamp(min=0)
 
 
-def _layer(model: DifferNet, name: str) -> nn.Module:
+def module_of(model: DifferNet, name: str) -> nn.Module:
     """The module whose output the next layer receives: the attention after the layer, or else the layer."""
     index, features = LAYERS[name], model.features
     return features.attention[str(index)] if str(index) in features.attention else features.alexnet[index]
@@ -241,7 +241,7 @@ def _full_scale(model: DifferNet, images: Tensor, layer: str) -> Tensor:
     """The output of a layer for images at full scale: (B, C, h, w), on the CPU."""
     found = []
     with ExitStack() as undo:
-        keep = _layer(model, layer).register_forward_hook(lambda module, inputs, output: found.append(output.cpu()))
+        keep = module_of(model, layer).register_forward_hook(lambda module, inputs, output: found.append(output.cpu()))
         undo.callback(keep.remove)
         for x in images.to(model.device).split(CHUNK):
             model.features.convolve(model.features.normalize(x))

@@ -7,6 +7,7 @@ or killed, the same command continues after the last complete chunk of images an
 import json
 import math
 import os
+import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -29,6 +30,7 @@ from adnlib.imagesets.reading import ENDINGS, list_folder
 from adnlib.inspection.scoring import Scorer, model_input
 from adnlib.system.files import machine_lock, write_whole
 
+OVERLAY = re.compile(r"\d{5}_.*\.png")  # the name of an overlay
 CHUNK = 32  # images that are scored together; a resumed command repeats the chunk in which it was stopped
 NORMAL, ANOMALOUS, SKIPPED = "normal", "anomalous", "skipped"
 
@@ -213,6 +215,10 @@ class Outputs:
             wrong_kind = os.path.isdir(path) != (path == self.overlays)
             if os.path.lexists(path) and (not overwrite or wrong_kind or os.path.realpath(path) in images):
                 raise AdnError(f"{path} exists: choose another name, or replace it with --overwrite.")
+        if self.overlays and os.path.isdir(self.overlays):
+            strange = [path for path in list_folder(self.overlays) if not OVERLAY.fullmatch(path.name)]
+            if strange:
+                raise AdnError(f"{self.overlays} has other files ({strange[0].name}): choose a new folder.")
         if len({os.path.abspath(path) for path in self.paths}) < len(self.paths):
             raise AdnError("Two outputs have the same name: give each its own.")
 

@@ -8,6 +8,7 @@ import torch
 
 from adnlib.datasets import load_dataset
 from adnlib.engine.extraction import CHUNK_BYTES, IMAGE_BYTES, extract
+from adnlib.errors import AdnError
 from adnlib.experiments.config import RunConfig
 from adnlib.experiments.runs import build_model
 from adnlib.flow import nll
@@ -56,7 +57,7 @@ def describe_scoring(scorer: Scorer, files: list[Path]) -> str:
         start = time.perf_counter()
         try:
             scorer.judge(model_input(path, scorer.model.preset.image_size)[None])
-        except Exception:  # such files will be skipped
+        except AdnError:  # such files will be skipped
             continue
         seconds = time.perf_counter() - start  # of the last one: the first one warms up
         good += 1

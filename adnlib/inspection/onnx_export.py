@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from adnlib.differnet import DifferNet, latent_score
 from adnlib.errors import AdnError
-from adnlib.explain.maps import LAYERS, STRIDES, _layer, _lines
+from adnlib.explain.maps import LAYERS, STRIDES, interpolation, module_of
 from adnlib.inspection.scoring import Scorer
 from adnlib.system.files import scratch_folder, sha256, write_whole
 from adnlib.views import View
@@ -81,7 +81,9 @@ class _Judge(nn.Module):
         self.places = [_places(view, size) for view in self.views]
         self.normal = normal
         if normal is not None:
-            self.down, self.across = (_lines(places, size, STRIDES[LAYERS[LAYER]]) for places in normal[0].shape[1:])
+            self.down, self.across = (
+                interpolation(places, size, STRIDES[LAYERS[LAYER]]) for places in normal[0].shape[1:]
+            )
 
     def forward(self, image: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         pixels = F.pad(image.flatten(2), (1, 0))  # (B, 3, 1 + S^2): a black pixel comes first
@@ -101,7 +103,7 @@ class _Judge(nn.Module):
         """`deviation_map` without hooks: (B, 3, S, S) -> (B, S, S)."""
         features = self.model.features
         x, path = features.normalize(image), features.path()
-        for module in path[: path.index(_layer(self.model, LAYER)) + 1]:
+        for module in path[: path.index(module_of(self.model, LAYER)) + 1]:
             x = module(x)
         return self.down @ ((x - mean) / spread).square().mean(dim=1) @ self.across.transpose(0, 1)
 

@@ -81,7 +81,7 @@ def reset(path: Path) -> Path | None:
         files = (path.with_suffix(f".answers{number}.py") for number in ("", *range(2, 10_000)))
         saved = next(file for file in files if not file.exists())
         write_whole(saved, "".join(f"{CELL}{name}\n{source}\n\n" for name, source in written.items()).encode())
-    _write(fill_exercises(_without_outputs(notebook), lesson), path)
+    write_notebook(fill_exercises(_without_outputs(notebook), lesson), path)
     return saved
 
 
@@ -109,7 +109,7 @@ def restore(path: Path, file: Path) -> list[str]:
             kind, _, name = tag.partition(":")
             if kind == "stub" and name in answers:
                 cell.source = answers[name]
-    _write(notebook, path)
+    write_notebook(notebook, path)
     return sorted(known)
 
 
@@ -121,5 +121,6 @@ def _without_outputs(notebook: NotebookNode) -> NotebookNode:
     return notebook
 
 
-def _write(notebook: NotebookNode, path: Path) -> None:
+def write_notebook(notebook: NotebookNode, path: Path) -> None:
+    """Writes a notebook as the project's are written."""
     write_whole(path, (nbformat.writes(notebook, indent=1) + "\n").encode())

@@ -6,7 +6,7 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from adnlib.lessons.exercise import check, expect
+from adnlib.lessons.exercise import check, expect, expect_tensor
 
 
 def _image(count: int) -> Tensor:
@@ -57,7 +57,7 @@ def check_attend(answer):
             y = answer(x, layers, {1: module})
         except KeyError:
             expect(False, "Not every layer is followed by a module: check `if index in attention` first.")
-        expect(isinstance(y, Tensor), f"attend returns {type(y).__name__}, not a tensor: is the return missing?")
+        expect_tensor("attend", y)
         expect(y.shape != (2, 4, 6, 6), "This returns right after the module: the remaining layers must still run.")
         expect(y.shape == (2, 2, 4, 4), f"The shape is {tuple(y.shape)}, not (2, 2, 4, 4): does every layer run once?")
         expect(module.calls > 0, "The module is never called: the keys of attention are integers, such as 2, not '2'.")
@@ -156,7 +156,7 @@ def check_feature_spread(answer):
     expect(
         not isinstance(spread, float), "This is a float: the value may be right, but return a tensor, without .item()."
     )
-    expect(isinstance(spread, Tensor), f"feature_spread returns {type(spread).__name__}: is the return missing?")
+    expect_tensor("feature_spread", spread)
     expect(spread.shape != (3,), "This is one number for each feature: now average them.")
     expect(spread.shape != (4,), "This is one number for each image: reduce over the images instead, axis 0.")
     expect(

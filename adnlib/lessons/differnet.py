@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from adnlib.lessons.exercise import check, expect
+from adnlib.lessons.exercise import check, expect, expect_tensor
 
 
 def _random(*shape: int) -> Tensor:
@@ -51,9 +51,7 @@ def check_multi_scale_features(answer):
 
     y = answer(x, convolve)
     calls = list(seen)
-    expect(
-        isinstance(y, Tensor), f"multi_scale_features returns {type(y).__name__}, not a tensor: is the return missing?"
-    )
+    expect_tensor("multi_scale_features", y)
     expect(
         len(calls) > 1 or y.shape != (2, 15),
         "convolve is called once, so this shrinks the feature maps: shrink the image, and call convolve for each size.",
@@ -244,9 +242,7 @@ def check_anomaly_score(answer):
     z = torch.tensor([[[1.0, -2.0], [3.0, 0.0], [-1.0, 1.0]], [[0.5, 0.5], [0.0, -4.0], [2.0, 2.0]]])
     z = torch.cat([z, 3 * z, -z, z + 1])  # (B, V, D) = (8, 3, 2)
     score, square = answer(z), z.square()
-    expect(
-        isinstance(score, Tensor), f"anomaly_score returns {type(score).__name__}, not a tensor: is the return missing?"
-    )
+    expect_tensor("anomaly_score", score)
     expect(score.shape != (8, 3), "The shape is (B, V), one score per view: average over the views too.")
     expect(score.shape != (8, 2), "The shape is (B, D): average over the dimensions too.")
     expect(score.ndim > 0, "This is one number for the whole batch: keep axis 0, which has one score per image.")

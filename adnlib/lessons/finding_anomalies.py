@@ -5,7 +5,7 @@ import torch
 from scipy.stats import rankdata
 from torch import Tensor
 
-from adnlib.lessons.exercise import Mistake, check, expect
+from adnlib.lessons.exercise import Mistake, check, expect, expect_tensor
 
 
 def _scores(*shape: int) -> np.ndarray:
@@ -77,9 +77,7 @@ def check_mahalanobis(answer):
     train = torch.randn(20, 3, generator=generator, dtype=torch.float64) @ mix + torch.tensor([4.0, -1.0, 2.0])
     test = torch.randn(5, 3, generator=generator, dtype=torch.float64) @ mix + torch.tensor([5.0, 0.0, 0.0])
     d = answer(train.clone(), test.clone())
-    expect(
-        isinstance(d, Tensor), f"mahalanobis returns {type(d).__name__}, not a tensor: is the return statement missing?"
-    )
+    expect_tensor("mahalanobis", d)
     expect(d.shape != (5, 5), "The shape is (M, M), each test image with every other: return the diagonal only.")
     expect(d.shape != (3,), "The shape is (D,): sum over the features, not over the images.")
     expect(d.shape == (5,), f"The shape is {tuple(d.shape)}, not (M,) = (5,): return one number per test image.")

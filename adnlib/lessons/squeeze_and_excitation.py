@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from adnlib.lessons.exercise import check, expect
+from adnlib.lessons.exercise import check, expect, expect_tensor
 
 
 def _random(*shape: int, seed: int = 0) -> Tensor:
@@ -25,7 +25,7 @@ def squeeze(x: Tensor) -> Tensor:
 def check_squeeze(answer):
     x = torch.arange(2 * 3 * 4 * 5.0).view(2, 3, 4, 5).square()  # (B, C, H, W); squared: mean and median differ
     z = answer(x)
-    expect(isinstance(z, Tensor), f"squeeze returns {type(z).__name__}, not a tensor: is the return statement missing?")
+    expect_tensor("squeeze", z)
     expect(z.shape != (2, 3, 1, 1), "The values may be right, but the shape is (B, C, 1, 1): drop the last two axes.")
     expect(z.shape != (2, 4, 5), "The shape is (B, H, W): this averages over channels. Average over H and W instead.")
     expect(z.shape == (2, 3), f"The shape is {tuple(z.shape)}, not (B, C) = (2, 3): average over axes 2 and 3.")
@@ -48,9 +48,7 @@ def check_excite(answer):
     with torch.no_grad():
         hidden = w1(z)
         s = answer(z, w1, w2)
-        expect(
-            isinstance(s, Tensor), f"excite returns {type(s).__name__}, not a tensor: is the return statement missing?"
-        )
+        expect_tensor("excite", s)
         expect(s.shape == (4, 8), f"The shape is {tuple(s.shape)}, not (B, C) = (4, 8): apply w1, then w2.")
         outside = "The gates are outside [0, 1]: is the sigmoid missing?"
         expect(s.min() >= 0 and s.max() <= 1, outside)
@@ -79,7 +77,7 @@ def check_scale(answer):
     x = torch.arange(2 * 3 * 3 * 3.0).view(2, 3, 3, 3) + 1  # (B, C, H, W): three channels, 3 x 3 positions
     s = torch.tensor([[0.1, 0.5, 0.9], [0.2, 0.4, 0.6]])
     y = answer(x, s)
-    expect(isinstance(y, Tensor), f"scale returns {type(y).__name__}, not a tensor: is the return statement missing?")
+    expect_tensor("scale", y)
     expect(
         y.shape == x.shape,
         f"The shape is {tuple(y.shape)}, not the shape of x: add two axes to s, s[:, :, None, None].",

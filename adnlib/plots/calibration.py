@@ -7,10 +7,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from adnlib.calibration import images_needed, percent, rule_for
-from adnlib.plots.style import ANOMALOUS_COLOUR, NORMAL_COLOUR, STYLE
+from adnlib.plots.style import ANOMALOUS_COLOUR, NORMAL_COLOUR, PALETTE, STYLE
 
 MOST_IMAGES = 3000  # calibration images, the end of the axis
-COLOURS = ("tab:blue", "tab:orange", "tab:green")
 TINY = 1e-30  # instead of a score of zero, for the logarithm
 
 
@@ -20,7 +19,7 @@ def promise(images: int, rates: Sequence[float], heading: str) -> Figure:
     counts = np.unique(np.geomspace(10, max(MOST_IMAGES, 2 * images), 80).astype(int))
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(8, 3.4), layout="constrained")
-        for rate, colour in zip(rates, COLOURS, strict=False):
+        for rate, colour in zip(rates, PALETTE, strict=False):
             rules = [rule_for(np.arange(n), rate) for n in counts if n >= images_needed(rate)]
             n = [rule.images for rule in rules]
             axis.fill_between(n, [r.low for r in rules], [r.high for r in rules], color=colour, alpha=0.2)

@@ -74,32 +74,9 @@ def with_password(path):
     path.write_bytes(content)
 
 
-def climbing_zip(path):
-    make_zip(path, {"../outside.txt": b"x"})
-
-
-def climbing_tar(path):
-    make_tar(path, {"set/../../outside.txt": b"x"})
-
-
-def climbing_with_backslash(path):
-    make_zip(path, {"..\\outside.txt": b"x"})
-
-
-def absolute_zip(path):
-    make_zip(path, {"/tmp/outside.txt": b"x"})
-
-
-def absolute_tar(path):
-    make_tar(path, {"/tmp/outside.txt": b"x"})
-
-
-def with_a_drive(path):
-    make_zip(path, {"C:/outside.txt": b"x"})
-
-
-def nameless_file(path):
-    make_tar(path, {".": b"x"})
+def holding(make, *names):
+    """A maker of an archive with files of these names."""
+    return lambda path: make(path, dict.fromkeys(names, b"x"))
 
 
 def zip_with_link(path):
@@ -109,30 +86,15 @@ def zip_with_link(path):
         out.writestr(info, "/etc/passwd")
 
 
-def tar_with_symlink(path):
-    make_tar(path, {"set/link": b""}, kind=tarfile.SYMTYPE, target="/etc/passwd")
-
-
-def tar_with_hardlink(path):
-    make_tar(path, {"set/link": b""}, kind=tarfile.LNKTYPE, target="set/readme.txt")
-
-
-def tar_with_device(path):
-    make_tar(path, {"set/null": b""}, kind=tarfile.CHRTYPE)
-
-
-def tar_with_pipe(path):
-    make_tar(path, {"set/pipe": b""}, kind=tarfile.FIFOTYPE)
+def member(name, kind, target=""):
+    """A maker of an archive with a member that is no file."""
+    return lambda path: make_tar(path, {name: b""}, kind=kind, target=target)
 
 
 def same_name_twice(path):
     with tarfile.open(path, "w") as out:
         for _ in range(2):
             out.addfile(tarfile.TarInfo("set/a.png"))
-
-
-def file_and_folder_of_one_name(path):
-    make_tar(path, {"set": b"x", "set/a.png": b"x"})
 
 
 ARCHIVES = {
@@ -145,18 +107,18 @@ ARCHIVES = {
     "cut plain tar": (cut_plain_tar, "Cannot unpack"),
     "flipped zip": (flipped_zip, "Cannot unpack"),
     "with password": (with_password, "protected by a password"),
-    "climbing zip": (climbing_zip, "outside the target"),
-    "climbing tar": (climbing_tar, "outside the target"),
-    "climbing with backslash": (climbing_with_backslash, "outside the target"),
-    "absolute zip": (absolute_zip, "outside the target"),
-    "absolute tar": (absolute_tar, "outside the target"),
-    "with a drive": (with_a_drive, "outside the target"),
-    "nameless file": (nameless_file, "outside the target"),
+    "climbing zip": (holding(make_zip, "../outside.txt"), "outside the target"),
+    "climbing tar": (holding(make_tar, "set/../../outside.txt"), "outside the target"),
+    "climbing with backslash": (holding(make_zip, "..\\outside.txt"), "outside the target"),
+    "absolute zip": (holding(make_zip, "/tmp/outside.txt"), "outside the target"),
+    "absolute tar": (holding(make_tar, "/tmp/outside.txt"), "outside the target"),
+    "with a drive": (holding(make_zip, "C:/outside.txt"), "outside the target"),
+    "nameless file": (holding(make_tar, "."), "outside the target"),
     "zip with link": (zip_with_link, "a link or device"),
-    "tar with symlink": (tar_with_symlink, "a link or device"),
-    "tar with hardlink": (tar_with_hardlink, "a link or device"),
-    "tar with device": (tar_with_device, "a link or device"),
-    "tar with pipe": (tar_with_pipe, "a link or device"),
+    "tar with symlink": (member("set/link", tarfile.SYMTYPE, "/etc/passwd"), "a link or device"),
+    "tar with hardlink": (member("set/link", tarfile.LNKTYPE, "set/readme.txt"), "a link or device"),
+    "tar with device": (member("set/null", tarfile.CHRTYPE), "a link or device"),
+    "tar with pipe": (member("set/pipe", tarfile.FIFOTYPE), "a link or device"),
     "same name twice": (same_name_twice, "same name twice"),
-    "file and folder of one name": (file_and_folder_of_one_name, "same name twice"),
+    "file and folder of one name": (holding(make_tar, "set", "set/a.png"), "same name twice"),
 }

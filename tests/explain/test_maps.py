@@ -12,12 +12,12 @@ from adnlib import AdnError
 from adnlib.explain.maps import (
     LAYERS,
     STRIDES,
-    _lines,
     all_cams,
     deviation_map,
     gates,
     grad_cam,
     gradient_map,
+    interpolation,
     randomised,
     stretched,
 )
@@ -123,7 +123,7 @@ def test_a_place_is_drawn_at_the_centre_of_what_it_sees(name):
     place = y.shape[-1] // 2
     y[0, 0, place, place].backward()
     sees = x.grad[0, 0].sum(dim=0).nonzero()
-    drawn = _lines(y.shape[-1], 2 * SIZE, STRIDES[LAYERS[name]])  # (2 SIZE, w)
+    drawn = interpolation(y.shape[-1], 2 * SIZE, STRIDES[LAYERS[name]])  # (2 SIZE, w)
     assert drawn[:, place].argmax() == sees.double().mean() and torch.allclose(drawn.sum(dim=1), torch.tensor(1.0))
 
 

@@ -163,6 +163,15 @@ def test_no_image_is_overwritten(run, folder, capsys, option):
     assert "exists" in capsys.readouterr().err and image.read_bytes() == before
 
 
+def test_a_folder_with_other_files_is_not_replaced_by_overlays(run, folder, tmp_path, capsys):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("mine")
+    assert score(folder, run, "--overlays", mine, "--overwrite") == 2
+    assert "has other files (thesis.txt): choose a new folder" in capsys.readouterr().err
+    assert (mine / "thesis.txt").read_text() == "mine"
+
+
 def test_two_outputs_of_one_name(tmp_path):
     with pytest.raises(AdnError, match="Two outputs have the same name"):
         Outputs(tmp_path / "a", tmp_path / "b" / ".." / "a", None, None).refuse_existing(False, [])

@@ -94,7 +94,7 @@ WRONG = {
         (by_scikit_learn, "For one row of scores the result is right, ties included. Two rows should give"),
         (rows_ranked_together, "each row is ranked separately"),
         (lambda a, b: ((b[:, None] > a) + 0.5 * (b[:, None] == a)).mean(), "Two rows raise ValueError"),
-        (lambda normal, anomalous: None, "is the return statement missing"),
+        (lambda normal, anomalous: None, "is the return"),
     ],
     "mahalanobis": [
         (lambda train, test, shrinkage=0.1: mahalanobis(train, test).sqrt(), "without the root"),

@@ -11,7 +11,7 @@ WRONG = {
         (lambda x: x.sum(dim=(2, 3)), "this is the sum"),
         (lambda x: x.flatten(2).median(dim=2).values, "the values are not"),
         (lambda x: (x.amax(dim=(2, 3)) + x.amin(dim=(2, 3))) / 2, "the values are not"),
-        (lambda x: None, "is the return statement missing"),
+        (lambda x: None, "is the return"),
         (lambda x: x.mean(dim=(3, 4)), "raises IndexError"),
         (lambda x: F.adaptive_avg_pool2d(x, 1).squeeze(), "not for x (1, 3, 4, 5): the shape is (3,)"),
         (lambda x: x.sum(dim=(2, 3)) / 20, "not for x (3, 1, 2, 7): the values differ"),
