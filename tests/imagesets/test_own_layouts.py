@@ -96,7 +96,7 @@ def test_a_list_in_a_csv_file(tmp_path):
         ("image,label,part\na.png,scratch,train", "line 2: part = 'train' does not fit 'scratch'"),
         ("image,label,part\na.png,ok,half", "line 2: part = 'half' does not fit 'ok'"),
         ("image,label\nnowhere.png,ok", "Cannot read the image .*nowhere.png"),
-        ("image,label\n../../../etc/passwd,ok\na.png,ok", "Cannot read the image|is empty"),
+        ("image,label\n../../../etc/passwd,ok\na.png,ok", "Cannot read the image"),
         ("", "is empty"),
         ("image,label\n\0,\0", "is not a CSV file .*NUL"),
     ],
