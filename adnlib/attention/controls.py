@@ -1,5 +1,8 @@
-"""The control for attention: a constant gate."""
+"""The controls for attention: gates that attend to nothing."""
 
+from contextlib import contextmanager
+
+import torch
 from torch import Tensor, nn
 
 from adnlib.errors import AdnError
@@ -27,3 +30,39 @@ class ConstantGate(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)"""
         return x * self.value
+
+
+class MatchedGate(nn.Module):
+    """A constant gate that dims as much as an attention module with the same initial weights.
+
+    No paper. Random initial weights dim by different factors: those of CBAM by .04 to .63 at the first insertion
+    point. A control with one factor for all seeds therefore also differs in how much it dims; this one does not. While
+    `measuring` is active, the network computes with `module`, and `value` becomes the sum of its outputs divided by
+    the sum of its inputs. Otherwise the input is multiplied by `value`, which is 1 before the first measurement.
+    """
+
+    value: Tensor
+
+    def __init__(self, module: nn.Module):
+        super().__init__()
+        self.like = (module,)  # in a tuple: its weights belong to neither the parameters nor the state
+        self.register_buffer("value", torch.ones(()))
+        self.sums = None
+
+    @contextmanager
+    def measuring(self):
+        """In this context, every forward pass is measured."""
+        self.sums = torch.zeros(2, dtype=torch.float64)  # of outputs and of inputs
+        try:
+            yield
+            self.value.copy_(self.sums[0] / self.sums[1])
+        finally:
+            self.sums = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)"""
+        if self.sums is None:
+            return x * self.value
+        y = self.like[0].to(x.device)(x)
+        self.sums += torch.stack([y.double().sum(), x.double().sum()]).cpu()
+        return y

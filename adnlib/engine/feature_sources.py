@@ -1,10 +1,12 @@
 """Sources of features for training: computed once for a frozen network, in every step if attention is trained."""
 
+from contextlib import ExitStack
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from adnlib.attention import MatchedGate
 from adnlib.datasets import Dataset
 from adnlib.differnet import DifferNet
 from adnlib.engine.extraction import chunk_size, extract, features_of, read_images
@@ -13,7 +15,7 @@ from adnlib.pooling import SurprisePooling
 from adnlib.system.precision import autocast
 from adnlib.views import OwnViews, SharedViews
 
-POOLED = 512  # images to which an attentive pooling is fitted
+STATISTICS = 512  # images on which the statistics of pooling and gates are measured
 STEM_BYTES = 2**30  # limit for the stored stem outputs
 
 
@@ -37,7 +39,7 @@ class FrozenFeatures:
 
     def __init__(self, model: DifferNet, dataset: Dataset, progress: bool):
         self.model, self.split, self.preset = model, dataset.train, model.preset
-        fit_pooling(model, dataset)
+        fit_statistics(model, dataset)
         if self.preset.rescale or not self.preset.fresh_views:
             pool = self.preset.training_pool(len(self.split))
             self.y = features_of(model, self.split, pool, progress=progress)  # (N, P, 768)
@@ -61,7 +63,7 @@ class JointFeatures:
 
     def __init__(self, model: DifferNet, dataset: Dataset, progress: bool):
         self.model, self.preset = model, model.preset
-        fit_pooling(model, dataset)
+        fit_statistics(model, dataset)
         pool = self.preset.training_pool(len(dataset.train))
         if self.preset.rescale:
             set_rescaling(model, features_of(model, dataset.train, pool, progress=progress))
@@ -81,17 +83,27 @@ class JointFeatures:
 
 
 @torch.inference_mode()
-def fit_pooling(model: DifferNet, dataset: Dataset) -> None:
-    """Fits an attentive pooling to training images, evenly spaced and as they are, at most POOLED of them."""
-    if not isinstance(model.features.pooling, SurprisePooling):
-        return
-    split, size = dataset.train[:: -(-len(dataset.train) // POOLED)], model.preset.image_size
+def fit_statistics(model: DifferNet, dataset: Dataset) -> None:
+    """Measures matched gates and fits an attentive pooling on normal training images."""
+    with ExitStack() as gates:
+        matched = [gate for gate in model.features.attention.values() if isinstance(gate, MatchedGate)]
+        for gate in matched:
+            gates.enter_context(gate.measuring())
+        if matched:
+            normal_maps(model, dataset)
+    if isinstance(model.features.pooling, SurprisePooling):
+        model.features.pooling.fit(normal_maps(model, dataset))
+
+
+def normal_maps(model: DifferNet, dataset: Dataset) -> list[Tensor]:
+    """The maps (N, 256, h, w) of all scales for at most STATISTICS training images, evenly spaced, without views."""
+    split, size = dataset.train[:: -(-len(dataset.train) // STATISTICS)], model.preset.image_size
     parts = []
     with autocast(model.preset.precision, model.device):
         for start in range(0, len(split), chunk_size(size)):
             images = read_images(split[start : start + chunk_size(size)], size)
             parts.append(model.features.maps(images.to(model.device)))
-    model.features.pooling.fit([torch.cat(maps) for maps in zip(*parts, strict=True)])
+    return [torch.cat(maps) for maps in zip(*parts, strict=True)]
 
 
 def set_rescaling(model: DifferNet, y: Tensor) -> None:

@@ -19,11 +19,19 @@ from adnlib.imagesets.own_folder import PREFIX, is_own, own_folder
 
 TRAINED: dict[bool | str, str] = {False: "frozen", True: "trained"}  # other values are words already
 LABELS = {  # names of attention modules; the others are acronyms
+    "se-lab": "SE-lab",
+    "cbam-lab": "CBAM-lab",
     "constant": "constant gate",
     "coordinate": "coordinate attention",
     "simam": "SimAM",
     "gather_excite": "gather-excite",
     "global_context": "global context",
+}
+# Modules as public code of AttentDifferNet has them, whose connection with the paper's authors is not confirmed:
+# attention, placement and options.
+FORMS = {
+    "se-lab": ("se", "before-pool", {"reduction": 2}),
+    "cbam-lab": ("cbam", "before-pool", {"kernel_size": 49, "residual": True}),
 }
 TYPE_NAMES = {str: "a string", int: "a whole number", bool: "true or false", dict: "a table"}
 CONSTANTS = {"none": None, "true": True, "false": False}  # on the command line, in grids
@@ -47,7 +55,10 @@ class RunConfig:
     dataset: str = _parameter("elpv", "a known data set, or folder:PATH (in the project, from its top folder)")
     category: str | None = _parameter("mono", "a category of the data set, or all for every category", str, type(None))
     attention: str | None = _parameter(
-        None, "se, cbam, constant or another key of adnlib.attention.ATTENTION", str, type(None)
+        None,
+        "se, cbam, se-lab, cbam-lab, constant, matched or a key of adnlib.attention.ATTENTION",
+        str,
+        type(None),
     )
     placement: str = _parameter("figure", "where attention is inserted: figure, before-pool or after-pool5")
     train_attention: bool | str = _parameter(
@@ -76,8 +87,25 @@ class RunConfig:
         if self.category == "":
             raise AdnError("category = '' names no category: write its name, or None if the data set has only one.")
         check_seed(self.seed)
+        self._expand_form()
         for option in self.options.items():
             check_option(*option)
+
+    def _expand_form(self) -> None:
+        """Replaces the name of one of FORMS, of the attention or of what a matched gate is like, by its meaning."""
+        control = self.attention == "matched"
+        name = self.options.get("like") if control else self.attention
+        if name not in FORMS:
+            return
+        attention, placement, options = FORMS[name]
+        if self.placement not in ("figure", placement):
+            raise AdnError(
+                f"{name} is inserted {placement}, not {self.placement}: leave placement out, or choose {attention}."
+            )
+        like = {"like": attention} if control else {}
+        object.__setattr__(self, "attention", "matched" if control else attention)
+        object.__setattr__(self, "placement", placement)
+        object.__setattr__(self, "options", {**options, **self.options, **like})
 
     @classmethod
     def from_dict(cls, values: dict) -> "RunConfig":
@@ -116,15 +144,20 @@ class RunConfig:
         """The run's name in tables: "DifferNet", "SE, frozen", "CBAM, trained, reduction 2, after-pool5", …"""
         if self.attention is None:
             return "DifferNet"
-        if self.attention == "constant":
-            parts = [f"constant gate {self.options.get('value', 0.5)}"]
+        name, placement, options = self.attention, self.placement, dict(self.options)
+        if name == "constant":
+            parts = [f"constant gate {options.pop('value', 0.5)}"]
         else:
-            parts = [attention_label(self.attention), TRAINED.get(self.train_attention, self.train_attention)]
-            for name, value in sorted(self.options.items()):
-                parts.append(name if value is True else f"{name} {value}")
-        if self.placement != "figure":
-            parts.append(self.placement)
-        return ", ".join(parts)
+            if name == "matched":
+                name = options.pop("like", "nothing")
+            for form, meaning in FORMS.items():
+                if meaning == (name, placement, options):
+                    name, placement, options = form, "figure", {}
+            parts = [attention_label(name), TRAINED.get(self.train_attention, self.train_attention)]
+            if self.attention == "matched":
+                parts = [f"gate matched to {attention_label(name)}"]
+        parts += [option if value is True else f"{option} {value}" for option, value in sorted(options.items())]
+        return ", ".join(parts + [placement] * (placement != "figure"))
 
     @property
     def row(self) -> dict:
