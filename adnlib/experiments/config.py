@@ -56,7 +56,7 @@ class RunConfig:
     category: str | None = _parameter("mono", "a category of the data set, or all for every category", str, type(None))
     attention: str | None = _parameter(
         None,
-        "se, cbam, se-lab, cbam-lab, constant, matched or a key of adnlib.attention.ATTENTION",
+        "se, cbam, se-lab, cbam-lab, constant, matched or another of adnlib.attention",
         str,
         type(None),
     )
