@@ -101,6 +101,7 @@ class DifferNet(nn.Module):
         views: by default, the preset's test views. AdnError: another size, or values that are not finite or in [0, 1].
         """
         self._refuse(images)
+        images = images.to(self.device)
         views = self.preset.views("test") if views is None else views
         z = torch.stack([self(view(images))[0] for view in views], dim=1)  # (B, V, 768)
         return latent_score(z)

@@ -12,10 +12,11 @@ from scipy.stats import rankdata
 from adnlib.calibration import APPEARANCE, appearance
 from adnlib.datasets import Dataset, Split
 from adnlib.differnet import DifferNet, latent_score
-from adnlib.engine.extraction import features_of, read_images, transform_views
+from adnlib.engine.extraction import extract, features_of, read_images, transform_views
 from adnlib.errors import AdnError
 from adnlib.imagesets.reading import ANOMALOUS, NORMAL
 from adnlib.intervals import LEVEL, alarm_rate, auroc_difference, auroc_interval
+from adnlib.system.device import resident
 
 
 @dataclass(frozen=True)
@@ -92,16 +93,22 @@ def watch_test(dataset: Dataset, every: int = 1) -> Callable[[DifferNet, int], d
     """A callback for `fit(watch=...)`: the AUROC on the test images after every `every` epochs and after the last one.
 
     08_results uses it to compare three protocols. Selecting an epoch by these values, as public code does, gives an
-    optimistic AUROC. Use a new callback for each training run: it stores the features of a frozen network.
+    optimistic AUROC. Use a new callback for each training run: it stores the features of a frozen network, or the
+    decoded images if attention is being trained.
     """
-    labels, features = dataset.test.labels, []
+    labels, stored = dataset.test.labels, []
 
     def watch(model: DifferNet, epoch: int) -> dict:
         if not len(labels) or epoch > 0 and epoch % every:
             return {}
-        if model.trains_jointly or not features:  # features of a frozen network are computed once
-            features[:] = [features_of(model, dataset.test, model.preset.views("test"), keep=not model.trains_jointly)]
-        scores = _score(model, features[0])
+        views, size = model.preset.views("test"), model.preset.image_size
+        if model.trains_jointly:
+            stored[:] = stored or [resident(read_images(dataset.test, size), model.device)]
+            y = extract(model, stored[0], views)
+        else:
+            stored[:] = stored or [features_of(model, dataset.test, views)]
+            y = stored[0]
+        scores = _score(model, y)
         return {"test_auroc": float(auroc(scores[labels == NORMAL], scores[labels == ANOMALOUS]))}
 
     return watch

@@ -98,10 +98,10 @@ def fit(
         )
         with bar, deferred_stops() as stop:
             while loop.epoch < epochs:
-                epoch_ended = loop.step()
+                row = loop.end_epoch() if loop.step() else None
                 loop.seconds = seconds_before + time.perf_counter() - start
-                if epoch_ended:
-                    row = loop.end_epoch()
+                if row:
+                    row["seconds"] = loop.seconds
                     if watch:
                         values = watch(model, row["epoch"] if loop.epoch < epochs else -1)
                         row |= {name: float(value) for name, value in values.items()}
@@ -122,9 +122,12 @@ def fit(
 
 
 class TrainingLoop:
-    """One training run, batch by batch, with the full state from which another process can resume it exactly."""
+    """One training run, batch by batch, with the full state from which another process can resume it exactly.
 
-    COUNTERS = ("epoch", "batch", "loss_sum", "rows", "best", "chosen_epoch", "seconds")  # part of its state
+    No step waits for the device: the losses stay there and are read once per epoch, in `end_epoch`.
+    """
+
+    COUNTERS = ("epoch", "batch", "rows", "best", "chosen_epoch", "seconds")  # part of its state
 
     def __init__(self, model: DifferNet, source: FeatureSource, images: int, seed: int, epochs: int):
         self.model, self.source, self.preset = model, source, model.preset
@@ -135,7 +138,8 @@ class TrainingLoop:
         )
         self.generator = torch.Generator().manual_seed(seed)
         self.epoch = self.batch = 0  # complete epochs; complete batches of the current one
-        self.loss_sum = 0.0  # of this epoch so far, over its images
+        self.loss_sum = torch.zeros((), dtype=torch.double, device=self.device)  # of this epoch so far, over its images
+        self.loss = self.loss_sum  # of the last batch or, if there is one, of the epoch's first that is not finite
         self.rows, self.best, self.chosen_epoch, self.best_weights, self.seconds = [], math.inf, 0, {}, 0.0
 
     def step(self) -> bool:
@@ -148,8 +152,8 @@ class TrainingLoop:
             loss = nll(*self.model.transform(y.flatten(0, 1))).mean()  # (B * V, 768) -> ()
         if self.model.train_attention == "guarded" and y[..., 0].numel() > 1:  # a single row has no spread
             loss = loss - spread(y)
-        if not math.isfinite(loss.item()):
-            self._stop_diverged(loss.item())
+        self.loss = torch.where(self.loss.isfinite(), loss.detach().double(), self.loss)
+        self.loss_sum = self.loss_sum + self.loss * len(rows)
         for group in self.optimizer.param_groups:
             group["lr"] = self._lr()
         self.optimizer.zero_grad()
@@ -157,7 +161,6 @@ class TrainingLoop:
         if self.preset.max_norm:
             nn.utils.clip_grad_norm_(self.parameters.values(), self.preset.max_norm)
         self.optimizer.step()
-        self.loss_sum += loss.item() * len(rows)
         self.batch += 1
         return self.batch == len(self.batches)
 
@@ -166,34 +169,36 @@ class TrainingLoop:
         """Evaluates the epoch on the validation images, stores its weights if it is the best so far; returns a row."""
         y = self.source.validation()
         z, log_det = transform_views(self.model, y)  # (N, V, 768), (N, V)
-        validation_nll = nll(z.flatten(0, 1), log_det.flatten()).view(log_det.shape).mean(dim=1).median().item()
+        validation = nll(z.flatten(0, 1), log_det.flatten()).view(log_det.shape).mean(dim=1).median().double()  # ()
         if self.model.train_attention == "guarded":
-            validation_nll -= spread(y).item()
+            validation = validation - spread(y).double()
+        loss, loss_sum, validation_nll = torch.stack([self.loss, self.loss_sum, validation]).tolist()
+        if not math.isfinite(loss):
+            self._stop_diverged(loss)
         # without rescaling, the loss may start at 1e13 and fall: only a loss that has been low can diverge
         if self.best < DIVERGED and not validation_nll < DIVERGED:
             self._stop_diverged(validation_nll)
         self.epoch += 1
-        row = {
-            "epoch": self.epoch,
-            "train_nll": self.loss_sum / self.images,
-            "validation_nll": validation_nll,
-            "seconds": self.seconds,
-        }
+        row = {"epoch": self.epoch, "train_nll": loss_sum / self.images, "validation_nll": validation_nll}
         self.rows.append(row)
-        self.batch, self.loss_sum = 0, 0.0
+        self.batch, self.loss_sum = 0, torch.zeros_like(self.loss_sum)
         if validation_nll < self.best:
             self.best, self.chosen_epoch = validation_nll, self.epoch
             self.best_weights = {name: p.detach().clone() for name, p in self.parameters.items()}
         return row
 
     def state(self) -> dict:
-        """The state that `restore` needs."""
+        """The state that `restore` needs. DivergedError if a loss of the current epoch was not finite."""
+        loss, loss_sum = torch.stack([self.loss, self.loss_sum]).tolist()
+        if not math.isfinite(loss):
+            self._stop_diverged(loss)
         return {
             "parameters": self.parameters,
             "best_weights": self.best_weights,
             "optimizer": self.optimizer.state_dict(),
             "attention": self.model.features.attention.state_dict(),
             "generator": self.epoch_generator if self.batch else self.generator.get_state(),
+            "loss_sum": loss_sum,
             **{name: getattr(self, name) for name in self.COUNTERS},
         }
 
@@ -205,6 +210,7 @@ class TrainingLoop:
         self.best_weights = {name: tensor.to(self.device) for name, tensor in state["best_weights"].items()}
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"])
+        self.loss_sum.fill_(state["loss_sum"])
         for name in self.COUNTERS:
             setattr(self, name, state[name])
         if self.batch:

@@ -159,7 +159,7 @@ class BatchView:
 
     def __call__(self, images: Tensor) -> Tensor:
         """uint8 (B, 3, H, W) -> the same shape and type. Rotations use the nearest pixel, as `View` does."""
-        angle, *light, down, across, zoom = self.draws.to(images.device).unbind(1)  # (B,) each
+        angle, *light, down, across, zoom = self.draws.to(images.device, non_blocking=True).unbind(1)  # (B,) each
         if self.turn is not None:
             images, angle = self.turn(images), torch.zeros_like(angle)
         if self.turn is None or self.pool.shift or self.pool.zoom:

@@ -36,12 +36,26 @@ def test_words_of_a_grid_file_are_understood(tiny_folder, tmp_path):
 
 
 @pytest.mark.slow
-def test_train_all_categories(tmp_path, capsys):
+def test_train_all_categories_repeats_only_what_is_not_finished(tmp_path, capsys):
     for category in ("one", "two"):
         make_category(tmp_path / "data" / category)
-    assert train(tmp_path / "data", tmp_path / "runs", "--category", "all") == 0
-    assert len(list((tmp_path / "runs").glob("*/parameters.json"))) == 2
-    assert capsys.readouterr().out.count("run      ") == 2
+    runs, broken = tmp_path / "runs", tmp_path / "data/two/train/good/000.png"
+    content = broken.read_bytes()
+    assert train(tmp_path / "data", runs, "--category", "all", "--attention", "sse") == 2
+    assert "attention='sse' is not known" in one_line_error(capsys) and not runs.exists()
+    broken.write_bytes(content[:-1000])
+    assert train(tmp_path / "data", runs, "--category", "all") == 1
+    printed = capsys.readouterr()
+    assert printed.err.startswith(f"failed   two: Cannot read the image {broken}")
+    assert "two  failed" in printed.out and printed.out.count("run      ") == 1
+    (one,) = runs.glob("*/parameters.json")
+    before = one.read_bytes()
+    broken.write_bytes(content)
+    assert train(tmp_path / "data", runs, "--category", "all") == 0
+    printed = capsys.readouterr()
+    assert [line.endswith("(finished before)") for line in printed.out.splitlines()[3:5]] == [True, False]
+    assert "\nmean " in printed.out and printed.out.count("run      ") == 2 and printed.err == ""
+    assert one.read_bytes() == before and len(list(runs.glob("*/parameters.json"))) == 2
 
 
 @pytest.mark.parametrize("arguments, message", TRAIN, ids=[" ".join(row[0]) for row in TRAIN])

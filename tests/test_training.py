@@ -13,7 +13,7 @@ from conftest import REAL_DATA, full_disk
 
 import adnlib
 from adnlib import PRESETS, AdnError, DifferNet, evaluate, fit, load_dataset, training
-from adnlib.engine import checkpoint, extraction
+from adnlib.engine import checkpoint, extraction, feature_sources
 from adnlib.engine.checkpoint import Checkpoint, drop_checkpoint
 from adnlib.engine.extraction import extract
 from adnlib.engine.feature_sources import FrozenFeatures, JointFeatures, StemStore
@@ -115,7 +115,8 @@ def test_rescaling_gives_the_flow_unit_features(tiny):
 
 def test_features_of_fixed_views_are_computed_once_and_fresh_ones_in_each_epoch(tiny, monkeypatch):
     calls, real = [], extraction.extract
-    monkeypatch.setattr(extraction, "extract", lambda m, x, v, *at: calls.append(v) or real(m, x, v, *at))
+    for module in (extraction, feature_sources):
+        monkeypatch.setattr(module, "extract", lambda m, x, v, *at: calls.append(v) or real(m, x, v, *at))
     fit(model_of(preset=replace(SMOKE, rescale=False, epochs=3)), tiny, progress=False)
     assert len(calls) == 2  # training and validation features, once each
     calls.clear()

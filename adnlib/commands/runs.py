@@ -4,15 +4,24 @@ import sys
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from adnlib.commands.output import add_command, print
 from adnlib.errors import AdnError
-from adnlib.experiments.config import add_arguments
+from adnlib.experiments.config import RunConfig, add_arguments
+
+if TYPE_CHECKING:
+    from adnlib.experiments.runs import Run
 
 
 def add_commands(commands) -> None:
     """Declares the commands."""
-    train = add_command(commands, "train", _train, "train and evaluate one model, without a notebook")
+    train = add_command(
+        commands,
+        "train",
+        _train,
+        "train and evaluate a model, without a notebook; one for each category with --category all",
+    )
     add_arguments(train)
     train.add_argument(
         "--dry-run",
@@ -38,24 +47,65 @@ def add_commands(commands) -> None:
     compare.add_argument("second", type=Path, metavar="RUN", help="the folder of another one")
 
 
-def _train(arguments: Namespace) -> None:
+def _train(arguments: Namespace) -> int:
     from adnlib.datasets import category_names
     from adnlib.experiments.config import from_arguments
     from adnlib.experiments.runs import comparison, train_run
-    from adnlib.inspection.remarks import image_remarks, score_remarks
 
-    config = from_arguments(arguments)
+    config, every = from_arguments(arguments), arguments.category == "all"
+    configs = [replace(config, category=name) for name in category_names(config.dataset)] if every else [config]
     if arguments.dry_run:
         from adnlib.inspection.estimate import describe
 
-        print(describe(config))
-        return
-    for category in category_names(config.dataset) if config.category == "all" else [config.category]:
-        run = train_run(arguments.runs, replace(config, category=category), replace=arguments.replace)
-        print(comparison([run]).to_string(index=False, float_format="%.4f"))
-        rule = run.facts["metrics"]["threshold"], run.facts["metrics"]["false_positive_rate"]
-        print("\n".join([*image_remarks(run.dataset()), *score_remarks(run.scores, *rule)]))
-        print(f"run      {run.folder}", flush=True)
+        print("\n\n".join(map(describe, configs)))
+        return 0
+    if every:
+        return _train_all(arguments, configs)
+    run = train_run(arguments.runs, config, replace=arguments.replace)
+    print(comparison([run]).to_string(index=False, float_format="%.4f"))
+    print("\n".join([*_remarks(run), f"run      {run.folder}"]))
+    return 0
+
+
+def _train_all(arguments: Namespace, configs: list[RunConfig]) -> int:
+    """Trains categories one after another, with a row of the table when each is done. A finished run is not repeated,
+    an interrupted one resumes, and an error ends only the training of its category."""
+    from adnlib.experiments.runs import build_model, comparison, finished_run, train_run
+    from adnlib.system.device import pick_device
+
+    width = max(len(str(config.category)) for config in configs)
+    runs, failed = [], {}
+    build_model(configs[0]), pick_device(configs[0].device)  # an error in the parameters ends the command here
+    print(f"{configs[0].variant}, preset {configs[0].preset}, seed {configs[0].seed}\n")
+    print(f"{'category':<{width}}   AUROC  95 % interval      seconds", flush=True)
+    for config in configs:
+        before = finished_run(arguments.runs, config)
+        try:
+            run = before or train_run(arguments.runs, config, replace=arguments.replace)
+        except AdnError as error:
+            failed[config.category] = error
+            print(f"{config.category:<{width}}  failed", flush=True)
+            continue
+        runs.append(run)
+        auroc, low, high = comparison([run]).loc[0, ["AUROC", "95 % from", "to"]]
+        seconds = sum(run.facts["seconds"].values())
+        row = f"{config.category:<{width}}  {auroc:.4f}  {low:.4f} to {high:.4f}  {seconds:>7.0f}"
+        print(row + "  (finished before)" * bool(before), flush=True)
+    if runs:
+        print(f"{'mean':<{width}}  {comparison(runs)['AUROC'].mean():.4f}")
+    for run in runs:
+        print("\n".join(["", *_remarks(run), f"run      {run.folder}"]))
+    for name, error in failed.items():
+        print(f"failed   {name}: {error}", file=sys.stderr)
+    return int(bool(failed))
+
+
+def _remarks(run: "Run") -> list[str]:
+    """What the threshold of a run promises and what is unusual in its images and scores."""
+    from adnlib.inspection.remarks import image_remarks, score_remarks
+
+    rule = run.facts["metrics"]["threshold"], run.facts["metrics"]["false_positive_rate"]
+    return [*image_remarks(run.dataset()), *score_remarks(run.scores, *rule)]
 
 
 def _sweep(arguments: Namespace) -> int:

@@ -5,6 +5,7 @@ any images and returns a score for each image and, if the method has one, an ano
 """
 
 import json
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -115,8 +116,9 @@ class Detector(nn.Module):
 
     def _chunks(self, images: Tensor) -> Iterator[Maps]:
         for chunk in images.split(CHUNK):
-            with torch.no_grad():
-                yield self.maps(chunk.to(self.fitted.device))
+            with torch.no_grad():  # not around the yield: after an error there, gradients would stay disabled
+                maps = self.maps(chunk.to(self.fitted.device))
+            yield maps
 
     def learned(self) -> dict[str, Tensor]:
         """All tensors except those of the backbone: `save` writes these."""
@@ -195,19 +197,23 @@ def batches(count: int, size: int, epochs: int) -> Iterator[Tensor]:
 
 
 def minimise(parameters: Iterable[Tensor], losses: Iterator[Tensor], steps: int, *, clip: float = 0.0, **adam) -> None:
-    """Minimises a stream of `steps` losses with Adam. The learning rate falls to zero along half a cosine."""
+    """Minimises a stream of `steps` losses with Adam. The learning rate falls to zero along half a cosine.
+
+    Whether a loss was not finite is read at the end, so that no step waits for the device.
+    """
     parameters = [p for p in parameters if p.requires_grad]
     optimizer = torch.optim.Adam(parameters, **adam)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(steps, 1))
-    loss = None
+    seen = None  # the last loss or, if there is one, the first that is not finite
     for loss in losses:
-        if not loss.isfinite():
-            raise AdnError(f"Training diverged (loss {loss.item():.3g}): lower lr.")
+        seen = loss.detach() if seen is None else torch.where(seen.isfinite(), loss.detach(), seen)
         optimizer.zero_grad()
         loss.backward()
         if clip:
             nn.utils.clip_grad_norm_(parameters, clip)
         optimizer.step()
         schedule.step()
-    if loss is None:
+    if seen is None:
         raise AdnError("The training took no step: choose epochs=1 or more.")
+    if not math.isfinite(seen.item()):
+        raise AdnError(f"Training diverged (loss {seen.item():.3g}): lower lr.")

@@ -86,8 +86,9 @@ def greedy_coreset(x: Tensor, count: int, first: int = 0) -> Tensor:
     norms = x.square().sum(dim=1)
     distance = torch.full((len(x),), torch.inf, device=x.device)  # squared, to the nearest chosen row
     for i in range(1, count):
-        last = x[chosen[i - 1]]
+        newest = chosen[i - 1 : i]  # one element: indexing with a single number would wait for the device
+        last = x[newest][0]
         distance = torch.minimum(distance, norms - 2 * (x @ last) + last.square().sum())
-        distance[chosen[i - 1]] = -torch.inf  # never chosen twice
+        distance[newest] = -torch.inf  # never chosen twice
         chosen[i] = distance.argmax()
     return chosen

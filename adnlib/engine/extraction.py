@@ -42,9 +42,10 @@ def extract(model: DifferNet, images: Tensor, views: tuple[View, ...] | Pool, st
     device, pool = model.device, as_pool(views)
     y = []
     with autocast(model.preset.precision, device):
-        for rows in torch.arange(len(images)).split(chunk_size(images.shape[-1])):
-            x = images[rows].to(device)
-            y.append(torch.stack([model.features(view(x)) for view in pool.of(rows + start)], dim=1))
+        for x in images.split(chunk_size(images.shape[-1])):
+            rows = torch.arange(start, start + len(x))
+            x, start = x.to(device), start + len(x)
+            y.append(torch.stack([model.features(view(x)) for view in pool.of(rows)], dim=1))
     return torch.cat(y)
 
 
@@ -100,9 +101,9 @@ def features_of(
     features = {view: values for view, name in names.items() if (values := cache.load(name)) is not None}
     missing = tuple(view for view in names if view not in features)
     if missing:
-        y = _compute(model, split, SharedViews(missing), progress)  # (N, missing, 768)
+        y = _compute(model, split, SharedViews(missing), progress).cpu()  # (N, missing, 768)
         for view, values in zip(missing, y.unbind(1), strict=True):
-            features[view] = values.cpu().numpy()
+            features[view] = values.numpy()
             cache.keep(names[view], features[view])
     return torch.from_numpy(np.stack([features[view] for view in pool.views], axis=1)).to(device)
 

@@ -12,6 +12,7 @@ from adnlib.differnet import DifferNet
 from adnlib.engine.extraction import chunk_size, extract, features_of, read_images
 from adnlib.features import SCALES, MultiScaleAlexNet, downscale
 from adnlib.pooling import SurprisePooling
+from adnlib.system.device import place_for, resident
 from adnlib.system.precision import autocast
 from adnlib.views import OwnViews, SharedViews
 
@@ -35,24 +36,28 @@ class FeatureSource(Protocol):
 
 
 class FrozenFeatures:
-    """Features of a frozen network: computed once per view, or once per epoch for new views."""
+    """Features of a frozen network: computed once per view, or once per epoch for new views of images that are decoded
+    once."""
 
     def __init__(self, model: DifferNet, dataset: Dataset, progress: bool):
-        self.model, self.split, self.preset = model, dataset.train, model.preset
+        self.model, self.preset = model, model.preset
         fit_statistics(model, dataset)
         if self.preset.rescale or not self.preset.fresh_views:
-            pool = self.preset.training_pool(len(self.split))
-            self.y = features_of(model, self.split, pool, progress=progress)  # (N, P, 768)
+            pool = self.preset.training_pool(len(dataset.train))
+            self.y = features_of(model, dataset.train, pool, progress=progress)  # (N, P, 768)
         if self.preset.rescale:
             set_rescaling(model, self.y)
+        if self.preset.fresh_views:
+            self.images = resident(read_images(dataset.train, self.preset.image_size), model.device)  # (N, 3, S, S)
         self.y_validation = features_of(model, dataset.validation, self.preset.views("test"), progress=progress)
 
     def begin_epoch(self, epoch: int) -> None:
         if self.preset.fresh_views:
-            self.y = features_of(self.model, self.split, self.preset.training_pool(len(self.split), epoch), keep=False)
+            self.y = extract(self.model, self.images, self.preset.training_pool(len(self.images), epoch))
 
     def batch(self, rows: Tensor, views: Tensor) -> Tensor:
-        return self.y[rows[:, None].to(self.y.device), views.to(self.y.device)]
+        rows, views = (index.to(self.y.device, non_blocking=True) for index in (rows, views))
+        return self.y[rows[:, None], views]
 
     def validation(self) -> Tensor:
         return self.y_validation
@@ -67,8 +72,10 @@ class JointFeatures:
         pool = self.preset.training_pool(len(dataset.train))
         if self.preset.rescale:
             set_rescaling(model, features_of(model, dataset.train, pool, progress=progress))
-        self.images = read_images(dataset.train, self.preset.image_size)  # (N, 3, S, S)
-        self.images_validation = read_images(dataset.validation, self.preset.image_size)
+        self.images, self.images_validation = (  # (N, 3, S, S)
+            resident(read_images(split, self.preset.image_size), model.device)
+            for split in (dataset.train, dataset.validation)
+        )
         self.stems = StemStore(model, self.images, pool, keep=not self.preset.fresh_views)
 
     def begin_epoch(self, epoch: int) -> None:
@@ -121,19 +128,24 @@ class StemStore:
     def __init__(self, model: DifferNet, images: Tensor, pool: SharedViews | OwnViews, keep: bool):
         self.model, self.images, self.pool, self.stored = model, images, pool, None
         one = self._stem(torch.zeros(1, dtype=torch.long), 0)
-        if not keep or sum(x.nbytes for x in one) * len(images) * len(pool) > STEM_BYTES:
+        size = sum(x.nbytes for x in one) * len(images) * len(pool)
+        if not keep or size > STEM_BYTES:
             return
-        self.stored = [[torch.empty(len(images), *x.shape[1:], dtype=x.dtype) for x in one] for _ in range(len(pool))]
+        place, step = place_for(size, model.device), chunk_size(images.shape[-1])
+        self.stored = [
+            [torch.empty(len(images), *x.shape[1:], dtype=x.dtype, device=place) for x in one] for _ in range(len(pool))
+        ]
         for view, outputs in enumerate(self.stored):
-            for rows in torch.arange(len(images)).split(chunk_size(images.shape[-1])):
+            for chunk in range(0, len(images), step):
+                rows = torch.arange(chunk, min(chunk + step, len(images)))
                 for output, x in zip(outputs, self._stem(rows, view), strict=True):
-                    output[rows] = x.cpu()
+                    output[chunk : chunk + step] = x
 
     def features(self, rows: Tensor, view: int) -> Tensor:
         """Features (B, 768) of the images `rows` (B,) in the view with this number."""
         device = self.model.device
         stored = self.stored
-        maps = [x[rows].to(device) for x in stored[view]] if stored else self._stem(rows, view)
+        maps = [_rows(x, rows).to(device) for x in stored[view]] if stored else self._stem(rows, view)
         with autocast(self.model.preset.precision, device):
             return after_stem(self.model.features, maps)
 
@@ -141,7 +153,12 @@ class StemStore:
     def _stem(self, rows: Tensor, view: int) -> list[Tensor]:
         device = self.model.device
         with autocast(self.model.preset.precision, device):
-            return stem(self.model.features, self.pool.of(rows)[view](self.images[rows].to(device)))
+            return stem(self.model.features, self.pool.of(rows)[view](_rows(self.images, rows).to(device)))
+
+
+def _rows(x: Tensor, rows: Tensor) -> Tensor:
+    """x[rows], where `rows` is on the CPU, without waiting for the device that x is on."""
+    return x[rows.to(x.device, non_blocking=True)]
 
 
 def stem(features: MultiScaleAlexNet, images: Tensor) -> list[Tensor]:

@@ -50,19 +50,19 @@ def learn_attention(
     views = model.preset.views("train")
     accuracy = float("nan")
     for _ in tqdm(range(epochs), desc="attention", file=sys.stdout, leave=False, disable=not progress):
-        correct = total = 0
+        correct, total = torch.zeros((), dtype=torch.long, device=device), 0
         for pairs in _batches(normal, generator):  # uint8 (2, B, 3, S, S): without a defect, with one
             view = views[int(torch.randint(len(views), (), generator=generator))]
             with autocast(model.preset.precision, device):
-                y = model.features(view(pairs.flatten(0, 1).to(device)))  # (2 B, 768)
+                y = model.features(view(pairs.flatten(0, 1).to(device, non_blocking=True)))  # (2 B, 768)
             logit = classifier(y)[:, 0]
             label = torch.arange(2, device=device).repeat_interleave(pairs.shape[1]).float()
             optimizer.zero_grad()
             F.binary_cross_entropy_with_logits(logit, label).backward()
             optimizer.step()
-            correct += ((logit > 0) == (label > 0)).sum().item()
+            correct += ((logit > 0) == (label > 0)).sum()
             total += len(label)
-        accuracy = correct / total
+        accuracy = correct.item() / total
     attention.requires_grad_(False)
     return accuracy
 

@@ -159,6 +159,16 @@ def train_run(root: Path | str, config: RunConfig, *, progress: bool = True, rep
     return save_run(root, config, model, dataset, history, evaluate(model, dataset))
 
 
+def finished_run(root: Path | str, config: RunConfig) -> Run | None:
+    """The run of `config` under `root` if it is finished, intact and was trained on the images of today, else None."""
+    config = config.canonical()
+    try:
+        run = read_run(Path(root).resolve() / config.folder_name)
+        return None if image_change(run.facts, load_dataset(config.dataset, config.category)) else run
+    except AdnError:
+        return None
+
+
 def refuse_other_images(root: Path | str, config: RunConfig, dataset: Dataset) -> None:
     """AdnError if a run of this name was trained on other images. A damaged run may be replaced."""
     folder = Path(root).resolve() / config.folder_name

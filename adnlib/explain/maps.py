@@ -259,7 +259,7 @@ def _gates_of(module: Any, x: Tensor) -> dict[str, Tensor | None]:
         channel = module.channel(x)
         return {"channel": channel.flatten(1), "spatial": module.spatial(x * channel)[:, 0]}
     if isinstance(module, ConstantGate):
-        return {"channel": torch.full(x.shape[:2], module.value), "spatial": None}
+        return {"channel": torch.full(x.shape[:2], module.value, device=x.device), "spatial": None}
     gate = module.gate(x)  # (B, C, 1, 1), or (B, C, h, w) with a gate for each position of each channel
     return {"channel": gate.mean(dim=(2, 3)), "spatial": gate.mean(dim=1) if gate.shape[2:] == x.shape[2:] else None}
 

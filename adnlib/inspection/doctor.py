@@ -14,7 +14,9 @@ from adnlib.features import MultiScaleAlexNet
 from adnlib.imagesets.registry import registry
 from adnlib.imagesets.sources import present_dataset
 from adnlib.inspection.estimate import cores, fastest
+from adnlib.inspection.gpu import largest_batch, matrix_rate
 from adnlib.models.weights import imagenet_weights
+from adnlib.presets import PRESETS
 from adnlib.system.files import scratch_folder
 from adnlib.system.folders import home
 from adnlib.system.precision import autocast, best_precision
@@ -94,13 +96,12 @@ def _gpu() -> Iterator[Finding]:
         yield "GPU", "none that PyTorch can use: training runs on the processor", ""
         return
     for number in range(torch.cuda.device_count()):
-        found = torch.cuda.get_device_properties(number)
-        matrix = torch.randn(4096, 4096, device=f"cuda:{number}", dtype=torch.bfloat16)
-
-        def product(matrix=matrix):
-            for _ in range(10):
-                torch.mm(matrix, matrix)
-            torch.cuda.synchronize()
-
-        rate = 10 * 2 * 4096**3 / fastest(product) / 1e12
-        yield "GPU", f"{found.name}, {found.total_memory / 2**30:.0f} GiB, {rate:.0f} TFLOP/s in bfloat16", ""
+        found, (free, _) = torch.cuda.get_device_properties(number), torch.cuda.mem_get_info(number)
+        rate = matrix_rate(torch.device("cuda", number)) / 1e12
+        memory = f"{free / 2**30:.0f} of {found.total_memory / 2**30:.0f} GiB free"
+        yield "GPU", f"{found.name}, {memory}, {rate:.0f} TFLOP/s in bfloat16", ""
+        for preset in (PRESETS["fast"], PRESETS["paper"]):
+            most = largest_batch(preset, free)
+            what = f"preset {preset.name}: up to {most} images in a batch fit, it uses {preset.batch_images}"
+            problem = "free some of the GPU's memory, or lower batch_images" if most < preset.batch_images else ""
+            yield "GPU", what, problem

@@ -27,13 +27,13 @@ def forced(model: DifferNet, place: str, channels: Sequence[int], value: float) 
     modules = {name: attention[str(index)] for name, index in LAYERS.items() if str(index) in attention}
     check_choice("place", place, modules)
     module: Any = modules[place]
-    rows = torch.as_tensor(list(channels), dtype=torch.long)
+    rows = list(channels)
 
     def force(gate: Tensor) -> Tensor:
         """Gates (B, C, 1, 1) -> the same gates with some channels forced."""
-        if len(rows) and not 0 <= rows.min() <= rows.max() < gate.shape[1]:
+        if rows and not 0 <= min(rows) <= max(rows) < gate.shape[1]:
             raise AdnError(f"{place} has the channels 0 to {gate.shape[1] - 1}: choose among them.")
-        return gate.index_fill(1, rows, value)
+        return gate.index_fill(1, torch.as_tensor(rows, dtype=torch.long, device=gate.device), value)
 
     if hasattr(module, "channel"):  # CBAM
         hook = module.channel.register_forward_hook(lambda _, inputs, gate: force(gate))
@@ -55,7 +55,7 @@ def _gates(run: str, index: int) -> dict[str, dict[str, Any]]:
 
     def make():
         batch = gates(loaded.model, loaded.image(index)[None])
-        return {place: {k: None if v is None else v[0].numpy() for k, v in one.items()} for place, one in batch.items()}
+        return {place: {k: None if v is None else v[0].cpu().numpy() for k, v in one.items()} for place, one in batch.items()}
 
     return loaded.once(("gates", index), make)
 

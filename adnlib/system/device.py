@@ -1,6 +1,7 @@
-"""The device that a model computes on."""
+"""The device that a model computes on, and what it can hold."""
 
 import torch
+from torch import Tensor
 
 from adnlib.errors import AdnError, check_choice
 
@@ -17,3 +18,16 @@ def pick_device(device: str = "auto") -> torch.device:
     if picked == "cuda":
         torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic = False, True
     return torch.device(picked)
+
+
+def place_for(size: int, device: torch.device) -> torch.device:
+    """Where `size` bytes that are read again and again stay: on the device, or on the CPU if they would take more than
+    half of the GPU's free memory."""
+    if device.type != "cuda" or size <= torch.cuda.mem_get_info(device)[0] / 2:
+        return device
+    return torch.device("cpu")
+
+
+def resident(x: Tensor, device: torch.device) -> Tensor:
+    """The tensor on the device if `place_for` allows it, else unchanged."""
+    return x.to(device) if place_for(x.nbytes, device) == device else x

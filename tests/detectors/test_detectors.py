@@ -2,6 +2,7 @@
 
 import copy
 import re
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -176,6 +177,14 @@ def test_what_is_trained_is_not_trained_on(small):
 def test_a_training_that_diverges_says_so(small):
     with pytest.raises(AdnError, match="diverged .* lower lr"):
         build_detector("fastflow", image_size=63, lr=1e12, epochs=9, steps=2).fit(pictures(63))
+
+
+def test_gradients_stay_enabled_after_an_error(small, monkeypatch):
+    detector = build_detector("padim", image_size=63, dims=2).fit(pictures(63))
+    monkeypatch.setattr(detector, "judge", lambda maps: 1 / 0)
+    with suppress(ZeroDivisionError):  # nothing keeps the error, and with it a generator that it interrupted
+        detector.predict(pictures(63))
+    assert torch.is_grad_enabled()
 
 
 # --- properties of the methods ---
