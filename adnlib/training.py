@@ -60,6 +60,7 @@ def fit(
     The same seed gives the same result to the last bit on one processor with the same number of threads. (On a GPU
     this holds only if no attention is trained: CUDA sums the gradient of max pooling in no fixed order.)
     After an error or an interrupt the model is unchanged or, if the loss diverged, holds the weights of its best epoch.
+    The losses are read at the end of each epoch, so that a GPU is never waited for in between.
 
     seed: for the order of the images and the views of each. epochs: by default, the preset's. progress: shows a bar on
     standard output.
@@ -210,7 +211,7 @@ class TrainingLoop:
         self.best_weights = {name: tensor.to(self.device) for name, tensor in state["best_weights"].items()}
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"])
-        self.loss_sum.fill_(state["loss_sum"])
+        self.loss_sum = torch.tensor(state["loss_sum"], dtype=torch.double, device=self.device)
         for name in self.COUNTERS:
             setattr(self, name, state[name])
         if self.batch:

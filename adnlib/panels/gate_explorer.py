@@ -55,7 +55,10 @@ def _gates(run: str, index: int) -> dict[str, dict[str, Any]]:
 
     def make():
         batch = gates(loaded.model, loaded.image(index)[None])
-        return {place: {k: None if v is None else v[0].cpu().numpy() for k, v in one.items()} for place, one in batch.items()}
+        return {
+            place: {k: None if v is None else v[0].cpu().numpy() for k, v in one.items()}
+            for place, one in batch.items()
+        }
 
     return loaded.once(("gates", index), make)
 
