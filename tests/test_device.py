@@ -170,7 +170,8 @@ def test_gates(attention):
 @pytest.mark.parametrize("name", DETECTORS)
 def test_detectors(name):
     """Also with a fault: what was learned stays on the CPU."""
-    options = {"backbone_options": {"weights": "random"}, **DETECTOR_OPTIONS.get(name, {})}
+    stages = {} if name == "differnet" else {"stages": (2, 3)}
+    options = {"backbone_options": {"weights": "random", **stages}, **DETECTOR_OPTIONS.get(name, {})}
     detector, shown = build_detector(name, **options), torch.zeros(4, 3, 256, 256, dtype=torch.uint8)
     with pretended_gpu() as waits:
         moved(detector).fit(shown)
