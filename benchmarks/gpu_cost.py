@@ -45,7 +45,7 @@ class Count(TorchDispatchMode):
     def __init__(self):
         super().__init__()
         self.flops, self.bytes, self.launches = 0, 0, 0
-        self.seconds, self.memory_seconds = dict.fromkeys(RATE, 0.0), dict.fromkeys(RATE, 0.0)
+        self.seconds = dict.fromkeys(RATE, 0.0)
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
@@ -62,7 +62,6 @@ class Count(TorchDispatchMode):
         for gpu in RATE:
             memory = moved / BANDWIDTH[gpu] / SHARE["bandwidth"]
             self.seconds[gpu] += max(flops / RATE[gpu] / SHARE["rate"], memory, SHORTEST)
-            self.memory_seconds[gpu] += memory
         return out
 
 
@@ -88,15 +87,13 @@ def counted(name: str, times: float, work: Callable[[], object]) -> Phase:
 
 def phases(parts: list[tuple[int, int, int]]) -> list[Phase]:
     """The GPU's phases for categories with so many training, validation and test images."""
-    size, views, epochs = PAPER.image_size, PAPER.train_views, PAPER.epochs
-    chunk, model = chunk_size(size), adnlib.DifferNet(preset=PAPER, weights="random")
+    side, views, epochs = PAPER.image_size, PAPER.train_views, PAPER.epochs
+    chunk, model = chunk_size(side), adnlib.DifferNet(preset=PAPER, weights="random")
     chunks = [sum(-(-part[i] // chunk) for part in parts) for i in range(3)]
     steps = sum(-(-train // PAPER.batch_images) for train, _, _ in parts) * epochs
     rows = [sum(part[i] for part in parts) * PAPER.test_views for i in range(3)]
-    images, own = (
-        torch.zeros(chunk, 3, size, size, dtype=torch.uint8),
-        OwnViews(chunk, views).of(torch.arange(chunk))[0],
-    )
+    images = torch.zeros(chunk, 3, side, side, dtype=torch.uint8)
+    own = OwnViews(chunk, views).of(torch.arange(chunk))[0]
     batch, many = torch.zeros(PAPER.batch_images * views, 768), torch.zeros(FLOW_ROWS, 768)
     with FakeTensorMode(allow_non_fake_inputs=True):
         for store in (store for part in model.modules() for store in (part._parameters, part._buffers)):
