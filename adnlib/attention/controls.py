@@ -27,9 +27,13 @@ class ConstantGate(nn.Module):
         """The options that are not tensors, see CBAM."""
         return f"value={self.value}"
 
+    def gate(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, 1, 1)"""
+        return x.new_full((*x.shape[:2], 1, 1), self.value)
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)"""
-        return x * self.value
+        return x * self.gate(x)
 
 
 class MatchedGate(nn.Module):
@@ -52,17 +56,21 @@ class MatchedGate(nn.Module):
     @contextmanager
     def measuring(self):
         """In this context, every forward pass is measured."""
-        self.sums = torch.zeros(2, dtype=torch.float64)  # of outputs and of inputs
+        self.sums = self.value.new_zeros(2, dtype=torch.float64)  # of outputs and of inputs
         try:
             yield
             self.value.copy_(self.sums[0] / self.sums[1])
         finally:
             self.sums = None
 
+    def gate(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, 1, 1)"""
+        return self.value.expand(*x.shape[:2], 1, 1)
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)"""
         if self.sums is None:
-            return x * self.value
+            return x * self.gate(x)
         y = self.like[0].to(x.device)(x)
-        self.sums += torch.stack([y.double().sum(), x.double().sum()]).cpu()
+        self.sums += torch.stack([y.double().sum(), x.double().sum()])
         return y

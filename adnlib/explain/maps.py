@@ -17,7 +17,7 @@ from pytorch_grad_cam import GradCAM, HiResCAM
 from torch import Tensor, nn
 from torchvision.transforms.v2.functional import gaussian_blur
 
-from adnlib.attention import CBAM, ConstantGate
+from adnlib.attention import CBAM
 from adnlib.differnet import DifferNet
 from adnlib.errors import AdnError, check_choice
 from adnlib.system.seeds import seeded
@@ -258,8 +258,6 @@ def _gates_of(module: Any, x: Tensor) -> dict[str, Tensor | None]:
     if isinstance(module, CBAM):
         channel = module.channel(x)
         return {"channel": channel.flatten(1), "spatial": module.spatial(x * channel)[:, 0]}
-    if isinstance(module, ConstantGate):
-        return {"channel": torch.full(x.shape[:2], module.value, device=x.device), "spatial": None}
     gate = module.gate(x)  # (B, C, 1, 1), or (B, C, h, w) with a gate for each position of each channel
     return {"channel": gate.mean(dim=(2, 3)), "spatial": gate.mean(dim=1) if gate.shape[2:] == x.shape[2:] else None}
 

@@ -18,6 +18,7 @@ def test_its_value_is_the_share_that_the_module_lets_through():
         gate(x[2:])
     assert gate.value.item() == pytest.approx((module(x).sum() / x.sum()).item(), rel=1e-6)
     torch.testing.assert_close(gate(x), x * gate.value)
+    assert gate.gate(x).shape == (4, 8, 1, 1) and gate.gate(x).unique() == gate.value
 
 
 def test_each_layer_of_a_network_dims_as_with_the_module_of_the_same_seed(tiny):
