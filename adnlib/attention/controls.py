@@ -37,11 +37,11 @@ class ConstantGate(nn.Module):
 
 
 class MatchedGate(nn.Module):
-    """A constant gate that dims as much as an attention module with the same initial weights.
+    """A constant gate with the mean factor of an attention module with the same initial weights.
 
-    No paper. Random initial weights dim by different factors: those of CBAM by .04 to .63 at the first insertion
-    point. A control with one factor for all seeds therefore also differs in how much it dims; this one does not. While
-    `measuring` is active, the network computes with `module`, and `value` becomes the sum of its outputs divided by
+    No paper. The mean gate of a module with random initial weights depends on its seed, that of CBAM strongly (lesson
+    notebooks/06_attentdiffernet). A gate with one value for all seeds therefore also differs from the module in how
+    much it dims; this one does not. While `measuring` is active, the network computes with `module`, and `value` becomes the sum of its outputs divided by
     the sum of its inputs. Otherwise the input is multiplied by `value`, which is 1 before the first measurement.
     """
 

@@ -1,4 +1,4 @@
-"""The matched gate dims as much as the module that it stands for, and attends to nothing."""
+"""The matched gate has the mean factor of the module that it replaces, and attends to nothing."""
 
 import pytest
 import torch
