@@ -41,8 +41,9 @@ class MatchedGate(nn.Module):
 
     No paper. The mean gate of a module with random initial weights depends on its seed, that of CBAM strongly (lesson
     notebooks/06_attentdiffernet). A gate with one value for all seeds therefore also differs from the module in how
-    much it dims; this one does not. While `measuring` is active, the network computes with `module`, and `value` becomes the sum of its outputs divided by
-    the sum of its inputs. Otherwise the input is multiplied by `value`, which is 1 before the first measurement.
+    much it dims; this one does not. While `measuring` is active, the network computes with `module`, and `value`
+    becomes the sum of its outputs divided by the sum of its inputs. Otherwise the input is multiplied by `value`, which
+    is 1 before the first measurement.
     """
 
     value: Tensor
