@@ -8,7 +8,7 @@ CHANNEL := adnlib.panels.server.NoDelay
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run book app lint quick test test-browser lab stubs clean
+.PHONY: help setup run book site app lint quick test test-browser lab stubs clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -26,12 +26,16 @@ setup: ## make the environment, fetch data and weights where they are missing
 	@if $(MAKE) --question --no-print-directory $(MADE); then echo "environment: up to date in $(VENV), nothing installed"; \
 	else $(MAKE) --no-print-directory $(MADE); fi
 	@$(BIN)/adn fetch
+	@$(BIN)/python site/npm_packages.py --if-npm
 
 run: setup ## train DifferNet and AttentDifferNet on real images and compare them
 	@$(BIN)/adn run
 
 book: setup ## execute every notebook, in order
 	@$(BIN)/adn book
+
+site: setup ## build the site in build/site from the executed notebooks of make book
+	@$(BIN)/python site/make_site.py
 
 app: setup ## the panels of 10_explore as a web page without code, on this machine, for those who have its token
 	@cd notebooks && JUPYTER_PATH=$(CURDIR)/adnlib/panels ../$(BIN)/python -m adnlib.panels.app 10_explore.ipynb \
@@ -46,7 +50,7 @@ quick: $(MADE) ## the tests of an edit loop: no notebook, no process, no real tr
 test: setup ## all tests except those that need a browser
 	@$(PYTEST)
 
-test-browser: setup ## the panels in JupyterLab and Voila, in a real Chromium
+test-browser: setup ## the panels and the live page, in a real Chromium
 	@$(BIN)/python -m pytest tests/browser
 
 stubs: setup ## write into the notebooks what is generated: exercises, 07_train's parameters
@@ -57,4 +61,4 @@ lab: setup ## JupyterLab on the notebooks, on this machine only
 		$(if $(filter 0,$(shell id -u)),--allow-root)
 
 clean: ## remove the environment and the results; downloads stay
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) runs build

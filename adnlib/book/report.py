@@ -36,7 +36,7 @@ def write_report(executed: list[Path], summary: str, page: Path) -> Path:
             for output in cell.get("outputs", []):  # without a kernel, a panel is shown as its image
                 output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
             if cell.cell_type == "markdown":
-                cell.source = _formulas_to_mathml(cell.source, path.name)
+                cell.source = formulas_to_mathml(cell.source, path.name)
         body, _ = exporter.from_notebook_node(notebook)
         title = notebook_title(notebook)
         name = html.escape(path.stem)
@@ -69,7 +69,7 @@ def notebook_title(notebook: NotebookNode) -> str:
     return heading[1] if heading else "untitled"
 
 
-def _formulas_to_mathml(source: str, name: str) -> str:
+def formulas_to_mathml(source: str, name: str) -> str:
     """$…$ and $$…$$ as MathML, which browsers draw without a script; code is left alone."""
 
     def convert(match: re.Match) -> str:

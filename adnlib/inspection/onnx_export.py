@@ -54,14 +54,14 @@ def export_onnx(scorer: Scorer, path: Path) -> Path:
         normal, facts["map_limit"] = scorer.normal, str(scorer.map_limit)
     except AdnError as error:
         normal, facts["map"] = None, f"left out: {error}"
-    judge = _Judge(scorer.model, normal).eval().requires_grad_(False)
+    judge = Judge(scorer.model, normal).eval().requires_grad_(False)
     size = sum(x.nbytes for x in (*judge.state_dict().values(), *judge.places))
     if size > 0.95 * LIMIT:
         raise AdnError(
             f"The model has {size / 2**30:.1f} GiB, an ONNX file holds 2 GiB: train with a smaller flow or fewer views."
         )
     with scratch_folder(path.parent) as scratch:
-        _trace(judge, scorer.model.preset.image_size, scratch / "traced.onnx")
+        trace(judge, scorer.model.preset.image_size, scratch / "traced.onnx")
         graph = onnx.load(scratch / "traced.onnx")
     onnx.helper.set_model_props(graph, facts)
     graph.producer_name, graph.producer_version = "adnlib", facts["adnlib_version"]
@@ -70,7 +70,7 @@ def export_onnx(scorer: Scorer, path: Path) -> Path:
     return path
 
 
-class _Judge(nn.Module):
+class Judge(nn.Module):
     """uint8 images (B, 3, S, S) -> score (B,) and, if `normal` is given, map (B, S, S), in operators of ONNX."""
 
     def __init__(self, model: DifferNet, normal: tuple[Tensor, Tensor] | None):
@@ -117,15 +117,22 @@ def _places(view: View, size: int) -> Tensor:
     return replace(view, brightness=1, contrast=1, saturation=1)(numbers).flatten().int()
 
 
-def _trace(judge: _Judge, size: int, file: Path) -> None:
-    """Writes the module as an ONNX model, by torch's older exporter: the newer one needs the package onnxscript."""
-    names = ["image", "score"] + ["map"] * (judge.normal is not None)
-    images = torch.zeros(2, 3, size, size, dtype=torch.uint8)
-    options = {"input_names": names[:1], "output_names": names[1:], "dynamic_axes": {name: {0: "B"} for name in names}}
+def trace(judge: Judge, size: int, file: Path, **inputs: Tensor) -> None:
+    """Writes the module as an ONNX model, by torch's older exporter: the newer one needs the package onnxscript.
+
+    inputs: examples of what `judge.forward` takes besides the images.
+    """
+    results = ["score"] + ["map"] * (judge.normal is not None)
+    examples = (torch.zeros(2, 3, size, size, dtype=torch.uint8), *inputs.values())
+    options = {
+        "input_names": ["image", *inputs],
+        "output_names": results,
+        "dynamic_axes": {name: {0: "B"} for name in ("image", *results)},
+    }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about checks of shapes, which are constant here, and about its age
         try:
-            torch.onnx.export(judge, (images,), str(file), opset_version=OPSET, dynamo=False, **options)
+            torch.onnx.export(judge, examples, str(file), opset_version=OPSET, dynamo=False, **options)
         except torch.onnx.errors.OnnxExporterError as error:
             reason = str(error).splitlines()[0].rstrip(".")
             raise AdnError(
