@@ -13,6 +13,7 @@ html_title = "AttentDifferNet, step by step"
 extensions = ["myst_nb", "sphinx.ext.autodoc", "docstrings"]
 root_doc = "book"
 language = "en-GB"
+highlight_language = "none"  # of literal blocks in docstrings
 exclude_patterns = []
 templates_path = ["_templates"]
 
@@ -37,7 +38,9 @@ html_show_copyright = False
 html_show_sphinx = False
 html_copy_source = False
 html_sidebars = {"**": ["navbar-logo.html", "search-button-field.html", "live.html", "sbt-sidebar-nav.html"]}
+html_context = {"default_mode": "auto"}
 html_theme_options = {
+    "navbar_persistent": [],
     "use_download_button": False,
     "use_fullscreen_button": False,
     "show_toc_level": 2,

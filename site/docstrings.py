@@ -27,7 +27,7 @@ def to_rst(text: str, pages: dict[str, str]) -> str:
 
 
 def _kind(line: str, before: str) -> str:
-    """What a line belongs to: "text", "list", "block" (indented), or "blank" lines, of which some are within a block."""
+    """What a line belongs to: "text", "list", "block" (indented), or "blank", also within a block."""
     if not line.strip():
         return "block blank" if before.startswith("block") else "blank"
     if line.startswith("    "):

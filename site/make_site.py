@@ -21,6 +21,7 @@ from pathlib import Path
 
 import nbformat
 import pandas as pd
+from live_figures import PLACES, write_figures
 from live_models import export_live, live_runs
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
@@ -81,7 +82,11 @@ def write_sources(source: Path, executed: list[Path], live: Path | None) -> None
     first = {lesson_of(name): name for name in reversed(pages)}
     facts = {"made_from": made_from(), "lessons_by_object": lessons, "pages": first}
     (source / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
+    shutil.copytree(SITE / "figures", source / "_static" / "figures")
+    figures = write_figures(source / "_static" / "figures", {path.stem: path for path in executed}, ROOT / "runs")
     for name, notebook in pages.items():
+        if name in figures:
+            insert_figure(notebook, figures[name])
         text = nbformat.writes(page(notebook, name, lessons, set(pages)))
         (source / f"{name}.ipynb").write_text(text, encoding="utf-8")
     guides = [write_guide(source, path, name) for path, name in GUIDES.items() if (ROOT / path).exists()]
@@ -126,6 +131,22 @@ def page(notebook: NotebookNode, name: str, lessons: dict[str, list[str]], pages
         links = [f"- {{py:obj}}`{key.rpartition('.')[2]} <{key}>`" for key in used]
         notebook.cells.append(new_markdown_cell("\n".join(["## In the reference", "", *links])))
     return notebook
+
+
+def insert_figure(notebook: NotebookNode, figure: str) -> None:
+    """Inserts a live figure before the heading that live_figures.PLACES names, or at the end."""
+    heading = PLACES[figure][1]
+    places = [k for k, cell in enumerate(notebook.cells) if cell.cell_type == "markdown" and heading in cell.source]
+    place = places[0] if places else len(notebook.cells)
+    before, heading, after = notebook.cells[place].source.partition(heading) if places else ("", "", "")
+    box = f'<div class="live-figure" data-figure="{figure}"></div>'
+    script = '<script type="module" src="_static/figures/mount.js"></script>'
+    cells = [new_markdown_cell(f"### Live\n\nThis figure computes in your browser.\n\n{box}\n{script}")]
+    if before.strip():
+        cells.insert(0, new_markdown_cell(before))
+    if places:
+        notebook.cells[place].source = heading + after
+    notebook.cells[place:place] = cells
 
 
 def lesson_of(name: str) -> str:
@@ -259,12 +280,21 @@ def write_reference(source: Path) -> list[str]:
 
 def write_contents(source: Path, notebooks: list[str], guides: list[str], reference: list[str]) -> None:
     """The first page of the book, with the tables of contents."""
-    parts = {"The notebooks": notebooks, "The evidence": ["evidence", "ledger"], "Guides": [], "Reference": reference}
-    parts["Guides"] = [name for name in guides if name != "evidence"]
+    entries = [entry(name) for name in notebooks]
+    parts = {"The notebooks": entries, "The evidence": ["evidence", "ledger"], "Guides": [], "Reference": reference}
+    parts["Guides"] = [entry(name) for name in guides if name != "evidence"]
     lines = [(SITE / "book.md").read_text(encoding="utf-8")]
     for caption, names in parts.items():
         lines += ["```{toctree}", f":caption: {caption}", ":maxdepth: 1", "", *names, "```", ""]
     (source / "book.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def entry(name: str) -> str:
+    """The entry of a page in the table of contents, with a title if its heading does not say which page it is."""
+    if name.startswith("07_train_"):
+        attention = name.removeprefix("07_train_")
+        return f"Train one variant: {'no attention' if attention == 'none' else attention.upper()} <{name}>"
+    return "About the project <about>" if name == "about" else name
 
 
 def write_first_page(extra: Path, live: Path | None, made: str) -> None:

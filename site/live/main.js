@@ -42,14 +42,16 @@ class Side {
     if (this.variant === variant) return;
     this.variant = this.select.value = variant;
     this.ready = false;
-    this.worker?.terminate();
-    const source = `import ${JSON.stringify(new URL("worker.js", import.meta.url).href)};`;
-    const address = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
-    this.worker = new Worker(address, { type: "module" }); // from a blob: it inherits this page's policy
-    this.worker.onmessage = ({ data }) => this.hear(data);
-    this.worker.onerror = (event) => this.hear({ error: event.message || "the worker did not start" });
-    this.worker.postMessage({ load: this.about, engine: about.engine });
     this.request = null;
+    if (!this.worker) {
+      const source = `import ${JSON.stringify(new URL("worker.js", import.meta.url).href)};`;
+      const address = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
+      this.worker = new Worker(address, { type: "module" }); // from a blob: it inherits this page's policy
+      this.worker.onmessage = ({ data }) => this.hear(data);
+      this.worker.onerror = (event) => this.hear({ error: event.message || "the worker did not start" });
+    }
+    this.worker.postMessage({ load: variant, about: this.about, engine: about.engine });
+    tell();
   }
 
   ask() {
@@ -62,11 +64,13 @@ class Side {
   hear(message) {
     if (message.error) return this.fail(message.error);
     if (message.loaded) {
+      if (message.loaded !== this.variant) return; // another one was chosen meanwhile
       this.ready = true;
       tell();
       if (this.request) this.worker.postMessage(this.request);
       return;
     }
+    if (message.kept) document.body.dataset.models = "kept";
     if (message.score !== number) return;
     if (message.map) this.map = message.map;
     this.value = message.value;
@@ -134,6 +138,18 @@ function tell() {
   const ready = sides.filter((side) => side.ready).length;
   document.body.dataset.ready = ready;
   $("loading").textContent = ready === 2 ? "Both models are loaded." : "Loading the models…";
+  if (ready === 2) keepTheRest();
+}
+
+// Fetches what the page may need later, so that it needs no network any more.
+let kept = false;
+async function keepTheRest() {
+  if (kept) return;
+  kept = true;
+  const all = Object.values(about.variants).flatMap(({ graph, weights }) => [graph, ...Object.values(weights)]);
+  sides[0].worker.postMessage({ keep: [...new Set(all)].map((name) => `models/${name}`) });
+  await Promise.all(known.images.map(file)).catch(() => {}); // they are fetched again when they are chosen
+  document.body.dataset.images = "kept";
 }
 
 function speak() {
@@ -156,23 +172,28 @@ async function decoded(blob) {
   return resized(pen.getImageData(0, 0, width, height).data, width, height, about.size);
 }
 
+const files = new Map(); // name of an image -> its file
+async function file(name) {
+  if (!files.has(name)) files.set(name, await (await fetch(`live/models/${name}.png`)).blob());
+  return files.get(name);
+}
+
 async function openSample(name) {
-  const response = await fetch(`live/models/${name}.png`);
-  const image = await decoded(await response.blob());
+  const image = await decoded(await file(name));
   if (state.image !== name) return; // another one was chosen meanwhile
   original = image;
   $("own").textContent = "";
   refresh();
 }
 
-async function openFile(file) {
+async function openFile(chosen) {
   try {
-    original = await decoded(file);
+    original = await decoded(chosen);
   } catch (error) {
-    $("own").textContent = `${file.name} cannot be read (${error.message}): choose a PNG, JPEG, WebP or BMP image.`;
+    $("own").textContent = `${chosen.name} cannot be read (${error.message}): choose a PNG, JPEG, WebP or BMP image.`;
     return;
   }
-  $("own").textContent = `${file.name}: a link to this state does not contain the image.`;
+  $("own").textContent = `${chosen.name}: a link to this state does not contain the image.`;
   change({ image: null, strokes: [] });
 }
 
@@ -197,7 +218,8 @@ function refresh() {
   for (const name of ["brightness", "angle", "rate", "gate"]) {
     const control = $(name);
     control.value = state[name] ?? 1;
-    control.nextElementSibling.value = { angle: `${state.angle}°`, rate: percent(state.rate) }[name] ?? control.value;
+    const shownAs = { angle: `${state.angle}°`, rate: percent(state.rate), gate: state.gate ?? "off" };
+    control.nextElementSibling.value = shownAs[name] ?? control.value;
   }
   $("gated").checked = state.gate !== null;
   $("gate").disabled = state.gate === null;
@@ -371,8 +393,14 @@ onhashchange = () => {
   else openSample(state.image);
 };
 
-// For tests and the curious: the scores of any image, given as RGB planes, by the side's model.
-window.live = { sides, decoded, moved, painted, state: () => state, shown: () => shown };
+// For tests and the curious.
+window.live = {
+  sides,
+  state: () => state,
+  shown: () => shown,
+  number: () => number,
+  complete: () => sides.every((side) => side.ready && side.value !== null && side.complete),
+};
 
 refresh();
 openSample(state.image);

@@ -1,5 +1,6 @@
-// Loads one variant's model and computes scores. Messages: {load: variant, base} -> {loaded} or {error}, and
-// {score: number, image, gate} -> a {score, view, views, z2, map} for each view; a newer request ends an older one.
+// Loads a variant's model and computes scores. Messages: {load: name, about, engine} -> {loaded: name};
+// {score: number, image, gate} -> {score: number, views, of, value, map} after each view, until a newer request comes;
+// {keep: files} -> {kept}, files in the browser's cache. What fails is answered by {error}.
 import * as ort from "./ort/ort.wasm.bundle.min.mjs";
 import { turned } from "./pixels.js";
 
@@ -10,10 +11,11 @@ ort.env.logLevel = "error";
 
 let session = null;
 let variant = null;
-let latest = 0;
+let latest = 0; // number of the latest request
+let ready = Promise.resolve(); // models are loaded one after the other
 
-// The content of a gzip file, from the cache or the server.
-async function unpacked(name) {
+// A file, from the cache or the server.
+async function packed(name) {
   const address = new URL(name, HERE).href;
   const store = globalThis.caches ? await caches.open(KEEP) : null; // absent on http: addresses of other machines
   let response = await store?.match(address);
@@ -22,19 +24,26 @@ async function unpacked(name) {
     if (!response.ok) throw new Error(`${name}: ${response.status} ${response.statusText}`);
     await store?.put(address, response.clone()).catch(() => {}); // a full disk only means no cache
   }
-  const bytes = new Uint8Array(await response.arrayBuffer());
+  return response;
+}
+
+// The content of a gzip file.
+async function unpacked(name) {
+  const bytes = new Uint8Array(await (await packed(name)).arrayBuffer());
   if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes; // the server has unpacked it
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
-async function load(about, engine) {
-  variant = about;
-  ort.env.wasm.wasmBinary = await unpacked(engine);
+async function load(name, about, engine) {
+  latest = 0;
+  ort.env.wasm.wasmBinary ??= await unpacked(engine);
   const parts = Object.entries(about.weights).map(async ([path, name]) => ({ path, data: await unpacked(`models/${name}`) }));
   const graph = await unpacked(`models/${about.graph}`);
+  await session?.release();
   session = await ort.InferenceSession.create(graph, { externalData: await Promise.all(parts) });
-  postMessage({ loaded: true });
+  variant = about;
+  postMessage({ loaded: name });
 }
 
 async function score(number, image, gate) {
@@ -56,7 +65,8 @@ async function score(number, image, gate) {
 
 onmessage = async ({ data }) => {
   try {
-    if (data.load) await load(data.load, data.engine);
+    if (data.load) await (ready = ready.then(() => load(data.load, data.about, data.engine)));
+    else if (data.keep) await Promise.all(data.keep.map(packed)).then(() => postMessage({ kept: true }));
     else await score(data.score, data.image, data.gate);
   } catch (error) {
     postMessage({ error: error.message });
