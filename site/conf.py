@@ -31,6 +31,7 @@ add_module_names = False
 toc_object_entries = False
 
 html_theme = "sphinx_book_theme"
+html_favicon = "_static/icon.svg"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_extra_path = ["extra"]

@@ -77,6 +77,7 @@ def write_sources(source: Path, executed: list[Path], live: Path | None) -> None
         shutil.copy(SITE / name, source)
     for name in ("_static", "_templates"):
         shutil.copytree(SITE / name, source / name)
+    shutil.copy(SITE / "live" / "icon.svg", source / "_static")
     pages = {path.stem: nbformat.read(path, as_version=4) for path in executed}
     lessons = lessons_by_object(pages)
     first = {lesson_of(name): name for name in reversed(pages)}

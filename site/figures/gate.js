@@ -2,8 +2,6 @@
 // means and the weights of the notebook's untrained block.
 import { canvas, floats, paint, slider, text } from "./parts.js";
 
-const SHOWN = 6; // maps
-
 // z (C,) -> s = sigmoid(W2 relu(W1 z + b1) + b2) (C,); weights are multiplied by `gain`
 export function excite(z, { w1, b1, w2, b2 }, gain = 1) {
   const hidden = Array.from(b1, (bias, j) => {
@@ -38,11 +36,12 @@ export function mount(box, data) {
     return { title, values, image, z: squeeze(values, data.channels) };
   });
   const side = Math.sqrt(images[0].values.length / data.channels);
-  const top = data.top.slice(0, SHOWN);
+  const width = Math.min(700, box.clientWidth - 24);
+  const top = data.top.slice(0, Math.max(2, Math.floor((width - 108) / 98)));
   let [chosen, gain, factor] = [0, 1, 1];
 
-  const pictures = canvas(box, 700, 230, `the image, six maps before (above) and after their gates (below)`);
-  const bars = canvas(box, 700, 170, "the gates of all channels, sorted; orange: the six maps");
+  const pictures = canvas(box, width, 230, "the image, and some maps before (above) and after their gates (below)");
+  const bars = canvas(box, width, 170, "the gates of all channels, sorted; orange: the maps above");
   const row = document.createElement("p");
   box.append(row);
   const select = document.createElement("select");
@@ -60,7 +59,7 @@ export function mount(box, data) {
     const squeezed = z.map((value, c) => (c === top[0] ? factor * value : value));
     const s = excite(squeezed, block, gain);
     const largest = Math.max(...top.map((c) => Math.max(...values.subarray(c * side * side, (c + 1) * side * side))));
-    paint(pictures, (pen, width, ink) => {
+    paint(pictures, (pen, _, ink) => {
       if (image.complete) pen.drawImage(image, 0, 18, 98, 98);
       top.forEach((c, k) => {
         const x = 108 + 98 * k;
@@ -71,7 +70,7 @@ export function mount(box, data) {
       });
     });
     const order = [...s.keys()].sort((a, b) => s[a] - s[b]);
-    paint(bars, (pen, width, ink, height) => {
+    paint(bars, (pen, _, ink, height) => {
       order.forEach((c, rank) => {
         const [w, h] = [(width - 30) / s.length, (height - 20) * s[c]];
         pen.fillStyle = top.includes(c) ? ink.anomalous : ink.normal;

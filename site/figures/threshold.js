@@ -19,7 +19,7 @@ export function mount(box, data) {
   const [low, high] = [Math.log10(all[0]) - 0.05, Math.log10(all[all.length - 1]) + 0.05];
   let [threshold, defects, ratio] = [data.threshold, 0.05, 20];
 
-  const plot = canvas(box, 700, 260, "above: test scores, blue normal, orange anomalous; below: the expected cost");
+  const plot = canvas(box, Math.min(700, box.clientWidth - 24), 260, "above: test scores, blue normal, orange anomalous; below: the expected cost");
   const row = document.createElement("p");
   box.append(row);
   const place = slider(row, "threshold (log10 of the score)", low.toFixed(2), high.toFixed(2), 0.01, Math.log10(threshold), (value) => {

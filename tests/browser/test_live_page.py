@@ -6,7 +6,6 @@ The models are trained here in seconds and know nothing; benchmarks/live_page.py
 import contextlib
 import io
 import json
-import sys
 import threading
 from dataclasses import replace
 from functools import partial
@@ -30,7 +29,6 @@ from adnlib.lessons.normalizing_flows import couple
 from adnlib.system.folders import ROOT
 from adnlib.views import View
 
-sys.path.insert(0, str(ROOT / "site"))
 pytest.importorskip("sphinx", reason="Sphinx is not installed: pip install '.[site]'")
 import live_models
 import make_site
