@@ -138,10 +138,10 @@ def test_thirty_images_have_the_scores_of_adnlib(live, runs, tmp_path):
             path, picture = tmp_path / f"{number}.png", Image.open(path).resize(size).convert("RGBA")
             picture.putpixel((0, 0), (255, 0, 0, 0))
             picture.save(path)
+            live.open(f"image={name}")  # not moved
             live.page.set_input_files("#file", path)
             live.wait_until(lambda path=path: path.name in live.page.inner_text("#own"), "the file is read")
             found, strokes, angle, brightness = live.scores(), [], 0, 1
-            live.open(f"image={NAMES[0]}")
         else:
             found = live.open(f"image={name}&{text}")
         image = model_input(path, 256)
@@ -167,9 +167,10 @@ def test_a_link_opens_the_same_in_another_profile(live, browser, address):
     live.open("image=crack-000&left=cbam&strokes=hole,60,300,300,500,400;scratch,15,100,900&angle=15&gate=0.7&rate=0.2")
     live.page.click("#link")
     show = "[live.sides.map(side => [side.value, side.box.innerText]), [...live.shown().data].join()]"
-    other = LivePage(browser.new_context(), address + live.page.evaluate("location.hash"))
+    # browser.new_page makes a profile of its own
+    other = LivePage(browser, address + live.page.evaluate("location.hash"))
     assert json.dumps(other.page.evaluate(show)) == json.dumps(live.page.evaluate(show))
-    other.page.context.close()
+    other.page.close()
 
 
 def test_the_python_lines_give_the_same_numbers(live, runs):
