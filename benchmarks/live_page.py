@@ -101,7 +101,7 @@ def stroke_times(live: LivePage) -> np.ndarray:
 
 def agreement(live: LivePage, count: int) -> tuple[float, bool]:
     """The largest relative difference of scores, and whether both sides rank the images as adnlib does."""
-    about = live.page.evaluate("fetch('live/models/models.json').then(response => response.json())")
+    about = live.page.evaluate("live.about")
     runs = {name: read_run(ROOT / "runs" / "site" / about["variants"][name]["run"]) for name in ("plain", "se")}
     samples = {sample.path.as_posix(): sample for sample in runs["plain"].dataset().test}
     rng, rows = np.random.default_rng(0), []

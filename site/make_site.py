@@ -36,7 +36,7 @@ from adnlib.experiments.runs import read_runs
 from adnlib.system.files import scratch_folder, whole_folder
 from adnlib.system.folders import DATA, ROOT
 
-DATASET, CATEGORY = "wild_parts", "bracket_wild"  # of the live page
+DATASET, CATEGORY = "wild_parts", "bracket_plain"  # of the live page; on bracket_wild few defects are noticed
 SITE = Path(__file__).resolve().parent
 # The pages of the reference: the road in its order, then the packages.
 ROAD = ["datasets", "views", "pooling", "features", "flow", "presets", "differnet"]

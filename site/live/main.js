@@ -395,6 +395,7 @@ onhashchange = () => {
 
 // For tests and the curious.
 window.live = {
+  about,
   sides,
   state: () => state,
   shown: () => shown,
