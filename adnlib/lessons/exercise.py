@@ -48,11 +48,12 @@ def expect_none_of(given: Tensor, wrong: list[tuple[Tensor, str]]) -> None:
         expect(not torch.allclose(given, value, rtol=1e-4, atol=1e-6), message)
 
 
-def check(solution: Callable, *others: Callable[[], tuple]) -> Callable:
+def check(solution: Callable, *others: Callable[[], tuple], broken: Callable | None = None) -> Callable:
     """Turns a function that takes the reader's answer and calls `expect` into the check of an exercise.
 
     others: functions that make the arguments of further examples, of other sizes. There, the answer must agree with the
     solution, and so must the gradients.
+    broken: for an exercise in which the reader repairs code, the code to repair. It is the stub.
     The check prints one line and returns the answer, or the solution if the stub is untouched. A wrong answer raises
     Mistake. If the answer itself raises an error, the message of the Mistake contains it.
     """
@@ -61,6 +62,9 @@ def check(solution: Callable, *others: Callable[[], tuple]) -> Callable:
         @functools.wraps(examine)
         def checked(answer: Callable) -> Callable:
             name = solution.__name__
+            if broken and _same_code(answer, broken):
+                print(f"{name}: not repaired yet. The lesson continues with the solution.")
+                return solution
             try:
                 watched = _watched(answer) if inspect.isfunction(answer) else answer
                 examine(watched)
@@ -77,7 +81,8 @@ def check(solution: Callable, *others: Callable[[], tuple]) -> Callable:
             print(f"{name}: correct.")
             return answer
 
-        checked.solution = solution  # pyright: ignore[reportAttributeAccessIssue]: a function can have attributes
+        # pyright: a function can have attributes
+        checked.solution, solution.broken = solution, broken  # pyright: ignore
         return checked
 
     return decorate
@@ -86,6 +91,16 @@ def check(solution: Callable, *others: Callable[[], tuple]) -> Callable:
 def _untouched(name: str) -> str:
     """The error message of an untouched stub; torch raises NotImplementedError too, with other messages."""
     return f"{name} is yours to write"
+
+
+def _same_code(answer: Callable, broken: Callable) -> bool:
+    """Whether an answer is the broken code as it was given, apart from comments and the name."""
+    parts = [
+        (code.co_code, code.co_consts, code.co_names)
+        for code in (getattr(f, "__code__", None) for f in (answer, broken))
+        if code
+    ]
+    return len(parts) == 2 and parts[0] == parts[1]
 
 
 def _watched(answer: Callable) -> Callable:
@@ -197,7 +212,10 @@ def solution_source(solution: Callable) -> str:
 
 
 def stub_source(solution: Callable) -> str:
-    """The source of a solution with the reader's part replaced by a NotImplementedError."""
+    """The source of a solution with the reader's part replaced by a NotImplementedError, or the code to repair."""
+    if broken := getattr(solution, "broken", None):
+        source = textwrap.dedent(inspect.getsource(broken)).rstrip()
+        return source.replace(f"def {broken.__name__}(", f"def {solution.__name__}(", 1)
     source = textwrap.dedent(inspect.getsource(solution)).rstrip()
     stop = f'raise NotImplementedError("{_untouched(solution.__name__)}")'
     if BEGIN in source:

@@ -10,6 +10,7 @@ from right_answers import RIGHT
 
 from adnlib import AdnError
 from adnlib.book.chapters import NOTEBOOKS
+from adnlib.lessons import predictions
 from adnlib.lessons.exercise import Mistake, check, exercises, expect, fill_exercises, lesson_module, stub_source
 
 LESSONS = {path.stem: lesson_module(path) for path in sorted(NOTEBOOKS.glob("*.ipynb")) if lesson_module(path)}
@@ -43,7 +44,8 @@ def test_the_untouched_stub_is_told_so_and_the_lesson_goes_on(lesson, name, caps
     checked = exercise(lesson, name)
     stub = written(stub_source(checked.solution), LESSONS[lesson])[name]
     assert checked(stub) is checked.solution
-    assert capsys.readouterr().out == f"{name}: not written yet. The lesson continues with the solution.\n"
+    state = "repaired" if checked.solution.broken else "written"
+    assert capsys.readouterr().out == f"{name}: not {state} yet. The lesson continues with the solution.\n"
 
 
 @pytest.mark.parametrize("lesson, name", EXERCISES)
@@ -149,6 +151,35 @@ def test_a_mistake_is_shown_without_a_traceback():
     with pytest.raises(Mistake) as caught:
         check_double(lambda x: x)
     assert caught.value._render_traceback_() == ["Not yet. double(2) should be 4."]
+
+
+def off_by_one(x: int) -> int:
+    """Twice x."""
+    return 2 * x + 1
+
+
+def fixed(x: int) -> int:
+    """Twice x."""
+    return 2 * x
+
+
+@check(fixed, broken=off_by_one)
+def check_fixed(answer):
+    expect(answer(2) == 4, "fixed(2) should be 4.")
+
+
+def test_a_broken_function_is_the_stub_until_it_changes(capsys):
+    assert stub_source(fixed) == 'def fixed(x: int) -> int:\n    """Twice x."""\n    return 2 * x + 1'
+    assert check_fixed(written(stub_source(fixed), lesson_module(NOTEBOOKS / "03_cbam.ipynb"))["fixed"]) is fixed
+    assert capsys.readouterr().out == "fixed: not repaired yet. The lesson continues with the solution.\n"
+    with pytest.raises(Mistake, match="should be 4"):
+        check_fixed(lambda x: 2 * x + 2)
+
+
+@pytest.mark.parametrize("prediction, words", [(0.61234, "you predicted 0.612"), (None, "no prediction"), ("", "no")])
+def test_a_prediction_is_shown_beside_the_measured_value(prediction, words, capsys):
+    predictions.answer("best of 24", prediction, 0.55)
+    assert capsys.readouterr().out.startswith(f"best of 24: {words}")
 
 
 def test_a_stub_keeps_signature_docstring_and_what_is_given():
