@@ -1,147 +1,26 @@
-"""Exercises for notebooks/06_attentdiffernet."""
+"""Exercises for notebooks/06_attentdiffernet: those of attentdiffernet_gates, spread, share, bounded gates."""
 
 import math
-from copy import deepcopy
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from adnlib.lessons.exercise import check, expect, expect_tensor
+from adnlib.lessons.attentdiffernet_gates import (
+    attend,
+    check_attend,
+    check_rescale_bias,
+    check_rescaled,
+    rescale_bias,
+    rescaled,
+)
+from adnlib.lessons.exercise import check, expect, expect_none_of, expect_tensor
+
+__all__ = ["attend", "check_attend", "check_rescale_bias", "check_rescaled", "rescale_bias", "rescaled"]
 
 
 def _image(count: int) -> Tensor:
     return torch.randn(count, 3, 9, 7, generator=torch.Generator().manual_seed(count))
-
-
-def _strided() -> nn.Sequential:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        return nn.Sequential(nn.Conv2d(3, 2, 3, stride=2, padding=1), nn.Tanh(), nn.Conv2d(2, 4, 1))
-
-
-def attend(x: Tensor, layers: nn.Sequential, attention: dict[int, nn.Module]) -> Tensor:
-    """Passes x (B, C, H, W) through the layers; attention[i], if present, follows layer i."""
-    for index, layer in enumerate(layers):
-        x = layer(x)
-        if index in attention:
-            module = attention[index]
-            x = module(x)
-    return x
-
-
-class _Affine(nn.Module):
-    """2 x - 1, a module whose position matters; counts its calls."""
-
-    def __init__(self):
-        super().__init__()
-        self.calls = 0
-
-    def forward(self, x):
-        self.calls += 1
-        return 2 * x - 1
-
-
-@check(
-    attend,
-    lambda: (_image(1), _strided(), {0: nn.Tanh(), 2: nn.Sigmoid()}),
-    lambda: (_image(3), _strided(), {1: nn.Tanh()}),
-)
-def check_attend(answer):
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3), nn.Tanh())
-    x = torch.linspace(-1, 1, 2 * 3 * 8 * 8).view(2, 3, 8, 8)  # (B, C, H, W)
-    module = _Affine()
-    with torch.no_grad():
-        try:
-            y = answer(x, layers, {1: module})
-        except KeyError:
-            expect(False, "Not every layer is followed by a module: check `if index in attention` first.")
-        expect_tensor("attend", y)
-        expect(y.shape != (2, 4, 6, 6), "This returns right after the module: the remaining layers must still run.")
-        expect(y.shape == (2, 2, 4, 4), f"The shape is {tuple(y.shape)}, not (2, 2, 4, 4): does every layer run once?")
-        expect(module.calls > 0, "The module is never called: the keys of attention are integers, such as 2, not '2'.")
-        expect(
-            not torch.allclose(y, layers(x)),
-            "The module is called, but its output is not used. Write x = module(x).",
-        )
-        expect(
-            module.calls < len(layers),
-            "The module runs after every layer: apply it only where the index of the layer is a key of attention.",
-        )
-        before = layers[2:](layers[1](_Affine()(layers[0](x))))
-        expect(not torch.allclose(y, before), "The module runs before its layer: run the layer first, then the module.")
-        instead = layers[2:](_Affine()(layers[0](x)))
-        expect(not torch.allclose(y, instead), "The module replaces its layer: run the layer as well, then the module.")
-        after = layers[3](layers[2](layers[1](layers[0](x))) * 2 - 1)
-        expect(not torch.allclose(y, after), "The module runs one layer late: count the layers from 0, as Python does.")
-        expect(
-            torch.allclose(y, attend(x, layers, {1: _Affine()})),
-            "The shape is right, the values are not: for each layer in order, x = layer(x), then its module, if any.",
-        )
-        last = answer(x, layers, {1: _Affine(), 3: _Affine()})
-        expect(
-            torch.allclose(last, attend(x, layers, {1: _Affine(), 3: _Affine()})),
-            "This works with one module, but not with two: any layer can have one, including the last.",
-        )
-        expect(
-            torch.allclose(answer(x, layers, {}), layers(x)),
-            "Without modules the output must be that of the layers alone.",
-        )
-
-
-def rescale_bias(conv: nn.Conv2d, g: float) -> nn.Conv2d:
-    """A copy of conv where an input gate g only rescales the output: copy(g * x) = g * conv(x)."""
-    new = deepcopy(conv)  # the original keeps its bias
-    with torch.no_grad():
-        # >>> yours
-        new.bias.copy_(g * conv.bias)  # pyright: ignore[reportOptionalMemberAccess, reportOperatorIssue]: has a bias
-        # <<<
-    return new
-
-
-@check(rescale_bias)
-def check_rescale_bias(answer):
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        conv = nn.Conv2d(2, 3, 3)
-        convolutions = nn.Conv2d(2, 4, 3, stride=2, padding=1, groups=2), nn.Conv2d(2, 1, 2, dilation=2)
-        x = torch.randn(1, 2, 5, 5)
-    weight, bias = (p.detach().clone() for p in conv.parameters())
-    g = 0.25
-    new = answer(conv, g)
-    expect(isinstance(new, nn.Conv2d), f"rescale_bias returns {type(new).__name__}, not a convolution.")
-    with torch.no_grad():
-        expect(
-            all(map(torch.equal, conv.parameters(), (weight, bias))),
-            "This changes the original convolution: write into new.bias, the bias of the copy.",
-        )
-        expect(
-            torch.allclose(new.weight, weight),
-            "The weights changed. W (g x) already equals g (W x): only the bias needs to change.",
-        )
-        expect(not torch.equal(new.bias, bias), "The bias is not rescaled: copy(g * x) is still W (g x) + b.")
-        expect(
-            not torch.allclose(new.bias, bias / g),
-            "The bias is divided by g. The gated output is smaller, so the bias must be smaller too.",
-        )
-        expect(
-            new.bias.abs().max() > 0,
-            "The bias is zero: then copy(g * x) = g W x, and the term g b of g (W x + b) is missing.",
-        )
-        expect(
-            torch.allclose(new(g * x), g * conv(x), atol=1e-6),
-            "The weights are right, the bias is not: find b' with W (g x) + b' = g (W x + b).",
-        )
-        for strided in convolutions:
-            expect(
-                answer(strided, g)(g * x).shape == strided(x).shape,
-                "The copy lost the stride, the padding or another setting of the convolution: copy it as a whole.",
-            )
-            expect(
-                torch.allclose(answer(strided, g)(g * x), g * strided(x), atol=1e-6),
-                "This works for one convolution, but not for one with a stride or with groups: use its own bias and g.",
-            )
 
 
 def feature_spread(y: Tensor) -> Tensor:
@@ -154,7 +33,8 @@ def check_feature_spread(answer):
     y = torch.tensor([[1.0, 10.0, 100.0], [3.0, 10.0, 104.0], [5.0, 10.0, 120.0], [2.0, 10.0, 90.0]])  # (B, D)
     spread = answer(y)
     expect(
-        not isinstance(spread, float), "This is a float: the value may be right, but return a tensor, without .item()."
+        not isinstance(spread, (float, np.floating)),
+        "This is a float: the value may be right, but return a tensor, without .item().",
     )
     expect_tensor("feature_spread", spread)
     expect(spread.shape != (3,), "This is one number for each feature: now average them.")
@@ -178,11 +58,33 @@ def check_feature_spread(answer):
         not torch.isclose(spread, y.mean(dim=1).std()) and not torch.isclose(spread, y.mean(dim=0).std()),
         "This averages first, so differences cancel. Take the standard deviation first, then average.",
     )
-    for example in (y, _image(5).flatten(1), _image(2)[:, 0, 0]):
+    each = y.std(dim=0)
+    expect_none_of(
+        spread,
+        [
+            (each.sum(), "This is the sum over features: take the mean, which does not grow with D."),
+            (each.max(), "This is the largest standard deviation: average over the features."),
+            (each.median(), "This is the median over features: take the mean."),
+            (each.norm(), "This is the norm of the standard deviations: take their mean."),
+            (each.std(), "This is the spread of the standard deviations: take their mean."),
+            ((each / y.mean(dim=0)).mean(), "Each deviation is divided by its feature's mean: leave this out."),
+            (y.var(dim=0).mean().sqrt(), "The variances are averaged before the root: take the root first, std."),
+            ((y - y.mean(dim=0)).abs().mean(), "This is the mean absolute deviation: take the standard deviation."),
+            ((y - y.mean(dim=0)).square().mean().sqrt(), "The squares of all features are averaged before the root."),
+            ((y.amax(dim=0) - y.amin(dim=0)).mean(), "This is the range: take the standard deviation."),
+            (y.mean(), "This is the mean of the features themselves: take their standard deviation first."),
+        ],
+    )
+    for example in (y, _image(5).flatten(1), _image(2)[:, 0, 0], _image(3).flatten(1)[:, :1]):
         # both definitions of the standard deviation are in use
         either = [feature_spread(example), example.std(dim=0, correction=0).mean()]
         right = any(torch.isclose(answer(example), s) for s in either)
         expect(right, f"The shape is right, but the value for y {tuple(example.shape)} is not: use std, then mean.")
+    expect(
+        answer(y.clone().requires_grad_()).requires_grad,
+        "The value is right, but it has no gradient, so it could not be a part of a loss: leave out detach(), NumPy "
+        "and torch.tensor().",
+    )
 
 
 def explained(plain: float, constant: float, attention: float) -> float:
@@ -195,10 +97,8 @@ def explained(plain: float, constant: float, attention: float) -> float:
 @check(explained)
 def check_explained(answer):
     share = answer(0.5, 0.625, 0.75)
-    expect(
-        isinstance(share, (int, float)),
-        f"explained returns {type(share).__name__}, not a number: is the return missing?",
-    )
+    expect(share is not None, "explained returns None: is the return missing?")
+    expect(isinstance(share, (int, float)), f"explained returns {type(share).__name__}: return one number, a float.")
     share = answer(0.75, 0.8125, 1.0)  # one quarter
     expect(
         not math.isclose(share, 4),
@@ -213,6 +113,18 @@ def check_explained(answer):
         "This is the ratio of two AUROCs: first subtract the plain AUROC from both.",
     )
     expect(not math.isclose(share, 0.0625), "This is the constant gate's own difference: divide it by attention's.")
+    for value, message in (
+        (25, "This is in percent: return a share between 0 and 1 where part and whole have the same sign."),
+        (-0.25, "The sign is wrong: subtract plain from constant, not the other way round."),
+        (1 / 3, "The whole is the change from plain to attention, not from constant to attention."),
+        (1 / 12, "This divides by the plain AUROC: divide by attention - plain."),
+        (0.625, "This subtracts 0.5, the AUROC of chance: subtract the plain AUROC."),
+        (-0.6875, "Python divides before it subtracts: put brackets around both differences."),
+        (3.25, "Subtract plain from constant too: the part is a difference, like the whole."),
+        (0, "This is rounded to a whole number: return the fraction itself."),
+    ):
+        expect(not math.isclose(share, value), message)
+    expect(not math.isnan(share), "nan is for attention == plain only: a small difference is a difference.")
     expect(math.isclose(share, 0.25), f"explained(0.75, 0.8125, 1.0) should be 0.25, but this returns {share}.")
     expect(
         math.isclose(answer(0.75, 0.6875, 0.5), 0.25),
@@ -228,6 +140,56 @@ def check_explained(answer):
     )
     nothing = "Where attention equals plain there is nothing to explain: return float('nan')."
     try:
-        expect(math.isnan(answer(0.75, 0.5, 0.75)), nothing)
+        share = answer(0.75, 0.5, 0.75)
     except ZeroDivisionError:
         expect(False, nothing)
+    expect(isinstance(share, (int, float)) and math.isnan(share), f"{nothing} This returns {share!r}.")
+    expect(
+        answer(0.75, 0.75, 0.5) == 0,
+        "Where the constant gate changes nothing, its share is 0: nan is for attention == plain only.",
+    )
+
+
+def bounded_gate(a: Tensor) -> Tensor:
+    """Gates (B, C) for the logits a (B, C) of an SE module. Their mean over channels is 1."""
+    return a.shape[1] * a.softmax(dim=1)  # one of many
+
+
+@check(bounded_gate)
+def check_bounded_gate(answer):
+    for count, channels in ((4, 6), (1, 5), (3, 64)):
+        a = 2 * torch.randn(count, channels, generator=torch.Generator().manual_seed(channels))
+        gates, shape = answer(a), f"logits ({count}, {channels})"
+        expect_tensor("bounded_gate", gates)
+        expect(gates.shape == a.shape, f"For {shape} the shape is {tuple(gates.shape)}: one gate per channel, (B, C).")
+        expect(gates.isfinite().all(), f"For {shape} a gate is not finite.")
+        expect((gates >= 0).all(), "A gate is negative: it would turn an activation into its opposite.")
+        means = gates.mean(dim=1)
+        expect(
+            torch.allclose(means, torch.ones(count), atol=1e-3),
+            f"The mean over the channels of an image should be 1, but it is {means[0]:.3f}: then all gates together "
+            "can still close.",
+        )
+        expect(gates.std() > 1e-3, "All gates are equal, whatever the logits: this attends to nothing.")
+        expect(
+            torch.allclose(answer(a[:1]), gates[:1], atol=1e-5),
+            "The gates of an image depend on the other images of the batch: take the mean over channels, axis 1.",
+        )
+        order = a[0].argsort()
+        expect(
+            (gates[0, order].diff() >= -1e-6).all(),
+            "The order is lost: where the logit of a channel is larger, its gate must not be smaller.",
+        )
+        for extreme in (a - 20, a + 20, 30 * a):
+            given = answer(extreme)
+            expect(
+                given.isfinite().all() and torch.allclose(given.mean(dim=1), torch.ones(count), atol=1e-2),
+                "With large logits (-20, 20, or 30 times as large) the gates are not finite, or their mean is not 1: "
+                "training may push the logits there.",
+            )
+        a.requires_grad_()
+        given = answer(a)
+        expect(
+            given.requires_grad and torch.autograd.grad(given.square().sum(), a)[0].abs().max() > 1e-6,
+            "The gates have no gradient with respect to the logits, so they could not be trained.",
+        )

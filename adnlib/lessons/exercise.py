@@ -39,7 +39,8 @@ def expect(condition: object, message: str) -> None:
 
 def expect_tensor(name: str, given: object) -> None:
     """Raises Mistake if an answer is not a tensor."""
-    expect(isinstance(given, Tensor), f"{name} returns {type(given).__name__}, not a tensor: is the return missing?")
+    advice = "is the return missing?" if given is None else "return one tensor."
+    expect(isinstance(given, Tensor), f"{name} returns {type(given).__name__}, not a tensor: {advice}")
 
 
 def expect_none_of(given: Tensor, wrong: list[tuple[Tensor, str]]) -> None:
@@ -112,6 +113,7 @@ def _watched(answer: Callable) -> Callable:
         arguments = (*given, *named.values())
         before = [(x, _copy(x)) for x in arguments if isinstance(x, (np.ndarray, Tensor))]
         tables = [(x, list(x.items())) for x in arguments if isinstance(x, dict)]
+        lists = [(x, list(x)) for x in arguments if isinstance(x, list)]
         result = answer(*given, **named)
         expect(
             all(np.array_equal(_copy(x), was, equal_nan=True) for x, was in before),
@@ -120,6 +122,10 @@ def _watched(answer: Callable) -> Callable:
         expect(
             all(list(x.items()) == was for x, was in tables),
             f"{answer.__name__} changes the dictionary that it was given: read it with [key], without pop or del.",
+        )
+        expect(
+            all(len(x) == len(was) for x, was in lists),
+            f"{answer.__name__} changes the list that it was given: loop over it, without pop or del.",
         )
         floating = [x.dtype for x in arguments if isinstance(x, Tensor) and x.is_floating_point()]
         return _in_precision(result, floating[0] if floating else torch.get_default_dtype())
@@ -154,10 +160,10 @@ def _expect_agreement(solution: Callable, answer: Callable, make: Callable[[], t
     right = solution(*arguments)
     pairs = list(zip(given, right, strict=True)) if isinstance(right, tuple) else [(given, right)]
     for result, expected in pairs:
-        expect(
-            np.shape(result) == np.shape(expected),
-            f"{where}: the shape is {tuple(np.shape(result))}, not {tuple(np.shape(expected))}.",
-        )
+        shape, wanted = tuple(np.shape(result)), tuple(np.shape(expected))
+        lost = [size for size in wanted if size != 1] == list(shape)
+        advice = " squeeze() removes every axis of size 1, also the batch's." if lost else ""
+        expect(shape == wanted, f"{where}: the shape is {shape}, not {wanted}.{advice}")
         a, b = (x.detach() if isinstance(x, Tensor) else x for x in (result, expected))
         expect(np.allclose(a, b, rtol=1e-4, atol=1e-5, equal_nan=True), f"{where}: the values differ.")
         if isinstance(expected, Tensor) and expected.requires_grad:

@@ -1,8 +1,14 @@
 """Right answers that are written in another way than the solution: every check must accept them."""
 
+import copy
+import functools
+import math
+
 import numpy as np
 import torch
 import torch.nn.functional as F
+
+from adnlib.lessons.attentdiffernet import rescale_bias
 
 
 def se_loop(channels, reduction):
@@ -23,6 +29,74 @@ def couple_list(x, subnet1, subnet2, clamp=3.0):
 def couple_double(x, subnet1, subnet2, clamp=3.0):
     y, log_det = couple_list(x, subnet1, subnet2, clamp)
     return y.double(), log_det.double()
+
+
+def step_of(loss_of):
+    """train_step with the loss written in another way."""
+
+    def answer(flow, y, optimizer):
+        optimizer.zero_grad(set_to_none=True)
+        loss = loss_of(*flow(y))
+        loss.backward()
+        optimizer.step()
+        return float(loss)
+
+    return answer
+
+
+def step_with_a_closure(flow, y, optimizer):
+    def closure():
+        optimizer.zero_grad()
+        z, log_det = flow(y)
+        loss = ((0.5 * z.square().sum(1) - log_det) / y.shape[1]).mean()
+        loss.backward()
+        return loss
+
+    return optimizer.step(closure).item()
+
+
+def attend_with_a_stack(x, layers, attention):
+    stack = []
+    for index, layer in enumerate(layers):
+        stack += [layer, attention[index]] if index in attention else [layer]
+    return torch.nn.Sequential(*stack)(x)
+
+
+def attend_in_parts(x, layers, attention):
+    start = 0
+    for index in sorted(attention):
+        x = attention[index](layers[start : index + 1](x))
+        start = index + 1
+    return layers[start:](x)
+
+
+def written_into(write):
+    """rescale_bias that writes into the copy in another way."""
+
+    def answer(conv, g):
+        new = copy.deepcopy(conv)
+        with torch.no_grad():
+            write(new, conv, g)
+        return new
+
+    return answer
+
+
+def rescaled_gate_by_gate(layers, gates):
+    new = list(layers)
+    for place, gate in gates.items():
+        for index in range(place + 1, len(new)):
+            if isinstance(new[index], torch.nn.Conv2d):
+                new[index] = rescale_bias(new[index], gate.value)
+    return torch.nn.Sequential(*new)
+
+
+def rescaled_with_steps(layers, gates):
+    new, g = torch.nn.Sequential(), 1.0
+    for index, layer in enumerate(layers):
+        new.append(rescale_bias(layer, g) if isinstance(layer, torch.nn.Conv2d) else layer)
+        g = g * (gates[index].value if index in gates else 1)
+    return new
 
 
 RIGHT = {
@@ -80,6 +154,114 @@ RIGHT = {
     "view_features": [
         lambda images, views, features: torch.stack(list(map(features, [v(images) for v in views]))).transpose(0, 1),
         lambda images, views, features: torch.cat([features(v(images))[:, None] for v in views], dim=1),
+        lambda images, views, features: torch.stack(
+            features(torch.cat([v(images) for v in views])).chunk(len(views)), 1
+        ),
+        lambda images, views, features: torch.stack([torch.cat([features(v(x[None])) for v in views]) for x in images]),
+        lambda images, views, features: torch.stack([features(v(images)) for v in views], 1).double(),
+    ],
+    "multi_scale_features": [
+        lambda x, convolve: torch.cat([convolve(x[:, :, ::d, ::d]).mean((2, 3)) for d in (1, 2, 4)], 1),
+        lambda x, convolve: torch.cat(
+            [convolve(F.interpolate(x, scale_factor=1 / d)).mean([2, 3]) for d in (1, 2, 4)], 1
+        ),
+        lambda x, convolve: torch.hstack(
+            [F.adaptive_avg_pool2d(convolve(F.interpolate(x, scale_factor=0.5**s)), 1).flatten(1) for s in range(3)]
+        ),
+        lambda x, convolve: torch.cat(
+            [
+                convolve(F.interpolate(x, (x.size(2) // d, x.size(3) // d))).flatten(2).mean(-1).double()
+                for d in (1, 2, 4)
+            ],
+            -1,
+        ),
+    ],
+    "train_step": [
+        step_of(lambda z, log_det: torch.mean((z.pow(2).sum(-1) / 2 - log_det) / z.shape[1])),
+        step_of(lambda z, log_det: 0.5 * (z**2).mean() - log_det.mean() / z.size(1)),
+        step_of(lambda z, log_det: (0.5 * torch.einsum("bd,bd->b", z, z) - log_det).sum().double() / z.numel()),
+        step_of(lambda z, log_det: -(log_det - 0.5 * z.norm(dim=1) ** 2).mean() / z.shape[1]),
+        step_with_a_closure,
+    ],
+    "score_images": [
+        lambda model, images, views: torch.cat(
+            [
+                torch.cat([model.transform(model.features(v(x[None])))[0] for v in views]).square().mean()[None]
+                for x in images
+            ]
+        ),
+        lambda model, images, views: torch.stack(
+            [model.transform(model.features(v(images)))[0].square().mean(1) for v in views]
+        ).mean(0),
+        lambda model, images, views: (
+            model.transform(torch.stack([model.features(v(images)) for v in views], 1).flatten(0, 1))[0]
+            .view(len(images), -1)
+            .square()
+            .mean(1)
+        ),
+        lambda model, images, views: (
+            model.transform(torch.cat([model.features(v(images)) for v in views]))[0]
+            .unflatten(0, (len(views), len(images)))
+            .square()
+            .mean((0, 2))
+        ),
+    ],
+    "robust_score": [
+        lambda z: z.square().mean(2).sort(1).values[:, 1:-1].mean(1),
+        lambda z: z.square().mean(2).quantile(0.5, dim=1),
+        lambda z: z.square().mean(2).log().median(1).values,
+        lambda z: z.norm(dim=2).double().median(1).values,
+        lambda z: z.square().mean(2).sort(1).values[:, -2],
+    ],
+    "attend": [
+        attend_with_a_stack,
+        attend_in_parts,
+        lambda x, layers, attention: functools.reduce(
+            lambda y, pair: attention.get(pair[0], torch.nn.Identity())(pair[1](y)), enumerate(layers), x
+        ),
+        lambda x, layers, attention: attend_in_parts(x, layers, attention).double(),
+    ],
+    "rescale_bias": [
+        written_into(lambda new, conv, g: new.bias.mul_(g)),
+        written_into(lambda new, conv, g: setattr(new, "bias", torch.nn.Parameter(g * conv.bias))),
+        written_into(lambda new, conv, g: torch.mul(conv.bias, g, out=new.bias)),
+        written_into(lambda new, conv, g: new.bias.sub_((1 - g) * conv.bias)),
+        written_into(lambda new, conv, g: new.load_state_dict({"weight": conv.weight, "bias": g * conv.bias})),
+    ],
+    "rescaled": [
+        lambda layers, gates: torch.nn.Sequential(
+            *[
+                rescale_bias(m, math.prod(gates[j].value for j in gates if j < i))
+                if isinstance(m, torch.nn.Conv2d)
+                else m
+                for i, m in enumerate(layers)
+            ]
+        ),
+        rescaled_gate_by_gate,
+        rescaled_with_steps,
+        lambda layers, gates: torch.nn.Sequential(*rescaled_with_steps(layers, gates)),
+    ],
+    "feature_spread": [
+        lambda y: torch.sqrt(y.var(0)).mean(),
+        lambda y: (y - y.mean(0)).square().mean(0).sqrt().mean(),
+        lambda y: torch.stack([feature.std() for feature in y.T]).mean(),
+        lambda y: y.double().std(0).sum() / y.shape[1],
+        lambda y: torch.std_mean(y, 0)[0].mean(),
+    ],
+    "explained": [
+        lambda plain, constant, attention: (
+            np.divide(constant - plain, attention - plain) if attention != plain else np.nan
+        ),
+        lambda p, c, a: (p - c) / (p - a) if p - a else math.nan,
+        lambda p, c, a: 1 - (a - c) / (a - p) if a != p else float("nan"),
+        lambda p, c, a: float("nan") if math.isclose(a, p) else (c - p) / (a - p),
+    ],
+    "bounded_gate": [
+        lambda a: a.sigmoid() / a.sigmoid().mean(1, keepdim=True),
+        lambda a: F.softplus(a) / F.softplus(a).mean(1, keepdim=True),
+        lambda a: 1 + a.sigmoid() - a.sigmoid().mean(1, keepdim=True),
+        lambda a: 0.5 + 0.5 * a.shape[1] * a.double().softmax(-1),
+        lambda a: a.shape[1] * (a / 4).softmax(1),
     ],
     "best_of": [
         lambda normal, anomalous: np.array(

@@ -1,10 +1,15 @@
 """Plausible wrong answers to each exercise, each with words that its check must report."""
 
+import math
 from copy import deepcopy
 
 import torch
+from torch import nn
 
-from adnlib.lessons.attentdiffernet import attend
+from adnlib.lessons.attentdiffernet import attend, feature_spread, rescale_bias, rescaled
+
+Y = torch.zeros(4, 3)  # variables of the notebook
+LAYERS = nn.Sequential(nn.Identity())
 
 
 def before_the_layer(x, layers, attention):
@@ -122,6 +127,129 @@ def rebuilt(conv, g):
     return new
 
 
+def joined(how):
+    """attend that joins a module's output with its input."""
+
+    def answer(x, layers, attention):
+        for index, layer in enumerate(layers):
+            x = layer(x)
+            if index in attention:
+                x = how(x, attention[index](x))
+        return x
+
+    return answer
+
+
+def modules_at_the_end(x, layers, attention):
+    x = layers(x)
+    for module in attention.values():
+        x = module(x)
+    return x
+
+
+def inserted(x, layers, attention):
+    for index in sorted(attention, reverse=True):
+        layers.insert(index + 1, attention[index])
+    return layers(x)
+
+
+def of_the_first_input(x, layers, attention):
+    y = x
+    for index, layer in enumerate(layers):
+        y = attention[index](x) if index in attention else layer(y)
+    return y
+
+
+def fixed_places(x, layers, attention):
+    return attend(x, layers, {index: attention[index] for index in (1, 3) if index in attention})
+
+
+def four_layers(x, layers, attention):
+    for index in range(4):
+        x = layers[index](x)
+        if index in attention:
+            x = attention[index](x)
+    return x
+
+
+def shifts_its_input(x, layers, attention):
+    x += 0.1
+    return attend(x, layers, attention)
+
+
+def bias(of):
+    """An answer that writes of(bias, g) into the copy."""
+
+    def answer(conv, g):
+        new = deepcopy(conv)
+        with torch.no_grad():
+            new.bias.copy_(of(conv.bias, g))
+        return new
+
+    return answer
+
+
+def assigned(conv, g):
+    new = deepcopy(conv)
+    new.bias = g * conv.bias
+    return new
+
+
+def bias_removed(conv, g):
+    new = deepcopy(conv)
+    new.bias = None
+    return new
+
+
+def kept_to_itself(conv, g):
+    rescale_bias(conv, g)
+
+
+def chain(update, before=False, start=1.0):
+    """rescaled with another rule for the factor."""
+
+    def answer(layers, gates):
+        g, new = start, []
+        for index, layer in enumerate(layers):
+            if before and index in gates:
+                g = update(g, gates[index].value)
+            new.append(rescale_bias(layer, g) if isinstance(layer, nn.Conv2d) else layer)
+            if not before and index in gates:
+                g = update(g, gates[index].value)
+        return nn.Sequential(*new)
+
+    return answer
+
+
+def convolutions_alone(layers, gates):
+    return nn.Sequential(*[layer for layer in rescaled(layers, gates) if isinstance(layer, nn.Conv2d)])
+
+
+def gates_inserted(layers, gates):
+    new = []
+    for index, layer in enumerate(rescaled(layers, gates)):
+        new += [layer, gates[index]] if index in gates else [layer]
+    return nn.Sequential(*new)
+
+
+def all_gates(layers, gates):
+    g = math.prod(gate.value for gate in gates.values())
+    return nn.Sequential(*[rescale_bias(m, g) if isinstance(m, nn.Conv2d) else m for m in layers])
+
+
+def originals_changed(layers, gates):
+    with torch.no_grad():
+        for layer, new in zip(layers, rescaled(layers, gates), strict=True):
+            if isinstance(layer, nn.Conv2d):
+                layer.bias.copy_(new.bias)
+    return layers
+
+
+def share(of):
+    """explained with another fraction."""
+    return lambda plain, constant, attention: float("nan") if attention == plain else of(plain, constant, attention)
+
+
 WRONG = {
     "attend": [
         (before_the_layer, "before its layer"),
@@ -137,16 +265,58 @@ WRONG = {
         (lambda x, layers, attention: layers(x), "never called"),
         (emptied, "changes the dictionary"),
         (lambda x, layers, attention: attend(x, layers, attention).detach(), "no gradient"),
+        (joined(torch.add), "is added to x"),
+        (joined(torch.mul), "x is multiplied by the module's output"),
+        (modules_at_the_end, "All layers run first"),
+        (inserted, "inserts modules into `layers`"),
+        (of_the_first_input, "receives the wrong map"),
+        (fixed_places, "not after 0 and 2"),
+        (four_layers, "not for x (1, 3, 9, 7)"),
+        (lambda x, layers, attention: attend(x, layers, attention).squeeze(0), "squeeze() removes"),
+        (lambda x, layers, attention: [attend(x, layers, attention)], "returns list, not a tensor"),
+        (lambda x, layers, attention: LAYERS(attend(x, layers, attention)), "reads the notebook's variable LAYERS"),
+        (shifts_its_input, "changes its input"),
     ],
     "rescale_bias": [
         (changed(0, 0), "The bias is not rescaled"),
         (changed(0, -1), "divided by g"),
         (changed(1, 1), "The weights changed"),
-        (changed(0, 2), "the bias is not: find b'"),
+        (changed(0, 2), "by g twice"),
         (no_bias, "The bias is zero"),
         (original_changed, "changes the original convolution"),
         (lambda conv, g: g * conv.bias, "not a convolution"),
-        (rebuilt, "not for one with a stride"),
+        (rebuilt, "lost the stride"),
+        (bias(lambda b, g: 0.25 * b), "not for others"),
+        (bias(lambda b, g: (1 - g) * b), "what the gate removes"),
+        (bias(lambda b, g: b + g), "g is added"),
+        (bias(lambda b, g: b - g), "g is subtracted"),
+        (bias(lambda b, g: 0.5 * b), "the bias is not: find b'"),
+        (bias(lambda b, g: (g * b).relu()), "Negative biases are set to zero"),
+        (bias(lambda b, g: g * b.abs()), "have lost their sign"),
+        (bias(lambda b, g: (g * b).mean()), "All channels have the same bias"),
+        (bias(lambda b, g: torch.tensor(g)), "Every bias is g"),
+        (bias(lambda b, g: -g * b), "has the wrong sign"),
+        (assigned, "new.bias.copy_"),
+        (bias_removed, "The bias is gone"),
+        (kept_to_itself, "keep the line `return new`"),
+        (lambda conv, g: nn.Sequential(rescale_bias(conv, g)), "returns Sequential, not a convolution"),
+        (lambda conv, g: rescale_bias(LAYERS and conv, g), "reads the notebook's variable LAYERS"),
+    ],
+    "rescaled": [
+        (chain(lambda g, value: g + value), "multiplied by 1, 1.5"),
+        (chain(lambda g, value: g / value), "multiplied by 1, 2"),
+        (chain(min), "needs the product of all gates"),
+        (chain(lambda g, value: (g + value) / 2), "needs the product of all gates"),
+        (chain(lambda g, value: g * value**2), "multiplied by 1, 0.25"),
+        (chain(lambda g, value: g * value, start=0.0), "multiplied by 0, 0, 0"),
+        (chain(lambda g, value: g * value, before=True), "none of those after it"),
+        (all_gates, "none of those after it"),
+        (convolutions_alone, "There are 4 layers instead of 6"),
+        (gates_inserted, "There are 7 layers instead of 6"),
+        (originals_changed, "changes the original layers"),
+        (lambda layers, gates: list(rescaled(layers, gates)), "returns list"),
+        (lambda layers, gates: layers, "multiplied by 1, 1, 1, 1"),
+        (lambda layers, gates: None, "returns NoneType"),
     ],
     "feature_spread": [
         (lambda y: y.std(), "all values together"),
@@ -156,7 +326,22 @@ WRONG = {
         (lambda y: y.var(dim=0).mean(), "averages variances"),
         (lambda y: y.mean(dim=1).std(), "averages first"),
         (lambda y: y.std(dim=0).mean().item(), "return a tensor"),
-        (lambda y: y.mean(dim=0).mean(), "use std, then mean"),
+        (lambda y: y.mean(dim=0).mean(), "This is the mean of the features themselves"),
+        (lambda y: feature_spread(y).detach(), "no gradient"),
+        (lambda y: torch.tensor(y.std(dim=0).mean().item()), "no gradient"),
+        (lambda y: y.sub_(y.mean(dim=0)).std(dim=0).mean(), "changes its input"),
+        (lambda y: y.std(dim=0).sum() / 3, "(5, 189)"),
+        (lambda y: y.std(dim=0).mean() + 0 * Y.sum(), "reads the notebook's variable Y"),
+        (lambda y: y.std(dim=0, keepdim=True).mean(dim=0), "now average them"),
+        (lambda y: y.std(dim=0).mean().reshape(1), "The shape is (1,)"),
+        (lambda y: y.std(dim=0).sum(), "the sum over features"),
+        (lambda y: y.std(dim=0).median(), "the median over features"),
+        (lambda y: y.std(dim=0).max(), "the largest standard deviation"),
+        (lambda y: y.var(dim=0).mean().sqrt(), "take the root first"),
+        (lambda y: (y.std(dim=0) / y.mean(dim=0)).mean(), "divided by its feature's mean"),
+        (lambda y: (y.amax(dim=0) - y.amin(dim=0)).mean(), "This is the range"),
+        (lambda y: (y - y.mean(dim=0)).abs().mean(), "mean absolute deviation"),
+        (lambda y: None, "is the return missing"),
     ],
     "explained": [
         (lambda plain, constant, attention: (attention - plain) / (constant - plain), "upside down"),
@@ -167,5 +352,43 @@ WRONG = {
         (cut_off, "must not be clipped"),
         (lambda plain, constant, attention: (constant - plain) / (attention - plain), "nothing to explain"),
         (lambda plain, constant, attention: None, "is the return missing"),
+        (share(lambda p, c, a: (c - p) / abs(a - p)), "keep the signs"),
+        (share(lambda p, c, a: 100 * (c - p) / (a - p)), "in percent"),
+        (share(lambda p, c, a: round((c - p) / (a - p))), "rounded to a whole number"),
+        (share(lambda p, c, a: (c - p) / a - p), "put brackets"),
+        (share(lambda p, c, a: (c - p) / p), "divides by the plain AUROC"),
+        (share(lambda p, c, a: c / (a - p)), "Subtract plain from constant too"),
+        (share(lambda p, c, a: (p - c) / (a - p)), "The sign is wrong"),
+        (share(lambda p, c, a: (c - p) / (a - c)), "not from constant to attention"),
+        (share(lambda p, c, a: (c - 0.5) / (a - 0.5)), "subtract the plain AUROC"),
+        (share(lambda p, c, a: max((c - p) / (a - p), 0)), "must not be clipped"),
+        (share(lambda p, c, a: torch.tensor((c - p) / (a - p))), "returns Tensor"),
+        (share(lambda p, c, a: f"{(c - p) / (a - p):.0%}"), "returns str"),
+        (share(lambda p, c, a: float("nan") if c == p else (c - p) / (a - p)), "its share is 0"),
+        (
+            share(lambda p, c, a: float("nan") if abs(a - p) < 0.3 else (c - p) / (a - p)),
+            "nan is for attention == plain",
+        ),
+        (lambda p, c, a: 0.0 if a == p else (c - p) / (a - p), "This returns 0.0"),
+        (lambda p, c, a: None if a == p else (c - p) / (a - p), "This returns None"),
+    ],
+    "bounded_gate": [
+        (torch.sigmoid, "but it is 0.302"),
+        (lambda a: 2 * a.sigmoid(), "all gates together can still close"),
+        (lambda a: a.softmax(dim=1), "all gates together can still close"),
+        (lambda a: a.sigmoid() / a.sigmoid().norm(dim=1, keepdim=True), "all gates together can still close"),
+        (lambda a: 6 * a.softmax(dim=1), "all gates together can still close"),
+        (lambda a: len(a) * a.softmax(dim=0), "The mean over the channels"),
+        (lambda a: a.sigmoid() / a.sigmoid().mean(), "The mean over the channels"),
+        (lambda a: 1 + a - a.mean(dim=1, keepdim=True), "A gate is negative"),
+        (torch.ones_like, "All gates are equal"),
+        (lambda a: a.abs() / a.abs().mean(dim=1, keepdim=True), "The order is lost"),
+        (lambda a: a.shape[1] * (-a).softmax(dim=1), "The order is lost"),
+        (lambda a: a.exp() / a.exp().mean(dim=1, keepdim=True), "With large logits"),
+        (lambda a: a.relu() / a.relu().mean(dim=1, keepdim=True), "With large logits"),
+        (lambda a: (a.shape[1] * a.softmax(dim=1)).detach(), "no gradient"),
+        (lambda a: a.shape[1] * (a == a.amax(dim=1, keepdim=True)).float(), "no gradient"),
+        (lambda a: a.sigmoid().mean(dim=1), "one gate per channel"),
+        (lambda a: None, "is the return missing"),
     ],
 }

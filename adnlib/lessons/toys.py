@@ -1,0 +1,49 @@
+"""Toy flow and training steps, on which the checks of 05_differnet try an answer."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class ToyFlow(nn.Module):
+    """A scale and a shift for each dimension: the smallest trainable flow."""
+
+    def __init__(self, s: Sequence[float] = (0.3, -0.2, 0.5)):
+        super().__init__()
+        self.s = nn.Parameter(torch.tensor(s))
+        self.t = nn.Parameter(torch.tensor([1.0, -1.0, *[0.5] * (len(s) - 2)]))
+
+    def forward(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        return y * self.s.exp() + self.t, self.s.sum().expand(len(y))
+
+
+def toy_steps(step: Callable, y: Tensor, count: int, flow: ToyFlow | None = None) -> tuple[Any, Tensor, bool]:
+    """The result of the last of `count` steps, the parameters after it, and whether any gradient is left."""
+    flow = flow or ToyFlow()
+    optimizer = torch.optim.SGD(flow.parameters(), lr=0.1, momentum=0.5)
+    for _ in range(count):
+        loss = step(flow, y, optimizer)
+    left = any(p.grad is not None and p.grad.any() for p in flow.parameters())
+    return loss, torch.cat([flow.s, flow.t]).detach(), left
+
+
+def with_loss(of: Callable, zero: bool = True, steps: int = 1) -> Callable:
+    """A training step with another loss, without zero_grad, or with several steps."""
+
+    def step(flow: Callable, y: Tensor, optimizer: torch.optim.Optimizer) -> float:
+        for _ in range(steps):
+            z, log_det = flow(y)
+            loss = of(z, log_det, y.shape[1])
+            if zero:
+                optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def loss_of(z: Tensor, log_det: Tensor, dims: int) -> Tensor:
+    return ((0.5 * z.square().sum(dim=1) - log_det) / dims).mean()
