@@ -94,7 +94,7 @@ def check_anomaly_score(answer):
 
 
 def _mixed_scores(model: nn.Module, images: Tensor, views: Sequence[Callable]) -> Tensor:
-    """The scores of a model: uint8 (B, 3, H, W) -> (B,). The model has features (B, D) and transform."""
+    """The scores of a model with features and transform: uint8 (B, 3, H, W) -> (B,)."""
     y = view_features(images, views, model.features)  # (B, V, D)
     z, _ = model.transform(y.flatten(0, 1))  # (B * V, D)
     z = z.view(len(views), len(images), -1).transpose(0, 1)  # (B, V, D)
@@ -102,7 +102,7 @@ def _mixed_scores(model: nn.Module, images: Tensor, views: Sequence[Callable]) -
 
 
 def score_images(model: nn.Module, images: Tensor, views: Sequence[Callable]) -> Tensor:
-    """The scores of a model: uint8 (B, 3, H, W) -> (B,). The model has features (B, D) and transform."""
+    """The scores of a model with features and transform: uint8 (B, 3, H, W) -> (B,)."""
     y = view_features(images, views, model.features)  # (B, V, D)
     z, _ = model.transform(y.flatten(0, 1))  # (B * V, D)
     z = z.unflatten(0, y.shape[:2])  # (B, V, D)

@@ -4,7 +4,8 @@ text. Blue is normal and orange is anomalous, two colours that colour-blind read
 from adnlib.plots.calibration import calibrated_scores, p_value_histograms, promise
 from adnlib.plots.comparisons import auroc_intervals, forest, inflation, matrix, paper_table
 from adnlib.plots.curves import learning_curves, roc_curves, score_histogram
-from adnlib.plots.images import disagreements, image_grid, scored_images, tour
+from adnlib.plots.differnet import collapse, gated_features, pipeline, view_counts
+from adnlib.plots.images import disagreements, image_grid, scored_images, tour, worst_and_best
 from adnlib.plots.maps import anomaly_maps, gate_maps, localisation_chart, map_panels
 from adnlib.plots.style import (
     ANOMALOUS_COLOUR,
@@ -27,9 +28,11 @@ __all__ = [
     "anomaly_maps",
     "auroc_intervals",
     "calibrated_scores",
+    "collapse",
     "disagreements",
     "forest",
     "gate_maps",
+    "gated_features",
     "image_grid",
     "inflation",
     "learning_curves",
@@ -39,6 +42,7 @@ __all__ = [
     "matrix",
     "p_value_histograms",
     "paper_table",
+    "pipeline",
     "promise",
     "roc_curves",
     "score_histogram",
@@ -47,4 +51,6 @@ __all__ = [
     "show",
     "table",
     "tour",
+    "view_counts",
+    "worst_and_best",
 ]

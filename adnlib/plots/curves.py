@@ -16,10 +16,10 @@ def score_histogram(test: pd.DataFrame, threshold: float, heading: str) -> Figur
     bins = np.linspace(low, high, 40)
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(7, 3.4))
-        kinds = ((0, "normal", NORMAL_COLOUR, "//"), (1, "anomalous", ANOMALOUS_COLOUR, ".."))
-        for label, name, colour, hatch in kinds:
-            values = scores[test["label"] == label].clip(upper=high)
-            axis.hist(values, bins, color=colour, hatch=hatch, alpha=0.6, label=f"{name} ({len(values)})")
+        normal, anomalous = (scores[test["label"] == label].clip(upper=high) for label in (0, 1))
+        axis.hist(normal, bins, color=NORMAL_COLOUR, alpha=0.6, label=f"normal ({len(normal)})")
+        outline = {"histtype": "step", "color": ANOMALOUS_COLOUR, "linewidth": 2}  # no third colour where both overlap
+        axis.hist(anomalous, bins, label=f"anomalous ({len(anomalous)})", **outline)
         axis.axvline(np.log10(threshold), color="black", linestyle="--", label="threshold")
         axis.set(title=heading, xlabel="log₁₀ anomaly score (mean of z²)", ylabel="test images (count)")
         axis.legend(frameon=False)
@@ -27,8 +27,8 @@ def score_histogram(test: pd.DataFrame, threshold: float, heading: str) -> Figur
     return figure
 
 
-def roc_curves(tests: dict[str, pd.DataFrame], heading: str) -> Figure:
-    """A ROC curve for each named table of test scores."""
+def roc_curves(tests: dict[str, pd.DataFrame], heading: str, point: tuple[float, float, str] | None = None) -> Figure:
+    """A ROC curve for each named table of test scores, and a point (false-positive rate, recall, label)."""
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(4.8, 4.4))
         for index, (name, test) in enumerate(tests.items()):
@@ -38,6 +38,8 @@ def roc_curves(tests: dict[str, pd.DataFrame], heading: str) -> Figure:
             style = {"color": PALETTE[index % 10], "linestyle": LINE_STYLES[index % 4]}
             axis.plot(fpr, tpr, label=short_name(name), **style)
         axis.plot([0, 1], [0, 1], color="grey", linewidth=0.8, label="chance")
+        if point:
+            axis.plot(*point[:2], "ko", label=point[2])
         axis.set(
             title=heading,
             xlabel="false-positive rate (share of normal images)",

@@ -53,6 +53,18 @@ def scored_images(split: Split, test: pd.DataFrame, indices: Sequence[int], head
     return image_grid([split[i] for i in indices], [f"score {scores[i]:.3g}" for i in indices], heading)
 
 
+def worst_and_best(split: Split, test: pd.DataFrame, count: int = 6) -> dict[str, Figure]:
+    """Figures of the images with the worst and with the best ranks, by heading (test: Evaluation.test)."""
+    normal, anomalous = (test["score"][test["label"] == label] for label in (0, 1))
+    worst = [*anomalous.nsmallest(count).index, *normal.nlargest(count).index]
+    best = [*anomalous.nlargest(count).index, *normal.nsmallest(count).index]
+    headings = (
+        ("Worst ranked: lowest anomalous (orange), highest normal (blue)", worst),
+        ("Best ranked: highest anomalous (orange), lowest normal (blue)", best),
+    )
+    return {heading: scored_images(split, test, shown, heading) for heading, shown in headings}
+
+
 def disagreements(split: Split, tests: dict[str, pd.DataFrame], count: int = 4) -> Figure:
     """The anomalous and the normal test images whose rank among the scores differs most between models."""
     ranks = pd.DataFrame({name: test["score"].rank(pct=True).to_numpy() for name, test in tests.items()})
