@@ -74,6 +74,31 @@ def compare(measured: dict[str, list[dict[str, pd.DataFrame]]]) -> pd.DataFrame:
     return pd.concat(rows, ignore_index=True)
 
 
+def against_blind(table: pd.DataFrame) -> pd.Series:
+    """The verdict on each row of `compare`: "better", "worse" or "no difference shown"; "" for the blind maps.
+
+    "better": better than the stronger model-blind map of the same category and measure, and for an AUROC also better
+    than chance (0.5); "worse": worse than that blind map. The table has the paired difference from the Gaussian. The
+    interval of the difference from the edges is combined from the two intervals as if they were independent (Newcombe,
+    Statistics in Medicine 17, 1998); the maps share their images, so it is rather too wide than too narrow.
+    """
+    verdicts = pd.Series("", table.index)
+    keys = [name for name in ("dataset", "category", "measure") if name in table]
+    for key, rows in table.groupby(keys, sort=False):
+        blind = rows[rows["variant"] == ""]
+        strongest, chance = blind.loc[blind["value"].idxmax()], 0.5 if "auroc" in key[-1] else -np.inf
+        others = rows[rows["variant"] != ""]
+        if strongest["map"] == GAUSSIAN:
+            low, high = others["gaussian_low"], others["gaussian_high"]
+        else:
+            value, gap = others["value"], others["value"] - strongest["value"]
+            low = gap - np.hypot(value - others["low"], strongest["high"] - strongest["value"])
+            high = gap + np.hypot(others["high"] - value, strongest["value"] - strongest["low"])
+        better = (low > 0) & (others["low"] > chance)
+        verdicts[others.index] = np.select([better, high < 0], ["better", "worse"], "no difference shown")
+    return verdicts
+
+
 def chosen_map(table: pd.DataFrame, categories: list[str], measure: str = "auroc_within") -> str:
     """The kind of map with the largest mean of a measure over `categories`, for the plain DifferNet.
 

@@ -188,7 +188,7 @@ def check_rescale_bias(answer):
 
 
 def _last_gate_only(layers: nn.Sequential, gates: dict[int, nn.Module]) -> nn.Sequential:
-    """The layers with biases rescaled, so that gates[i].value after layer i only rescales the output."""
+    """Layers with rescaled biases: gates[i].value after layer i then only rescales the output."""
     g, new = 1.0, []
     for index, layer in enumerate(layers):
         new.append(rescale_bias(layer, g) if isinstance(layer, nn.Conv2d) else layer)
@@ -198,7 +198,7 @@ def _last_gate_only(layers: nn.Sequential, gates: dict[int, nn.Module]) -> nn.Se
 
 
 def rescaled(layers: nn.Sequential, gates: dict[int, nn.Module]) -> nn.Sequential:
-    """The layers with biases rescaled, so that gates[i].value after layer i only rescales the output."""
+    """Layers with rescaled biases: gates[i].value after layer i then only rescales the output."""
     g, new = 1.0, []
     for index, layer in enumerate(layers):
         new.append(rescale_bias(layer, g) if isinstance(layer, nn.Conv2d) else layer)

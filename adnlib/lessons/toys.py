@@ -1,10 +1,12 @@
-"""Toy flow and training steps, on which the checks of 05_differnet try an answer."""
+"""Small parts for lessons 05 and 06: a toy flow and training steps for the checks, gates without their image."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from adnlib.attention import CBAM
 
 
 class ToyFlow(nn.Module):
@@ -47,3 +49,21 @@ def with_loss(of: Callable, zero: bool = True, steps: int = 1) -> Callable:
 
 def loss_of(z: Tensor, log_det: Tensor, dims: int) -> Tensor:
     return ((0.5 * z.square().sum(dim=1) - log_det) / dims).mean()
+
+
+class MeanGates(nn.Module):
+    """A CBAM whose gates are averaged over the first images that it receives at each size: the same for every image."""
+
+    def __init__(self, cbam: CBAM):
+        super().__init__()
+        self.cbam, self.known = cbam, {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)"""
+        size = tuple(x.shape[2:])
+        if size not in self.known:
+            channel = self.cbam.channel(x)  # (B, C, 1, 1)
+            spatial = self.cbam.spatial(x * channel)  # (B, 1, H, W)
+            self.known[size] = channel.mean(dim=0, keepdim=True), spatial.mean(dim=0, keepdim=True)
+        channel, spatial = self.known[size]
+        return x * channel * spatial

@@ -6,7 +6,7 @@ from adnlib.plots.comparisons import auroc_intervals, forest, inflation, matrix,
 from adnlib.plots.curves import learning_curves, roc_curves, score_histogram
 from adnlib.plots.differnet import collapse, gated_features, pipeline, view_counts
 from adnlib.plots.images import disagreements, image_grid, scored_images, tour, worst_and_best
-from adnlib.plots.maps import anomaly_maps, gate_maps, localisation_chart, map_panels
+from adnlib.plots.maps import anomaly_maps, gate_maps, localisation_chart, localisation_matrix, map_panels
 from adnlib.plots.style import (
     ANOMALOUS_COLOUR,
     LINE_STYLES,
@@ -37,6 +37,7 @@ __all__ = [
     "inflation",
     "learning_curves",
     "localisation_chart",
+    "localisation_matrix",
     "map_panels",
     "mark_weights",
     "matrix",

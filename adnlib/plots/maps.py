@@ -126,3 +126,42 @@ def localisation_chart(table: pd.DataFrame, baseline: pd.DataFrame, heading: str
         axis.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
         figure.tight_layout()
     return figure
+
+
+def localisation_matrix(table: pd.DataFrame, heading: str, label: str) -> Figure:
+    """One measure of every map as a heat map for each variant, a column for each category, with marks for its verdict.
+
+    table: variant, map, category, value, verdict (adnlib.explain.comparison.against_blind).
+    """
+    marks = {"better": " ▲", "worse": " ▼"}
+    variants = list(dict.fromkeys(table["variant"]))
+    table = table.assign(text=[f"{row.value:.2f}{marks.get(row.verdict, '')}" for row in table.itertuples()])
+    with plt.rc_context(STYLE):
+        height = 1.6 + 0.25 * table["map"].nunique()
+        rows = -(-len(variants) // 2)
+        figure, axes = plt.subplots(rows, 2, figsize=(10.5, rows * height), layout="constrained", squeeze=False)
+        for axis in axes.flat[len(variants) :]:
+            axis.set_axis_off()
+        for axis, variant in zip(axes.flat, variants, strict=False):
+            wide = (
+                table[table["variant"] == variant].set_index(["map", "category"])[["value", "text"]].unstack(sort=False)
+            )
+            sns.heatmap(
+                wide["value"],
+                annot=wide["text"],
+                fmt="",
+                cmap="PuOr_r",
+                vmin=0,
+                vmax=1,
+                ax=axis,
+                cbar=False,
+                annot_kws={"fontsize": 8},
+                linewidths=0.5,
+            )
+            axis.set(title=variant, xlabel="", ylabel="")
+            names = [name.replace("_", "_\n") for name in wide["value"].columns]
+            axis.set_xticklabels(names, rotation=0, fontsize=8)
+            axis.set_yticklabels(wide.index, rotation=0, fontsize=8)
+        figure.colorbar(axes[0, 0].collections[0], ax=axes, label=label, shrink=0.5)
+        figure.suptitle(heading)
+    return figure
