@@ -168,8 +168,8 @@ def verdict(low: float, high: float) -> str:
 
 def difference_in_words(name: str, test: pd.DataFrame, baseline: str, baseline_test: pd.DataFrame) -> str:
     """One sentence on two models' scores of the same test images, from `paired_difference`."""
-    difference, low, high = paired_difference(test, baseline_test)
+    difference, low, high = (100 * value for value in paired_difference(test, baseline_test))
     return (
-        f"{name} against {baseline}: AUROC {difference:+.3f}, 95 % interval over test images {low:+.3f} to "
-        f"{high:+.3f}: {verdict(low, high)}, with one seed."
+        f"{name} against {baseline}: {difference:+.1f} AUROC points, 95 % interval over test images {low:+.1f} to "
+        f"{high:+.1f}: {verdict(low, high)}, with one seed."
     )

@@ -47,7 +47,7 @@ def test_auroc_reads_many_draws_at_once_and_infinite_scores():
 def test_the_sentence_says_what_the_interval_says(shift, word):
     normal, anomalous = draw()
     sentence = difference_in_words("SE", table(normal, anomalous + shift), "DifferNet", table(normal, anomalous))
-    assert sentence.startswith("SE against DifferNet: AUROC ")
+    assert sentence.startswith("SE against DifferNet: ") and " AUROC points, 95 %" in sentence
     assert f": {word}, with one seed" in sentence and "interval over test images" in sentence
 
 

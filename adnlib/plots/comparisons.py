@@ -33,19 +33,17 @@ def forest(tables: pd.DataFrame | dict[str, pd.DataFrame], heading: str, baselin
     """A forest plot: AUROC differences in points with their 95 % intervals.
 
     tables: one table with name, difference, low, high (adnlib.experiments.statistics), whose numbers are printed next
-    to its rows; or several tables by title, drawn side by side with the same names. The name "all" is drawn last.
+    to its rows; or several tables by title, drawn side by side with the same names, each with its own scale: one table
+    with large differences would hide the intervals of the others. The name "all" is drawn last.
     """
     single = isinstance(tables, pd.DataFrame)
     tables = {"": tables} if isinstance(tables, pd.DataFrame) else tables
     names = list(dict.fromkeys(name for rows in tables.values() for name in rows["name"]))
     names.sort(key="all".__eq__)  # "all" last, the others in their order
     positions = {name: len(names) - 1 - row for row, name in enumerate(names)}  # the first name is at the top
-    every = 100 * pd.concat(tables.values())["difference"]
     with plt.rc_context(STYLE):
         size = (8.5, 1.2 + 0.32 * len(names)) if single else (2.2 + 1.75 * len(tables), 1.3 + 0.27 * len(names))
-        figure, axes = plt.subplots(
-            1, len(tables), figsize=size, sharey=True, sharex=True, squeeze=False, layout="constrained"
-        )
+        figure, axes = plt.subplots(1, len(tables), figsize=size, sharey=True, squeeze=False, layout="constrained")
         for axis, (title, rows) in zip(axes[0], tables.items(), strict=True):
             at = rows["name"].map(positions).to_numpy()
             middle, low, high = (100 * rows[name].to_numpy(float) for name in ("difference", "low", "high"))
@@ -62,12 +60,15 @@ def forest(tables: pd.DataFrame | dict[str, pd.DataFrame], heading: str, baselin
             if single:
                 _annotate(axis, middle, low, high, at)
         axes[0, 0].set_yticks(list(positions.values()), list(map(short_name, positions)))
-        for axis, rows in zip(axes[0], tables.values(), strict=True):  # last, because all share the x-axis
-            _cut(axis, every, 100 * rows["low"], 100 * rows["high"], rows["name"].map(positions).to_numpy())
+        for axis, rows in zip(axes[0], tables.values(), strict=True):
+            middle, low, high = (100 * rows[name] for name in ("difference", "low", "high"))
+            furthest = max(15 if single else 5, 1.05 * middle.abs().max())
+            _cut(axis, furthest, low, high, rows["name"].map(positions).to_numpy())
         figure.suptitle(heading, fontsize=11)
         figure.supxlabel(
             f"AUROC minus the AUROC of {baseline} with the same seed (points), 95 % intervals\n"
-            "grey: the interval contains zero; arrow: it continues beyond the axis",
+            "grey: the interval contains zero; arrow: it continues beyond the axis"
+            + ("" if single else "; each column has its own scale"),
             fontsize=10,
         )
     return figure
@@ -80,10 +81,9 @@ def _annotate(axis: Axes, middle: np.ndarray, low: np.ndarray, high: np.ndarray,
         axis.annotate(text.format(*row), (1.03, y), xycoords=("axes fraction", "data"), va="center", fontsize=9)
 
 
-def _cut(axis: Axes, middle: np.ndarray, low: np.ndarray, high: np.ndarray, at: Sequence[float]) -> None:
-    """Limits the axis to the largest difference, at least 15 points, and marks intervals that exceed it with arrows: an
-    interval over two or three seeds can be very long."""
-    furthest = max(15, 1.05 * np.abs(middle).max())
+def _cut(axis: Axes, furthest: float, low: np.ndarray, high: np.ndarray, at: Sequence[float]) -> None:
+    """Limits the axis to `furthest` points on each side, and marks intervals that exceed it with arrows: an interval
+    over two or three seeds can be very long."""
     left, right = np.clip(axis.get_xlim(), -furthest, furthest)
     axis.set_xlim(left, right)
     for beyond, edge, arrow in ((low < left, left, "<"), (high > right, right, ">")):
@@ -132,7 +132,7 @@ def inflation(table: pd.DataFrame, heading: str) -> Figure:
     table: adnlib.experiments.statistics.inflation."""
     with plt.rc_context(STYLE):
         variants = list(dict.fromkeys(table["variant"]))
-        figure, axis = plt.subplots(figsize=(9.5, 1.3 + 0.45 * len(variants)))
+        figure, axis = plt.subplots(figsize=(8.5, 1.6 + 0.4 * len(variants)), layout="constrained")
         kinds = (
             ("over_validation", "over the epoch chosen on validation images", "o", 0.12, PALETTE[0]),
             ("over_last", "over the last epoch", "x", -0.12, PALETTE[1]),
@@ -144,8 +144,7 @@ def inflation(table: pd.DataFrame, heading: str) -> Figure:
         axis.set_yticks(range(len(variants))[::-1], variants)
         axis.set_ylim(-0.6, len(variants) - 0.4)
         axis.set(title=heading, xlabel="AUROC of the best epoch on the test set minus that of an honest epoch (points)")
-        axis.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
-        figure.tight_layout()
+        figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=2)
     return figure
 
 

@@ -35,7 +35,9 @@ def anomaly_maps(samples: Sequence[Sample], maps: dict[str, np.ndarray], heading
         for row, values in zip(axes[1:], maps.values(), strict=True):
             values = np.asarray(values)
             for axis, value in zip(row, values, strict=True):
-                axis.imshow(value, cmap="magma", vmin=values.min(), vmax=values.max())
+                drawn = axis.imshow(value, cmap="magma", vmin=values.min(), vmax=values.max())
+            bar = figure.colorbar(drawn, ax=row, aspect=10, shrink=0.9, label="score at a position")
+            bar.set_ticks([values.min(), values.max()], labels=[f"{end:.2g}" for end in (values.min(), values.max())])
         for axis, name in zip(axes[:, 0], ["image", *maps], strict=True):
             axis.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
         figure.suptitle(heading, fontsize=12)
@@ -112,7 +114,7 @@ def localisation_chart(table: pd.DataFrame, baseline: pd.DataFrame, heading: str
     """
     maps, variants = list(dict.fromkeys(table["map"]))[::-1], list(dict.fromkeys(table["variant"]))
     with plt.rc_context(STYLE):
-        figure, axis = plt.subplots(figsize=(8, 1.4 + 0.36 * len(maps)))
+        figure, axis = plt.subplots(figsize=(8.5, 1.8 + 0.36 * len(maps)), layout="constrained")
         for index, (variant, marker) in enumerate(zip(variants, "osD^vP", strict=False)):
             rows = table[table["variant"] == variant]
             at = np.array([maps.index(name) for name in rows["map"]]) + 0.3 * (0.5 - index / max(1, len(variants) - 1))
@@ -123,8 +125,7 @@ def localisation_chart(table: pd.DataFrame, baseline: pd.DataFrame, heading: str
         axis.set_yticks(range(len(maps)), maps)
         axis.set(title=heading, xlabel=label)
         axis.grid(axis="x", alpha=0.3)
-        axis.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
-        figure.tight_layout()
+        figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=3)
     return figure
 
 
