@@ -1,5 +1,6 @@
 """Every notebook runs, and every guard that says so is proved on a broken example."""
 
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -12,6 +13,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from adnlib import AdnError
 from adnlib.book.chapters import NOTEBOOKS, Chapter, check_notebook, execute
+from adnlib.book.times import measured, read_times, record_time, too_long
 from adnlib.experiments.findings import QUESTIONS
 from adnlib.lessons.exercise import exercises, lesson_module, solution_source
 
@@ -19,6 +21,9 @@ SMOKE = tomllib.loads((Path(__file__).parents[1] / "smoke.toml").read_text(encod
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
 NAMES = [path.stem for path in PATHS]
 CELL_LINES = 20
+# Processor time of each notebook with these parameters, in units of `adnlib.book.times.unit`. To record it again:
+# ADN_RECORD_TIMES=1 .venv/bin/python -m pytest tests/book/test_notebooks.py -k "test_notebook_runs and NAME"
+TIMES = Path(__file__).with_name("times.csv")
 
 
 def complaints(path: Path) -> list[str]:
@@ -86,18 +91,24 @@ def printed(path: Path) -> str:
 
 @pytest.mark.notebook
 @pytest.mark.parametrize("name", NAMES)
-def test_notebook_runs(name, tiny_folder, runs, tmp_path):
-    """With its exercises solved: every check says correct, nothing fails, every figure has an alternative text."""
+def test_notebook_runs(name, tiny_folder, runs, tmp_path, monkeypatch):
+    """With its exercises solved: every check says correct, nothing fails, every figure has an alternative text, and it
+    takes no more time than recorded."""
     assert name in SMOKE, f"tests/smoke.toml has no parameters for {name}"
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # threads that wait for each other count as busy
     lesson, folder = lesson_module(NOTEBOOKS / f"{name}.ipynb"), NOTEBOOKS
     if lesson:
         folder = tmp_path
         nbformat.write(solved(NOTEBOOKS / f"{name}.ipynb"), folder / f"{name}.ipynb")
     for cut in SMOKE[name]:
         given = {**tiny_parameters(name, tiny_folder, runs), **cut}
-        executed = execute(Chapter(name, given), tmp_path / "out", notebooks=folder)
+        with measured() as spent:
+            executed = execute(Chapter(name, given), tmp_path / "out", notebooks=folder)
         assert errors_in(executed) == []
         assert len(pictures(executed)) > 0 and all(pictures(executed))
+        if "ADN_RECORD_TIMES" in os.environ:
+            record_time(TIMES, name, spent.units)
+        assert too_long(name, spent.units, read_times(TIMES)) == ""
         if lesson:
             text = printed(executed)
             assert [
@@ -211,6 +222,25 @@ def test_guard_error_that_stops_nothing(tmp_path, source, found):
 def test_guard_committed_state(tmp_path, cells, metadata, complaint):
     found = complaints(write(tmp_path, *cells, metadata=metadata))
     assert len(found) == 1 and found[0].startswith(complaint)
+
+
+BURN = "import time\nstart = time.process_time()\nwhile time.process_time() < start + {}: pass"
+
+
+@pytest.mark.notebook
+def test_guard_doubled_time(tmp_path, monkeypatch):
+    """A notebook that doubles its processor time is found, and its name is in the message."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    units = {}
+    for seconds in (1, 5):
+        write(tmp_path, TITLE, parameters(), new_code_cell(BURN.format(seconds)))
+        with measured() as spent:
+            execute(Chapter("broken"), tmp_path / "out", notebooks=tmp_path)
+        units[seconds] = spent.units
+    recorded = {"broken": units[1]}
+    assert too_long("broken", units[1] * 1.4, recorded) == ""
+    assert "broken takes" in too_long("broken", units[5], recorded)
+    assert too_long("other", 1.0, recorded) == ""
 
 
 @pytest.mark.notebook

@@ -9,6 +9,7 @@ from adnlib import AdnError
 from adnlib.explain.comparison import (
     GAUSSIAN,
     PLAIN,
+    against_blind,
     centred_gaussian,
     chosen_map,
     claim_in_words,
@@ -231,3 +232,17 @@ def test_the_committed_table_has_every_map_variant_and_interval():
         assert counts.nunique() == 1 and {GAUSSIAN, "edges"} == set(rows.loc[rows["variant"] == "", "map"])
         assert set(rows["measure"]) >= set(MEASURES) - {"energy_on_object"}
     assert table[["value", "low", "high"]].notna().all(axis=None) and (table["low"] <= table["high"]).all()
+
+
+def test_a_map_must_beat_the_stronger_blind_map_and_chance():
+    blind = [("", GAUSSIAN, 0.3, 0.25, 0.35, 0, 0), ("", "edges", 0.7, 0.65, 0.75, 0.3, 0.5)]
+    maps = [
+        ("SE", "above both", 0.9, 0.85, 0.95, 0.5, 0.7),
+        ("SE", "above the Gaussian alone", 0.45, 0.4, 0.5, 0.1, 0.2),
+        ("SE", "as good as the edges", 0.72, 0.6, 0.8, 0.3, 0.5),
+    ]
+    columns = ["variant", "map", "value", "low", "high", "gaussian_low", "gaussian_high"]
+    table = pd.DataFrame(blind + maps, columns=columns).assign(category="a", measure="auroc_within")
+    assert list(against_blind(table)) == ["", "", "better", "worse", "no difference shown"]
+    weak = table[table["map"] != "edges"].assign(value=table["value"] - 0.2, low=table["low"] - 0.5)
+    assert list(against_blind(weak))[1:] == ["no difference shown"] * 3  # above the Gaussian, not above chance

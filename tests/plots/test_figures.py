@@ -29,6 +29,9 @@ INTERVALS = pd.DataFrame({"variant": ["a", "b"], "AUROC": [0.9, 0.8], "95 % from
         lambda: plots.roc_curves({"a": scores(), "b": scores()}, "ROC"),
         lambda: plots.learning_curves({"a": (history(), 3)}, "Learning"),
         lambda: plots.auroc_intervals(INTERVALS, "AUROC"),
+        lambda: plots.roc_curves({"a": scores()}, "ROC", (0.1, 0.8, "threshold")),
+        lambda: plots.view_counts([0.8, 0.9], [(0.7, 0.85), (0.8, 0.95)], [3.0], 1),
+        lambda: plots.gated_features(torch.zeros(4), torch.ones(4), "Gate 0.5"),
     ],
 )
 def test_title_axes_and_units(draw):
@@ -56,6 +59,31 @@ def test_disagreements_are_the_widest(tiny):
     titles = [axis.get_title() for axis in figure.axes]
     assert sorted(titles[:2]) == ["a: 100%\nb: 62%", "a: 62%\nb: 100%"]
     plt.close(figure)
+
+
+def test_the_pipeline_has_a_row_for_each_view_and_its_mean_square():
+    views = torch.zeros(2, 3, 16, 16, dtype=torch.uint8)
+    figure = plots.pipeline(views, torch.rand(2, 9), torch.tensor([[1.0] * 9, [2.0] * 9]), "One image")
+    titles = [axis.get_title(loc="right") for axis in figure.axes]
+    assert [title for title in titles if title] == ["mean z² = 1", "mean z² = 4"]
+    assert [axis.images[0].get_array().shape[0] for axis in figure.axes[:3]] == [16, 8, 4]
+    plt.close(figure)
+
+
+def test_the_collapse_is_drawn_with_and_without_shrinkage():
+    h = pd.DataFrame({"epoch": [0, 1], "NLL": [0.0, -2.0], "spread": [1.0, np.exp(-1)], "AUROC": [0.6, 0.7]})
+    figure = plots.collapse({"frozen": h.assign(spread=1.0), "trained": h}, "Collapse")
+    loss = [line.get_ydata() for line in figure.axes[0].lines if len(line.get_ydata())]
+    np.testing.assert_allclose(loss, [[0, -2], [0, -2], [0, -1]])
+    plt.close(figure)
+
+
+def test_the_worst_ranked_are_the_mistakes(tiny):
+    test = pd.DataFrame({"score": np.arange(8.0), "label": tiny.test.labels})
+    figures = plots.worst_and_best(tiny.test, test, count=1)
+    titles = [[axis.get_title() for axis in figure.axes[:2]] for figure in figures.values()]
+    assert titles == [["score 4", "score 3"], ["score 7", "score 0"]]
+    plt.close("all")
 
 
 def test_no_images():
