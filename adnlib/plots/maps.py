@@ -44,8 +44,8 @@ def anomaly_maps(samples: Sequence[Sample], maps: dict[str, np.ndarray], heading
     return figure
 
 
-def gate_maps(image: Sample, maps: dict[str, np.ndarray], heading: str, columns: int = 5) -> Figure:
-    """An image, then the named maps (h, w): the attention's factor at each position, on a common scale from 0 to 2."""
+def gate_maps(image: Sample, maps: dict[str, np.ndarray], heading: str, columns: int = 5, top: float = 2) -> Figure:
+    """An image, then the named maps (h, w): the attention's factor at each position, on a common scale from 0 to `top`."""
     rows = -(-(len(maps) + 1) // columns)
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(rows, columns, figsize=(2.1 * columns, 2.35 * rows + 0.3), layout="constrained")
@@ -54,7 +54,7 @@ def gate_maps(image: Sample, maps: dict[str, np.ndarray], heading: str, columns:
         axes.flat[0].imshow(image.read(224).permute(1, 2, 0).numpy())
         axes.flat[0].set_title(f"image ({short_name(image.defect, 32)})", fontsize=9)
         for axis, (name, values) in zip(axes.flat[1:], maps.items(), strict=False):
-            drawn = axis.imshow(values, vmin=0, vmax=2, cmap="viridis")
+            drawn = axis.imshow(values, vmin=0, vmax=top, cmap="viridis")
             axis.set_title(f"{name}\n{values.min():.2f} to {values.max():.2f}", fontsize=9)
         figure.colorbar(drawn, ax=axes, label="factor", shrink=0.6)
         figure.suptitle(heading, fontsize=12)

@@ -193,7 +193,7 @@ def test_a_localisation_chart_has_a_row_for_each_map():
     blind = pd.DataFrame({"map": ["centred Gaussian"], "value": [0.6]})
     axis = plots.localisation_chart(table, blind, "Maps", "AUROC").axes[0]
     assert [t.get_text() for t in axis.get_yticklabels()] == ["n", "m"]
-    labels = [t.get_text() for t in axis.get_legend().get_texts()]
+    labels = [t.get_text() for t in axis.figure.legends[0].get_texts()]
     assert labels == ["DifferNet", "SE", "centred Gaussian (model-blind)"]
     assert sorted(axis.lines[0].get_xdata()) == [0.5, 0.7]
     plt.close(axis.figure)
