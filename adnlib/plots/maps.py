@@ -45,7 +45,7 @@ def anomaly_maps(samples: Sequence[Sample], maps: dict[str, np.ndarray], heading
 
 
 def gate_maps(image: Sample, maps: dict[str, np.ndarray], heading: str, columns: int = 5, top: float = 2) -> Figure:
-    """An image, then the named maps (h, w): the attention's factor at each position, on a common scale from 0 to `top`."""
+    """An image, then the named maps (h, w): the attention's factor at each position, on a scale from 0 to `top`."""
     rows = -(-(len(maps) + 1) // columns)
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(rows, columns, figsize=(2.1 * columns, 2.35 * rows + 0.3), layout="constrained")
