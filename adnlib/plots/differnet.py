@@ -27,7 +27,7 @@ def pipeline(views: Tensor, y: Tensor, z: Tensor, heading: str) -> Figure:
             figsize=(10.5, 1.35 * count + 0.9),
             squeeze=False,
             layout="constrained",
-            gridspec_kw={"width_ratios": (4, 2, 1, 6, 6)},
+            gridspec_kw={"width_ratios": (2.2, 1.1, 0.6, 6, 6)},
         )
         for row, view in zip(axes, views, strict=True):
             for scale, axis in enumerate(row[:3]):
