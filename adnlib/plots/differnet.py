@@ -10,7 +10,7 @@ from torch import Tensor
 
 from adnlib.plots.style import LINE_STYLES, NORMAL_COLOUR, PALETTE, STYLE
 
-SCALES = ("full size", "half", "quarter")
+SCALES = ("full size", "1/2", "1/4")
 
 
 def pipeline(views: Tensor, y: Tensor, z: Tensor, heading: str) -> Figure:
