@@ -10,6 +10,7 @@ import nbformat
 from latex2mathml.converter import convert as mathml
 from matplotlib.figure import Figure
 from nbconvert import HTMLExporter
+from nbconvert.filters.markdown_mistune import markdown2html_mistune
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from nbformat import NotebookNode
 from pygments.formatters import HtmlFormatter
@@ -67,6 +68,11 @@ def notebook_title(notebook: NotebookNode) -> str:
     """The text of the first heading."""
     heading = re.search(r"^# (.+)$", notebook.cells[0].source, re.MULTILINE)
     return heading[1] if heading else "untitled"
+
+
+def markdown_html(source: str, name: str) -> str:
+    """Markdown with formulas as HTML; `name` is that of the file, for error messages."""
+    return markdown2html_mistune(formulas_to_mathml(source, name))
 
 
 def formulas_to_mathml(source: str, name: str) -> str:

@@ -9,7 +9,10 @@ from adnlib.commands.output import add_command, print
 def add_commands(commands) -> None:
     """Declares the commands."""
     add_command(commands, "run", _run, "execute the main path: start, train three variants, compare")
-    add_command(commands, "book", _book, "execute every notebook, in order")
+    book = add_command(commands, "book", _book, "execute every notebook, in order, or only those that are named")
+    book.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="such as 00_start_here")
+    book.add_argument("--slides", action="store_true", help="write the figures as slides, runs/slides.html")
+    book.add_argument("--workbook", action="store_true", help="only write the exercises to print, runs/workbook.html")
     add_command(
         commands,
         "evidence",
@@ -25,9 +28,28 @@ def _run(arguments: Namespace) -> None:
 
 
 def _book(arguments: Namespace) -> None:
-    from adnlib.book.chapters import whole_book
+    from adnlib.book.chapters import RUNS, execute_all, whole_book
+    from adnlib.book.report import write_report
+    from adnlib.book.slides import write_slides
+    from adnlib.book.workbook import write_workbook
+    from adnlib.errors import check_choice
 
-    _execute(whole_book(), "book.html")
+    if arguments.workbook:
+        print(f"workbook {write_workbook(RUNS / 'workbook.html')}")
+        return
+    chapters = whole_book()
+    for name in arguments.notebooks:
+        check_choice("notebook", name, dict.fromkeys(chapter.notebook for chapter in chapters))
+    chapters = [c for c in chapters if not arguments.notebooks or c.notebook in arguments.notebooks]
+    if not arguments.notebooks and not arguments.slides:
+        _execute(chapters, "book.html")
+        return
+    execute_all(chapters, RUNS / "book")
+    executed = [RUNS / "book" / f"{chapter.title}.ipynb" for chapter in chapters]
+    if arguments.slides:
+        print(f"slides   {write_slides(executed, RUNS / 'slides.html')}")
+    else:
+        print(f"report   {write_report(executed, '', RUNS / 'book.html')}")
 
 
 def _execute(chapters: list, page: str) -> None:
