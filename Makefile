@@ -8,7 +8,7 @@ CHANNEL := adnlib.panels.server.NoDelay
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run book site app lint quick test test-browser lab stubs clean
+.PHONY: help setup run book site app class lint quick test test-browser lab stubs clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -40,6 +40,9 @@ site: setup ## build the site in build/site from the executed notebooks of make 
 app: setup ## the panels of 10_explore as a web page without code, on this machine, for those who have its token
 	@cd notebooks && JUPYTER_PATH=$(CURDIR)/adnlib/panels ../$(BIN)/python -m adnlib.panels.app 10_explore.ipynb \
 		--Voila.ip=127.0.0.1 --template=explore --Voila.kernel_websocket_connection_class=$(CHANNEL)
+
+class: setup ## JupyterHub for a class on this machine, see deploy/README.md
+	@$(BIN)/python -m jupyterhub --config deploy/jupyterhub_config.py
 
 lint: $(MADE) ## style, format and types
 	@$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/basedpyright --level error

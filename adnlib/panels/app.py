@@ -1,11 +1,14 @@
 """The panels as a web page of Voila's, for their owner only: `python -m adnlib.panels.app NOTEBOOK`, or `make app`."""
 
 import html
+import multiprocessing
 import tempfile
 import threading
 import webbrowser
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
+from jupyter_client.provisioning.factory import KernelProvisionerFactory
 from traitlets import Bool
 from voila.app import Voila
 
@@ -18,6 +21,18 @@ class PanelServer(Voila):
     """
 
     auto_token = Bool(True, help="Generate token automatically").tag(config=True)
+
+    def init_settings(self) -> dict:
+        """Forks kernels, which is cheap, and has one page ready for the next visitor.
+
+        That page shows the runs that were finished when the visitor before it came. Windows cannot fork.
+        """
+        if "forkserver" in multiprocessing.get_all_start_methods():
+            factory = KernelProvisionerFactory.instance(parent=self)
+            entry = EntryPoint("forked", "adnlib.panels.server:ForkedKernel", factory.GROUP_NAME)
+            factory.provisioners["forked"], factory.default_provisioner_name = entry, "forked"
+            self.voila_configuration.preheat_kernel = True
+        return super().init_settings()
 
     def init_handlers(self) -> list:
         self.voila_configuration.file_allowlist = []  # Voila would serve images beside the notebook without a token
