@@ -43,6 +43,7 @@ c.ClassSpawner.cmd = [str(PYTHON), "-m", "jupyterhub.singleuser"]
 c.ClassSpawner.args = [
     "--MappingKernelManager.cull_idle_timeout=3600",  # s
     "--ServerApp.shutdown_no_activity_timeout=14400",
+    "--LanguageServerManager.autodetect=False",  # a language server would cost every user 200 MiB
 ]
 c.ClassSpawner.default_url = "/lab/tree/notebooks/00_start_here.ipynb"
 c.ClassSpawner.start_timeout = c.ClassSpawner.http_timeout = 180  # s: all servers may start at the same time

@@ -28,7 +28,7 @@ UPGRADE = {
 
 
 def ask(address: str, path: str, method: str = "GET", **headers) -> http.client.HTTPResponse:
-    connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=60)
+    connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=180)
     connection.request(method, path, headers=headers)
     return connection.getresponse()
 
