@@ -47,4 +47,6 @@ class PanelServer(Voila):
 
 
 if __name__ == "__main__":
+    # Otherwise, multiprocessing would import this module, and Voila with it, again in each forked kernel
+    globals().update(__spec__=None, __file__=None)
     PanelServer.launch_instance()
