@@ -43,7 +43,7 @@ def lay_out(folder: Path, uid: int) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
-    links = {folder / "data": ROOT / "data"}
+    links = {folder / name: ROOT / name for name in ("README.md", "data", "deploy")}  # the notebooks link to them
     links |= {folder / ".adn" / name: home() / name for name in ("data", "weights")}
     links |= {folder / "runs" / path.parent.name: path.parent for path in (ROOT / "runs").glob("*/parameters.json")}
     made = [folder, folder / ".adn", folder / "runs"]
