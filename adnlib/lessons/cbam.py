@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from adnlib.lessons import designs, repairs
 from adnlib.lessons.exercise import check, expect, expect_none_of, expect_tensor
 
 
@@ -100,40 +101,37 @@ def check_channel_gate(answer):
         sigmoid = torch.sigmoid
         wrong = [
             (mean + maximum, "The shape is right, but the gate is outside [0, 1]: is the sigmoid missing?"),
-            (
-                sigmoid(mean) + sigmoid(maximum),
-                "The gate is outside [0, 1]: this adds two sigmoids. Add first, then apply one sigmoid.",
-            ),
-            (
-                (sigmoid(mean) + sigmoid(maximum)) / 2,
-                "The gate is in [0, 1], but this averages two sigmoids: add the MLP's outputs, then apply one sigmoid.",
-            ),
+            (sigmoid(mean) + sigmoid(maximum), "This adds two sigmoids: add first, then apply one sigmoid."),
+            ((sigmoid(mean) + sigmoid(maximum)) / 2, "This averages two sigmoids: add first, then apply one sigmoid."),
             (
                 sigmoid(sigmoid(mean) + sigmoid(maximum)),
-                "The gate is in [0, 1], but there is also a sigmoid before the sum: apply it only once, after the sum.",
+                "There is also a sigmoid before the sum: apply it once, after it.",
             ),
-            (
-                sigmoid(sigmoid(mean + maximum)),
-                "The gate is in [0, 1], but the sigmoid is applied twice: apply it only once.",
-            ),
-            (
-                sigmoid(mean),
-                "Shape and range are right, but this uses only the mean: add the MLP's output for the maximum.",
-            ),
-            (
-                sigmoid(maximum),
-                "Shape and range are right, but this uses only the maximum: add the MLP's output for the mean.",
-            ),
-            (
-                sigmoid(mlp(pooled + largest)),
-                "This adds mean and maximum before the MLP, but its ReLU is not linear: add the MLP's two outputs.",
-            ),
+            (sigmoid(sigmoid(mean + maximum)), "The sigmoid is applied twice: apply it only once."),
+            (sigmoid(mean), "This uses only the mean: add the MLP's output for the maximum."),
+            (sigmoid(maximum), "This uses only the maximum: add the MLP's output for the mean."),
+            (sigmoid(mlp(pooled + largest)), "This adds before the MLP, but its ReLU is not linear: add its outputs."),
             (sigmoid((mean + maximum) / 2), "This averages the MLP's two outputs: the formula adds them."),
             (sigmoid(mean * maximum), "This multiplies the MLP's two outputs: the formula adds them."),
+            (sigmoid(mean - maximum), "This subtracts the MLP's two outputs: the formula adds them."),
+            (sigmoid(2 * mean), "This counts the mean twice: the second summary is the maximum."),
+            (torch.softmax(mean + maximum, dim=1), "The gates sum to one: this is a softmax. Use a sigmoid for each."),
             (
-                sigmoid(mlp(x.sum(dim=(2, 3))) + maximum),
-                "The term of the maximum is right, but the other uses the sum over space: take the mean.",
+                sigmoid(mean + mlp(x.abs().amax(dim=(2, 3)))),
+                "The maximum is that of absolute values: take that of the values.",
             ),
+            (sigmoid(mean + mlp(x.amin(dim=(2, 3)))), "The second summary is the minimum: take the maximum."),
+            (sigmoid(mean + mlp(x.std(dim=(2, 3)))), "The second summary is the standard deviation: take the maximum."),
+            (sigmoid(mlp(x.flatten(2).median(2).values) + maximum), "The first summary is the median: take the mean."),
+            (
+                sigmoid(mlp(pooled.relu()) + mlp(largest.relu())),
+                "The summaries pass a ReLU before the MLP: use them as they are.",
+            ),
+            (
+                sigmoid(mean + mlp(x.amax(dim=3).mean(dim=2))),
+                "The maximum is taken over the width only: take it over both axes.",
+            ),
+            (sigmoid(mlp(x.sum(dim=(2, 3))) + maximum), "One summary is the sum over space: take the mean."),
         ]
         expect_none_of(gate, wrong)
         expect(gate.min() >= 0 and gate.max() <= 1, "The gate is outside [0, 1]: apply the sigmoid last.")
@@ -170,34 +168,42 @@ def check_spatial_gate(answer):
         sigmoid = torch.sigmoid
         wrong = [
             (right, "The shape is right, but the gate is outside [0, 1]: is the sigmoid missing?"),
-            (
-                sigmoid(sigmoid(right)),
-                "Shape and range are right, but the sigmoid is applied twice: apply it only once.",
-            ),
-            (
-                read(sigmoid(mean), sigmoid(maximum)),
-                "The sigmoid is applied before the convolution: apply it last.",
-            ),
+            (sigmoid(sigmoid(right)), "The sigmoid is applied twice: apply it only once."),
+            (read(sigmoid(mean), sigmoid(maximum)), "The sigmoid is applied before the convolution: apply it last."),
             (
                 sigmoid(read(sigmoid(mean), sigmoid(maximum))),
-                "There are two sigmoids: omit the one before the convolution, keep the one after it.",
+                "There are two sigmoids: omit the one before the convolution.",
             ),
-            (
-                sigmoid(read(maximum, mean)),
-                "Shape and range are right, but maximum and mean are swapped: the mean comes first.",
-            ),
+            (sigmoid(read(maximum, mean)), "The maximum and mean are swapped: the mean comes first."),
             (sigmoid(read(mean, mean)), "Both maps are the mean: the second must be the maximum over channels."),
-            (
-                sigmoid(read(maximum, maximum)),
-                "Both maps are the maximum: the first must be the mean over channels.",
-            ),
+            (sigmoid(read(maximum, maximum)), "Both maps are the maximum: the first is the mean."),
             (
                 sigmoid(read(x.sum(dim=1, keepdim=True), maximum)),
-                "The second map is right, but the first is the sum over channels: take the mean.",
+                "The first map is the sum over channels: take the mean.",
+            ),
+            (sigmoid(read(mean, x.amin(dim=1, keepdim=True))), "The second map is the minimum: take the maximum."),
+            (
+                sigmoid(read(mean, x.abs().amax(dim=1, keepdim=True))),
+                "The maximum is that of absolute values: take that of the values.",
+            ),
+            (sigmoid(read(mean, x.std(dim=1, keepdim=True))), "The second map is the deviation: take the maximum."),
+            (
+                sigmoid(read(mean, x.argmax(dim=1, keepdim=True).float())),
+                "The second map is argmax, a channel's number: take its value.",
+            ),
+            (sigmoid(read(mean.relu(), maximum.relu())), "The maps pass a ReLU first: use them as they are."),
+            (
+                torch.softmax(right.flatten(1), dim=1).view_as(right),
+                "The gates sum to one: this is a softmax. Use a sigmoid.",
             ),
             (
-                sigmoid(read(mean, x.amin(dim=1, keepdim=True))),
-                "The first map is right, but the second is the minimum: take the maximum.",
+                sigmoid((right - right.mean()) / right.std()),
+                "The output is normalised over the batch: the formula has no BatchNorm.",
+            ),
+            (torch.tanh(right), "This is a tanh, from -1 to 1: use a sigmoid."),
+            (
+                sigmoid(conv(torch.stack([mean[:, 0], maximum[:, 0]]))),
+                "The maps are stacked along axis 0, which mixes images: use axis 1.",
             ),
         ]
         expect_none_of(gate, wrong)
@@ -240,7 +246,7 @@ def check_cbam(answer):
         y = answer(x, channel, spatial)
         expect_tensor("cbam", y)
         gated = x * channel(x)
-        right = gated * spatial(gated)
+        right, sigmoid = gated * spatial(gated), torch.sigmoid
         places = x * spatial(x)
         expect(
             y.shape != (2, 6, 1, 1) and y.shape != (2, 1, 4, 5),
@@ -251,24 +257,24 @@ def check_cbam(answer):
             (x, "These are the input maps, unchanged: multiply them by both gates."),
             (gated, "The channel gate is right, but the spatial gate is missing."),
             (places, "This applies only the spatial gate: apply the channel gate first."),
-            (
-                gated * spatial(x),
-                "Both gates are applied, but the spatial gate is computed from the ungated maps: use F', not F.",
-            ),
-            (
-                places * channel(places),
-                "Both gates are applied, but in the wrong order: the channel gate comes first.",
-            ),
-            (
-                x * spatial(gated),
-                "The spatial gate is right, but it multiplies x instead of F': the channel gate is lost.",
-            ),
+            (gated * spatial(x), "The spatial gate is computed from the ungated maps: use F', not F."),
+            (places * channel(places), "The gates are applied in the wrong order: the channel gate comes first."),
+            (x * spatial(gated), "The spatial gate multiplies x instead of F': the channel gate is lost."),
             (channel(x) * spatial(gated), "This is the product of both gates: the maps themselves are missing."),
+            (right + x, "This adds the input: the formula has no residual connection."),
+            (gated + spatial(gated), "This adds the spatial gate: multiply by it."),
+            (gated * channel(x), "The channel gate is applied twice: the second gate is the spatial gate."),
+            (gated * (1 - spatial(gated)), "This multiplies by 1 - M_s, which closes what should be open."),
+            (gated + places, "This adds two gated maps: apply the second gate to the result of the first."),
+            (gated + gated * spatial(gated), "This adds F' to the result: the formula has no residual connection."),
             (
-                right + x,
-                "This adds the input to the output: the formula has no residual connection.",
+                gated * spatial(gated) * channel(gated),
+                "There are three gates: use one channel gate, then one spatial gate.",
             ),
-            (gated + spatial(gated), "The channel gate is right, but this adds the spatial gate: multiply by it."),
+            (x * (channel(x) + spatial(gated)) / 2, "This averages the two gates: the formula multiplies by both."),
+            (x * torch.maximum(channel(x), spatial(gated)), "This takes the larger gate: multiply by both."),
+            (torch.relu(right), "A ReLU follows the gates: return the maps as they are, negative values included."),
+            (sigmoid(right), "A sigmoid follows the gates: it belongs inside them."),
         ]
         expect_none_of(y, wrong)
         expect(
@@ -277,41 +283,5 @@ def check_cbam(answer):
         )
 
 
-def cbam_parameters(channels: int, reduction: int, kernel_size: int) -> int:
-    """The number of parameters of a CBAM: a two-layer MLP and a convolution, without biases."""
-    hidden = channels // reduction
-    return 2 * channels * hidden + 2 * kernel_size**2
-
-
-@check(cbam_parameters, lambda: (32, 4, 49), lambda: (33, 8, 1))
-def check_cbam_parameters(answer):
-    for channels, reduction, kernel_size in ((64, 16, 7), (192, 16, 3), (100, 16, 11)):
-        count, expected = (f(channels, reduction, kernel_size) for f in (answer, cbam_parameters))
-        hidden = channels // reduction
-        mlp, kernel = 2 * channels * hidden, 2 * kernel_size**2
-        what = f"For {channels} channels, reduction {reduction} and kernel size {kernel_size},"
-        for wrong, message in (
-            (mlp, "this counts only the MLP, not the convolution."),
-            (kernel, "this counts only the convolution, not the MLP."),
-            (2 * mlp + kernel, "this counts two MLPs: mean and maximum share one."),
-            (
-                mlp // 2 + kernel,
-                "this counts only one layer of the MLP: there are two, down to C / r and back up to C.",
-            ),
-            (mlp + kernel // 2, "the MLP is right, but the convolution reads two maps, mean and maximum."),
-            (mlp + channels * kernel // 2, "the MLP is right, but the convolution reads two maps, not all channels."),
-            (mlp + kernel + hidden + channels, "this counts biases in the MLP, which has none here."),
-            (mlp + kernel + 1, "this counts a bias in the convolution, which has none."),
-            (
-                mlp + kernel + hidden + channels + 1,
-                "this counts biases, but neither the MLP nor the convolution has any.",
-            ),
-            (mlp + 2 * kernel_size, "the MLP is right, but a kernel has k * k positions, not k."),
-            (2 * channels**2 + kernel, "this ignores the reduction: the hidden layer has C / r channels."),
-        ):
-            expect(count != wrong, f"{what} {message}")
-        expect(
-            count == expected or count != 2 * channels**2 / reduction + kernel,
-            f"{what} the hidden layer has C / r channels, rounded down: divide with //.",
-        )
-        expect(count == expected, f"{what} the count should be {expected}, but this gives {count}.")
+check_position_gate = repairs.check_position_gate
+check_frameless_gate = designs.check_frameless_gate

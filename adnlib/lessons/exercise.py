@@ -10,8 +10,9 @@ import functools
 import inspect
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import nbformat
@@ -49,11 +50,13 @@ def expect_none_of(given: Tensor, wrong: list[tuple[Tensor, str]]) -> None:
         expect(not torch.allclose(given, value, rtol=1e-4, atol=1e-6), message)
 
 
-def check(solution: Callable, *others: Callable[[], tuple], broken: Callable | None = None) -> Callable:
+def check(
+    solution: Callable, *others: Callable[[], tuple], broken: Callable | None = None, gradient: bool = True
+) -> Callable:
     """Turns a function that takes the reader's answer and calls `expect` into the check of an exercise.
 
     others: functions that make the arguments of further examples, of other sizes. There, the answer must agree with the
-    solution, and so must the gradients.
+    solution, and so must the gradients for inputs and for the parameters of modules, unless `gradient` is False.
     broken: for an exercise in which the reader repairs code, the code to repair. It is the stub.
     The check prints one line and returns the answer, or the solution if the stub is untouched. A wrong answer raises
     Mistake. If the answer itself raises an error, the message of the Mistake contains it.
@@ -70,7 +73,7 @@ def check(solution: Callable, *others: Callable[[], tuple], broken: Callable | N
                 watched = _watched(answer) if inspect.isfunction(answer) else answer
                 examine(watched)
                 for make in others:
-                    _expect_agreement(solution, watched, make)
+                    _expect_agreement(solution, watched, make, gradient)
                 _expect_no_variables(answer)
             except Mistake:
                 raise
@@ -82,8 +85,8 @@ def check(solution: Callable, *others: Callable[[], tuple], broken: Callable | N
             print(f"{name}: correct.")
             return answer
 
-        # pyright: a function can have attributes
-        checked.solution, solution.broken = solution, broken  # pyright: ignore
+        solution.broken = broken  # pyright: ignore[reportFunctionMemberAccess]: a function can have attributes
+        checked.solution, checked.broken = solution, broken  # pyright: ignore[reportAttributeAccessIssue]
         return checked
 
     return decorate
@@ -96,12 +99,17 @@ def _untouched(name: str) -> str:
 
 def _same_code(answer: Callable, broken: Callable) -> bool:
     """Whether an answer is the broken code as it was given, apart from comments and the name."""
-    parts = [
-        (code.co_code, code.co_consts, code.co_names)
-        for code in (getattr(f, "__code__", None) for f in (answer, broken))
-        if code
-    ]
-    return len(parts) == 2 and parts[0] == parts[1]
+    if not inspect.isfunction(answer):
+        return False
+    given, stub = (  # not the instructions themselves: Python compiles a call of an imported module in two ways
+        [
+            i.argrepr.removeprefix("NULL + ") or i.opname
+            for i in dis.get_instructions(f)
+            if i.argrepr or "UNARY" in i.opname
+        ]
+        for f in (answer, broken)
+    )
+    return given == stub
 
 
 def _watched(answer: Callable) -> Callable:
@@ -128,7 +136,7 @@ def _watched(answer: Callable) -> Callable:
             f"{answer.__name__} changes the list that it was given: loop over it, without pop or del.",
         )
         floating = [x.dtype for x in arguments if isinstance(x, Tensor) and x.is_floating_point()]
-        return _in_precision(result, floating[0] if floating else torch.get_default_dtype())
+        return _in_precision(result, floating[0]) if floating else result
 
     return watched
 
@@ -140,23 +148,33 @@ def _in_precision(result: Any, dtype: torch.dtype) -> Any:
     return result.to(dtype) if isinstance(result, Tensor) and result.is_floating_point() else result
 
 
+def _state(module: nn.Module) -> list:
+    """What an answer must not change in a module: its weights, and whether they can be trained."""
+    return [(name, p.requires_grad, p.detach().cpu().numpy().tobytes()) for name, p in module.named_parameters()]
+
+
 def _copy(x: np.ndarray | Tensor) -> np.ndarray:
     return x.detach().cpu().numpy().copy() if isinstance(x, Tensor) else x.copy()
 
 
-def _expect_agreement(solution: Callable, answer: Callable, make: Callable[[], tuple]) -> None:
+def _expect_agreement(solution: Callable, answer: Callable, make: Callable[[], tuple], gradient: bool) -> None:
     """Raises Mistake unless answer and solution agree on a further example, in values and gradients."""
     name, arguments = solution.__name__, make()
     where = f"{name} is right for the first example, but not for {_sizes(solution, arguments)}"
     for x in arguments:
-        if isinstance(x, Tensor) and x.is_floating_point():
+        if gradient and isinstance(x, Tensor) and x.is_floating_point():
             x.requires_grad_()
+    modules = [(x, _state(x)) for x in arguments if isinstance(x, nn.Module)]
     try:
         given = answer(*arguments)
     except Mistake:
         raise
     except Exception as error:
         raise Mistake(f"{where}. There it raises {type(error).__name__}: {error}") from error
+    expect(
+        all(_state(x) == was for x, was in modules),
+        f"{name} changes the module that it was given: call it, but leave its weights as they are.",
+    )
     right = solution(*arguments)
     pairs = list(zip(given, right, strict=True)) if isinstance(right, tuple) else [(given, right)]
     for result, expected in pairs:
@@ -172,17 +190,21 @@ def _expect_agreement(solution: Callable, answer: Callable, make: Callable[[], t
                 f"The values of {name} are right, but they have no gradient, so training would silently fail: leave "
                 "out detach(), .data, .item(), NumPy and no_grad().",
             )
-            gradients = [_gradients(x, arguments) for x in (result, expected)]
-            expect(
-                all(torch.allclose(*both, rtol=1e-3, atol=1e-5) for both in zip(*gradients, strict=True)),
-                f"The values of {name} are right, but the gradient is not: is a part of it detached?",
-            )
+            inputs = [x for x in arguments if isinstance(x, Tensor) and x.requires_grad]
+            weights = [p for x in arguments if isinstance(x, nn.Module) for p in x.parameters()]
+            for wanted, where_to in ((inputs, ""), (weights, " for the weights of the module that is passed in")):
+                gradients = [_gradients(x, wanted) for x in (result, expected)]
+                expect(
+                    all(torch.allclose(*both, rtol=1e-3, atol=1e-4) for both in zip(*gradients, strict=True)),
+                    f"The values of {name} are right, but the gradient{where_to} is not: is a part of it detached?",
+                )
 
 
-def _gradients(result: Tensor, arguments: tuple) -> list[Tensor]:
-    """The gradient of sum(result^2) for every tensor argument; zero where the result does not depend on it."""
-    inputs = [x for x in arguments if isinstance(x, Tensor) and x.requires_grad]
-    return list(torch.autograd.grad(result.square().sum(), inputs, retain_graph=True, materialize_grads=True))
+def _gradients(result: Tensor, wanted: list) -> list[Tensor]:
+    """The gradients of sum(result^2), each zero where the result does not depend on it."""
+    if not wanted:
+        return []
+    return list(torch.autograd.grad(result.square().sum(), wanted, retain_graph=True, materialize_grads=True))
 
 
 def _sizes(solution: Callable, arguments: tuple) -> str:
@@ -197,13 +219,21 @@ def _expect_no_variables(answer: Callable) -> None:
     """Raises Mistake if an answer reads data of the notebook instead of its arguments."""
     if not inspect.isfunction(answer):
         return
-    for instruction in dis.get_instructions(answer):
+    for instruction in _instructions(answer.__code__):
         value = answer.__globals__.get(instruction.argval) if instruction.opname == "LOAD_GLOBAL" else None
         expect(
             not isinstance(value, (Tensor, np.ndarray, nn.Module)),
             f"{answer.__name__} reads the notebook's variable {instruction.argval}: use its arguments "
             f"({', '.join(inspect.signature(answer).parameters)}) instead, so that it works for other inputs.",
         )
+
+
+def _instructions(code: CodeType) -> Iterator[dis.Instruction]:
+    """The instructions of a function and of the functions inside it."""
+    yield from dis.get_instructions(code)
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            yield from _instructions(inner)
 
 
 def exercises(lesson) -> dict[str, Callable]:

@@ -1,9 +1,11 @@
 """Exercises for notebooks/02_squeeze_and_excitation."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from adnlib.lessons.exercise import check, expect, expect_tensor
+from adnlib.lessons import designs, repairs
+from adnlib.lessons.exercise import Mistake, check, expect, expect_none_of, expect_tensor
 
 
 def _random(*shape: int, seed: int = 0) -> Tensor:
@@ -29,9 +31,28 @@ def check_squeeze(answer):
     expect(z.shape != (2, 3, 1, 1), "The values may be right, but the shape is (B, C, 1, 1): drop the last two axes.")
     expect(z.shape != (2, 4, 5), "The shape is (B, H, W): this averages over channels. Average over H and W instead.")
     expect(z.shape == (2, 3), f"The shape is {tuple(z.shape)}, not (B, C) = (2, 3): average over axes 2 and 3.")
-    expect(not torch.equal(z, x.amax(dim=(2, 3))), "The shape is right, but this is the maximum: take the mean.")
-    expect(not torch.equal(z, x.sum(dim=(2, 3))), "The shape is right, but this is the sum: divide by H * W.")
+    expect(
+        z.is_floating_point(), f"The values are {z.dtype}, so they are rounded: keep them as floating-point numbers."
+    )
+    wrong = [
+        (x.amax(dim=(2, 3)), "The shape is right, but this is the maximum: take the mean."),
+        (x.sum(dim=(2, 3)), "The shape is right, but this is the sum: divide by H * W."),
+        (x.sum(dim=(2, 3)) / 19, "This divides by H * W - 1: a mean divides by the number of values, H * W."),
+        (x.sum(dim=(2, 3)) / 16, "This divides by H * H: the maps need not be square, so divide by H * W."),
+        (x.flatten(2).median(dim=2).values, "The shape is right, but this is the median: take the mean."),
+        (x.square().mean(dim=(2, 3)).sqrt(), "This is the root of the mean square: take the plain mean."),
+        (
+            x.mean(dim=(2, 3)).mean(dim=0).expand(2, 3),
+            "This averages over the images too: z[b] must depend on image b only.",
+        ),
+    ]
+    expect_none_of(z, wrong)
     expect(torch.allclose(z, squeeze(x)), "The shape is right, but the values are not: z[b, c] is the mean of x[b, c].")
+    expect(
+        torch.allclose(answer(x - 500), squeeze(x - 500)),
+        "Right for positive maps, but not for maps with negative values: take the mean of the values as they are, "
+        "without ReLU or absolute value.",
+    )
 
 
 def excite(z: Tensor, w1: nn.Module, w2: nn.Module) -> Tensor:
@@ -39,7 +60,7 @@ def excite(z: Tensor, w1: nn.Module, w2: nn.Module) -> Tensor:
     return torch.sigmoid(w2(torch.relu(w1(z))))
 
 
-@check(excite, lambda: (_random(1, 6), *_layers(6, 3)), lambda: (_random(5, 4), *_layers(4, 1)))
+@check(excite, lambda: (_random(1, 6), *_layers(6, 3)), lambda: (30 * _random(5, 4), *_layers(4, 1)))
 def check_excite(answer):
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -50,21 +71,49 @@ def check_excite(answer):
         s = answer(z, w1, w2)
         expect_tensor("excite", s)
         expect(s.shape == (4, 8), f"The shape is {tuple(s.shape)}, not (B, C) = (4, 8): apply w1, then w2.")
-        outside = "The gates are outside [0, 1]: is the sigmoid missing?"
-        expect(s.min() >= 0 and s.max() <= 1, outside)
+        sigmoid, logits = torch.sigmoid, w2(torch.relu(hidden))
+        wrong = [
+            (logits, "The gates are outside [0, 1]: is the sigmoid missing?"),
+            (
+                torch.softmax(logits, dim=1),
+                "The gates sum to one: this is a softmax. Channels do not compete here: apply a sigmoid to each.",
+            ),
+            (
+                torch.softmax(logits, dim=0),
+                "The gates of a channel sum to one over the batch: this is a softmax over axis 0. Use a sigmoid.",
+            ),
+            (
+                sigmoid(w2(hidden)),
+                "The gates are in [0, 1], but the ReLU between the layers is missing: without it they act as one.",
+            ),
+            (
+                sigmoid(w2(sigmoid(hidden))),
+                "Use a ReLU between the layers: the sigmoid is applied only once, at the end.",
+            ),
+            (sigmoid(w2(torch.tanh(hidden))), "Use a ReLU between the layers: this is a tanh."),
+            (sigmoid(w2(F.gelu(hidden))), "Use a ReLU between the layers: this is a GELU."),
+            (sigmoid(w2(F.leaky_relu(hidden))), "Use a ReLU between the layers: this is a leaky ReLU."),
+            (sigmoid(torch.relu(w2(hidden))), "The ReLU comes after w2: it belongs between w1 and w2."),
+            (
+                sigmoid(torch.relu(logits)),
+                "A second ReLU before the sigmoid makes every gate at least one half: omit it.",
+            ),
+            (
+                sigmoid(w2(torch.relu(w1(torch.relu(z))))),
+                "z passes a ReLU before w1: the formula has one after w1 only.",
+            ),
+            (sigmoid(sigmoid(logits)), "The sigmoid is applied twice: apply it only once."),
+            (logits.clamp(0, 1), "This cuts the gates off at 0 and 1: use a sigmoid, which never has slope zero."),
+            (F.hardsigmoid(logits), "This is a hard sigmoid, made of straight lines: the formula has torch.sigmoid."),
+            (torch.tanh(logits), "This is a tanh, from -1 to 1: use a sigmoid."),
+            (z * sigmoid(logits), "The gates are multiplied by z: return the gates alone."),
+        ]
+        expect_none_of(s, wrong)
+        expect(s.min() >= 0 and s.max() <= 1, "The gates are outside [0, 1]: apply the sigmoid last.")
         expect(
-            not torch.allclose(s, torch.softmax(w2(torch.relu(hidden)), dim=1)),
-            "The gates sum to one: this is a softmax. Channels do not compete here: apply a sigmoid to each of them.",
+            torch.allclose(s, excite(z, w1, w2), atol=1e-6),
+            "Shape and range are right, but the values are not: use the layers w1 and w2 as they are, with biases.",
         )
-        expect(
-            not torch.allclose(s, torch.sigmoid(w2(hidden))),
-            "The gates are in [0, 1], but the ReLU between the layers is missing: without it they act as one layer.",
-        )
-        expect(
-            not torch.allclose(s, torch.sigmoid(w2(torch.sigmoid(hidden)))),
-            "Use a ReLU between the layers: the sigmoid is applied only once, at the end.",
-        )
-        expect(torch.allclose(s, excite(z, w1, w2)), "Shape and range are right, but the values are not: see eq. 3.")
 
 
 def scale(x: Tensor, s: Tensor) -> Tensor:
@@ -76,22 +125,50 @@ def scale(x: Tensor, s: Tensor) -> Tensor:
 def check_scale(answer):
     x = torch.arange(2 * 3 * 3 * 3.0).view(2, 3, 3, 3) + 1  # (B, C, H, W): three channels, 3 x 3 positions
     s = torch.tensor([[0.1, 0.5, 0.9], [0.2, 0.4, 0.6]])
-    y = answer(x, s)
+    try:
+        y = answer(x, s)
+    except NotImplementedError:
+        raise
+    except RuntimeError as error:
+        raise Mistake(
+            f"scale raises an error: {error}. Broadcasting aligns shapes from the right: give s two axes of size 1 at "
+            "the end."
+        ) from error
     expect_tensor("scale", y)
     expect(
         y.shape == x.shape,
         f"The shape is {tuple(y.shape)}, not the shape of x: add two axes to s, s[:, :, None, None].",
     )
-    expect(not torch.allclose(y, x + s[:, :, None, None]), "This adds the gate instead of multiplying by it.")
-    expect(
-        not torch.allclose(y, x * s[:, None, None, :]) and not torch.allclose(y, x * s[:, None, :, None]),
-        "The shape is right, but the gate varies along space instead of channels: its axes must be axes 0 and 1.",
-    )
-    expect(
-        not torch.allclose(y, x * s[:, :, None, None] + x),
-        "This adds the input to the output: the block itself has no residual connection.",
-    )
+    gate = s[:, :, None, None]
+    wrong = [
+        (x, "This is x, unchanged: multiply by the gates."),
+        (gate.expand_as(x), "This is the gate itself: multiply x by it."),
+        (x + gate, "This adds the gate instead of multiplying by it."),
+        (x / gate, "This divides by the gate: multiply by it."),
+        (x * (1 - gate), "This multiplies by 1 - s, which closes the channels that should be open: multiply by s."),
+        (x * torch.sigmoid(gate), "The sigmoid is applied again: s already holds the gates."),
+        (x * gate.square(), "The gate is applied twice."),
+        (x * s.mean(), "Every channel has the same gate, the mean of all: channel c of image b has its own, s[b, c]."),
+        (x * gate.mean(dim=0), "The gate is averaged over the images: each image has its own."),
+        (x * gate[:1], "The gates of image 0 are used for every image: image b has its own, s[b]."),
+        (x * s.T.reshape(2, 3, 1, 1), "The gates are in the wrong order: s is transposed. Only add two axes."),
+        (x * gate + x, "This adds the input to the output: the block itself has no residual connection."),
+        ((x - x.mean(dim=(2, 3), keepdim=True)) * gate, "The mean of each map is subtracted: only multiply."),
+        (
+            x * s[:, None, None, :],
+            "The shape is right, but the gate varies along space instead of channels: its axes must be axes 0 and 1.",
+        ),
+        (
+            x * s[:, None, :, None],
+            "The shape is right, but the gate varies along space instead of channels: its axes must be axes 0 and 1.",
+        ),
+    ]
+    expect_none_of(y, wrong)
     expect(torch.allclose(y, scale(x, s)), "The shape is right, but the values are not: y[b, c] is x[b, c] * s[b, c].")
+    expect(
+        torch.allclose(answer(-x, s), -y),
+        "Right for positive maps, but not for negative ones: only multiply, without ReLU or absolute value.",
+    )
 
 
 def se_parameters(channels: int, reduction: int) -> int:
@@ -102,20 +179,34 @@ def se_parameters(channels: int, reduction: int) -> int:
 
 @check(se_parameters, lambda: (48, 3), lambda: (33, 8))
 def check_se_parameters(answer):
-    for channels, reduction in ((64, 16), (192, 16), (256, 2), (100, 16)):  # 100 / 16 is rounded down
+    for channels, reduction in ((64, 16), (192, 16), (256, 2), (100, 16), (100, 15)):  # 100 / 15 is rounded down too
         count, expected = answer(channels, reduction), se_parameters(channels, reduction)
         hidden = channels // reduction
+        weights, up = 2 * channels * hidden, -(-channels // reduction)
         what = f"For {channels} channels and reduction {reduction},"
-        expect(
-            count != 2 * channels * hidden,
-            f"{what} this counts only the weights: each layer also has one bias per output.",
-        )
-        expect(
-            count != channels * hidden + hidden,
-            f"{what} this counts only one layer: there are two, down to C / r and back up to C.",
-        )
-        expect(
-            count != 2 * channels * channels + 2 * channels,
-            f"{what} this ignores the reduction: the hidden layer has C / r channels.",
-        )
+        expect(count is not None, "se_parameters returns None: is the return missing?")
+        expect(not isinstance(count, str), "se_parameters returns text: return a number.")
+        for value, message in (
+            (weights, "this counts only the weights: each layer also has one bias per output."),
+            (channels * hidden + hidden, "this counts only one layer: there are two, down to C / r and back up to C."),
+            (
+                2 * channels * channels + 2 * channels,
+                "this ignores the reduction: the hidden layer has C / r channels.",
+            ),
+            (weights + hidden, "the biases of the second layer are missing: one for each of its C outputs."),
+            (weights + channels, "the biases of the first layer are missing: one for each of its C / r outputs."),
+            (weights + 2 * channels, "both layers have C biases here, but the first one has C / r outputs."),
+            (weights + 2 * hidden, "both layers have C / r biases here, but the second one has C outputs."),
+            (2 * channels * reduction + reduction + channels, "the hidden layer has C / r channels, not r."),
+            (2 * channels * up + up + channels, "C / r is rounded up: round down, with //."),
+            (
+                2 * channels**2 / reduction + channels / reduction + channels,
+                "C / r is not a whole number: round down, with //.",
+            ),
+        ):
+            expect(count != value or value == expected, f"{what} {message}")
         expect(count == expected, f"{what} the count should be {expected}, but this gives {count}.")
+
+
+check_whole_block = repairs.check_whole_block
+check_open_block = designs.check_open_block

@@ -2,6 +2,7 @@
 text. Blue is normal and orange is anomalous, two colours that colour-blind readers can tell apart."""
 
 from adnlib.plots.calibration import calibrated_scores, p_value_histograms, promise
+from adnlib.plots.charts import bars, dots, histograms, lines, map_grid
 from adnlib.plots.comparisons import auroc_intervals, forest, inflation, matrix, paper_table
 from adnlib.plots.curves import learning_curves, roc_curves, score_histogram
 from adnlib.plots.differnet import collapse, gated_features, pipeline, view_counts
@@ -27,17 +28,22 @@ __all__ = [
     "STYLE",
     "anomaly_maps",
     "auroc_intervals",
+    "bars",
     "calibrated_scores",
     "collapse",
     "disagreements",
+    "dots",
     "forest",
     "gate_maps",
     "gated_features",
+    "histograms",
     "image_grid",
     "inflation",
     "learning_curves",
+    "lines",
     "localisation_chart",
     "localisation_matrix",
+    "map_grid",
     "map_panels",
     "mark_weights",
     "matrix",

@@ -7,6 +7,11 @@ import math
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import nn
+from wrong_answers.cbam import gate_design, residual_free
+from wrong_answers.squeeze_and_excitation import argument, block, design, zero_last
+
+from adnlib import SqueezeExcitation
 
 from adnlib.lessons.attentdiffernet import rescale_bias
 
@@ -119,7 +124,26 @@ RIGHT = {
         lambda x, s: x * s.view(*s.shape, 1, 1).expand_as(x),
         lambda x, s: (x.flatten(2) * s[..., None]).view_as(x),
     ],
-    "se_parameters": [se_loop, lambda c, r: 2 * c * (c // r) + c // r + c],
+    "se_parameters": [
+        se_loop,
+        lambda c, r: 2 * c * (c // r) + c // r + c,
+        lambda c, r: (c + 1) * (c // r) + (c // r + 1) * c,
+        lambda c, r: sum(p.numel() for p in [*nn.Linear(c, c // r).parameters(), *nn.Linear(c // r, c).parameters()]),
+    ],
+    "whole_block": [
+        block(),
+        block(lambda x: F.adaptive_avg_pool2d(x, 1).flatten(1)),
+        block(scale=lambda x, s: torch.einsum("bchw,bc->bchw", x, s)),
+        lambda x, w1, w2: torch.cat([block()(image[None], w1, w2) for image in x]),
+    ],
+    "open_block": [
+        lambda c, r: SqueezeExcitation(c, r, identity=True),
+        design(lambda m, x: x * (1 + torch.tanh(argument(m, x))), zero_last),
+        design(lambda m, x: x * torch.exp(argument(m, x)), zero_last),
+        design(lambda m, x: x + m.number * x * torch.sigmoid(argument(m, x))),
+        design(lambda m, x: x * len(m.each) * torch.softmax(argument(m, x), 1), zero_last),
+        design(lambda m, x: x * (1 + m.each * x.mean(dim=(2, 3)))[:, :, None, None]),
+    ],
     "channel_gate": [
         lambda x, mlp: mlp(torch.stack([x.mean((2, 3)), x.amax((2, 3))])).sum(0).sigmoid()[..., None, None],
         lambda x, mlp: sum(mlp(torch.cat([x.mean((2, 3)), x.amax((2, 3))])).chunk(2)).sigmoid()[..., None, None],
@@ -137,6 +161,20 @@ RIGHT = {
     "cbam": [
         lambda x, channel, spatial: (channel(x) * x) * spatial(channel(x) * x),
         lambda x, channel, spatial: torch.mul(y := x.mul(channel(x)), spatial(y)),
+        lambda x, channel, spatial: x * channel(x) * spatial(x * channel(x)),
+        lambda x, channel, spatial: torch.einsum("bchw,bhw->bchw", y := x * channel(x), spatial(y)[:, 0]),
+    ],
+    "position_gate": [
+        lambda x, conv: conv(residual_free(x)).sigmoid(),
+        lambda x, conv: torch.sigmoid(conv(torch.stack([x.mean(1), x.amax(1)], dim=1))),
+        lambda x, conv: torch.sigmoid(conv(torch.cat([x.mean(1, True), x.max(1, keepdim=True)[0]], 1))),
+        lambda x, conv: torch.sigmoid(conv(torch.cat([x.mean(1, True), x.sort(1).values[:, -1:]], 1))),
+    ],
+    "frameless_gate": [
+        gate_design(mode="replicate"),
+        gate_design(mode="reflect"),
+        gate_design(mode="circular"),
+        gate_design(before=lambda maps: maps - maps.mean(dim=(2, 3), keepdim=True)),
     ],
     "nll": [
         lambda z, log_det: (z.pow(2).sum(-1) / 2 - log_det) / z.size(1),

@@ -43,7 +43,7 @@ def test_progress_is_what_the_checks_say(folder, capsys):
     assert states["scale"][0] == "not yet" and "SyntaxError" in states["scale"][1]
     assert main(["progress", "--notebooks", str(folder)]) == 0
     printed = capsys.readouterr().out
-    assert "1 of 8 exercises are solved" in printed and "02_squeeze_and_excitation" in printed
+    assert "1 of 11 exercises are solved" in printed and "02_squeeze_and_excitation" in printed
 
 
 def test_the_solutions_are_solved(folder):

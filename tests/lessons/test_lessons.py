@@ -118,6 +118,16 @@ def test_there_are_enough_exercises():
     assert sum(counts.values()) >= 18
 
 
+def test_links_to_the_glossary_lead_to_an_entry():
+    headings = re.findall(r"^## (.+)$", (NOTEBOOKS / "glossary.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert headings == sorted(headings, key=str.lower)
+    entries = {heading.lower().replace(" ", "-") for heading in headings}
+    for path in NOTEBOOKS.glob("*.ipynb"):
+        links = re.findall(r"\]\(glossary\.md#([^)]+)\)", path.read_text(encoding="utf-8"))
+        assert set(links) <= entries, path.name
+        assert path.stem[:2] not in ("01", "02", "03", "04") or links, f"{path.name} links no term"
+
+
 def test_lessons_are_chained():
     names = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
     for lesson in NUMBERED:

@@ -1,6 +1,8 @@
 """Plausible wrong answers to each exercise, each with words that its check must report."""
 
 import torch
+import torch.nn.functional as F
+from torch import nn
 
 SPACE = (2, 3)
 sigmoid = torch.sigmoid
@@ -8,6 +10,45 @@ sigmoid = torch.sigmoid
 
 def two_maps(x):
     return torch.cat([x.mean(dim=1, keepdim=True), x.amax(dim=1, keepdim=True)], dim=1)
+
+
+residual_free = two_maps
+
+
+def mlp_detached(x, mlp):
+    def detached(z):
+        return F.linear(F.linear(z, mlp[0].weight.detach()).relu(), mlp[2].weight.detach())
+
+    return sigmoid(detached(x.mean(SPACE)) + detached(x.amax(SPACE)))[..., None, None]
+
+
+def gate_design(mode="zeros", before=lambda maps: maps, after=lambda v, conv, maps: v, last=sigmoid, setup=None):
+    """A reader's frameless_gate with one thing changed."""
+
+    def answer(kernel_size):
+        class Design(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.conv = nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, padding_mode=mode, bias=False)
+                if setup:
+                    setup(self.conv)
+
+            def forward(self, x):
+                maps = before(two_maps(x))
+                return last(after(self.conv(maps), self.conv, maps))
+
+        return Design()
+
+    return answer
+
+
+class Pointwise(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(2, 1, 1)
+
+    def forward(self, x):
+        return sigmoid(self.conv(two_maps(x)))
 
 
 def swapped_maps(x):
@@ -39,6 +80,15 @@ def gates_alone(x, channel, spatial):
 
 WRONG = {
     "channel_gate": [
+        (mlp_detached, "for the weights of the module"),
+        (lambda x, mlp: torch.softmax(mlp(x.mean(SPACE)) + mlp(x.amax(SPACE)), 1)[..., None, None], "a softmax"),
+        (lambda x, mlp: sigmoid(mlp(x.mean(SPACE)) - mlp(x.amax(SPACE)))[..., None, None], "This subtracts"),
+        (lambda x, mlp: sigmoid(mlp(x.mean(SPACE)) + mlp(x.abs().amax(SPACE)))[..., None, None], "absolute values"),
+        (lambda x, mlp: sigmoid(mlp(x.mean(SPACE)) + mlp(x.amin(SPACE)))[..., None, None], "is the minimum"),
+        (
+            lambda x, mlp: sigmoid(mlp(x.mean(SPACE).squeeze()) + mlp(x.amax(SPACE).squeeze()))[..., None, None],
+            "not for x (1, 4, 3, 7)",
+        ),
         (lambda x, mlp: (mlp(x.mean(SPACE)) + mlp(x.amax(SPACE)))[..., None, None], "is the sigmoid missing"),
         (lambda x, mlp: sigmoid(mlp(x.mean(SPACE)))[..., None, None], "uses only the mean"),
         (lambda x, mlp: sigmoid(mlp(x.amax(SPACE)))[..., None, None], "uses only the maximum"),
@@ -68,6 +118,23 @@ WRONG = {
         ),
     ],
     "spatial_gate": [
+        (lambda x, conv: sigmoid(F.conv2d(two_maps(x), conv.weight)), "The shape is (2, 1, 2, 3)"),
+        (lambda x, conv: sigmoid(F.conv2d(two_maps(x), conv.weight, padding=1)), "not for x (1, 3, 8, 6)"),
+        (
+            lambda x, conv: sigmoid(F.conv2d(two_maps(x), conv.weight.detach(), padding=conv.padding)),
+            "for the weights of the module",
+        ),
+        (lambda x, conv: sigmoid(conv(two_maps(x).relu())), "pass a ReLU first"),
+        (
+            lambda x, conv: sigmoid(conv(torch.cat([x.mean(1, True), x.argmax(1, True).float()], 1))),
+            "argmax, a channel's number",
+        ),
+        (lambda x, conv: sigmoid(conv(torch.stack([x.mean(1), x.amax(1)]))), "stacked along axis 0"),
+        (lambda x, conv: torch.softmax(conv(two_maps(x)).flatten(1), 1).view(len(x), 1, *x.shape[2:]), "a softmax"),
+        (
+            lambda x, conv: sigmoid(conv(torch.cat([x.mean(1, True), x.abs().amax(1, True)], 1))),
+            "maximum is that of absolute values",
+        ),
         (lambda x, conv: conv(two_maps(x)), "is the sigmoid missing"),
         (lambda x, conv: sigmoid(conv(swapped_maps(x))), "maximum and mean are swapped"),
         (lambda x, conv: sigmoid(sigmoid(conv(two_maps(x)))), "applied twice"),
@@ -92,6 +159,14 @@ WRONG = {
         (lambda x, conv: sigmoid(conv(two_maps(x))).data, "no gradient"),
     ],
     "cbam": [
+        (lambda x, channel, spatial: x.mul_(channel(x)), "changes its input"),
+        (lambda x, channel, spatial: x * channel(x) * channel(x), "The channel gate is applied twice"),
+        (lambda x, channel, spatial: x * channel(x) + x * spatial(x), "adds two gated maps"),
+        (lambda x, channel, spatial: torch.relu(x * channel(x) * spatial(x * channel(x))), "A ReLU follows"),
+        (lambda x, channel, spatial: (y := x * channel(x)) * spatial(y.detach()), "is a part of it detached"),
+        (lambda x, channel, spatial: (y := x * channel(x)) * (1 - spatial(y)), "multiplies by 1 - M_s"),
+        (lambda x, channel, spatial: (y := x * channel(x)) + y * spatial(y), "This adds F'"),
+        (lambda x, channel, spatial: x * (channel(x) + spatial(x * channel(x))) / 2, "averages the two gates"),
         (lambda x, channel, spatial: x * channel(x) * spatial(x), "from the ungated maps"),
         (spatial_first, "in the wrong order"),
         (places_only_at_the_end, "the channel gate is lost"),
@@ -103,16 +178,44 @@ WRONG = {
         (lambda x, channel, spatial: x * channel(x) + spatial(x * channel(x)), "adds the spatial gate"),
         (lambda x, channel, spatial: spatial(x * channel(x)), "returns a gate"),
     ],
-    "cbam_parameters": [
-        (lambda c, r, k: 2 * c * (c // r), "not the convolution"),
-        (lambda c, r, k: 2 * k * k, "not the MLP"),
-        (lambda c, r, k: 4 * c * (c // r) + 2 * k * k, "share one"),
-        (lambda c, r, k: 2 * c * (c // r) + k * k, "reads two maps, mean and maximum"),
-        (lambda c, r, k: 2 * c * (c // r) + c * k * k, "not all channels"),
-        (lambda c, r, k: 2 * c * (c // r) + c // r + c + 2 * k * k, "biases in the MLP"),
-        (lambda c, r, k: 2 * c * (c // r) + 2 * k * k + 1, "a bias in the convolution"),
-        (lambda c, r, k: 2 * c * c + 2 * k * k, "ignores the reduction"),
-        (lambda c, r, k: 2 * c * (c // r) + 2 * k, "k * k positions"),
-        (lambda c, r, k: 2 * c * c / r + 2 * k * k, "divide with //"),
+    "position_gate": [
+        (lambda x, conv: sigmoid(conv(two_maps(x).flip(1))), "maximum and mean are swapped"),
+        (lambda x, conv: conv(two_maps(x)), "the sigmoid is gone"),
+        (lambda x, conv: sigmoid(conv(torch.cat([x.mean(1, True)] * 2, 1))), "both maps are the mean"),
+        (lambda x, conv: sigmoid(conv(torch.cat([x.amax(1, True)] * 2, 1))), "the mean is lost"),
+        (lambda x, conv: sigmoid(conv(torch.cat(x.max(1, True), 1))), "and the mean is lost"),
+        (lambda x, conv: sigmoid(conv(torch.cat([x.mean(1, True), x.sum(1, True)], 1))), "the second map is the sum"),
+        (lambda x, conv: sigmoid(conv(torch.cat([x.mean(1, True), x.amin(1, True)], 1))), "is the minimum"),
+        (lambda x, conv: sigmoid(conv(torch.cat([x.mean(1, True), x.abs().amax(1, True)], 1))), "absolute values"),
+        (
+            lambda x, conv: sigmoid(conv(torch.cat([x.mean(1, True), x.argmax(1, True) / x.shape[1]], 1))),
+            "hides the symptom",
+        ),
+        (
+            lambda x, conv: sigmoid(conv(torch.cat([x.mean(1, True), x.argmin(1, True).float()], 1))),
+            "still depends on the order of the channels",
+        ),
+        (lambda x, conv: sigmoid(conv(torch.cat([x.mean(1, True), x[:, :1]], 1))), "still depends on the order"),
+        (lambda x, conv: sigmoid(conv(torch.cat([x.mean(1, True), 0 * x[:, :1]], 1))), "the maximum is lost"),
+        (lambda x, conv: sigmoid(conv(two_maps(x))).detach(), "no gradient"),
+        (lambda x, conv: sigmoid(conv(two_maps(x)))[:, 0], "not (B, 1, H, W)"),
+        (lambda x, conv: sigmoid(F.conv2d(two_maps(x), conv.weight, padding=1)), "not for x (1, 3, 8, 6)"),
+    ],
+    "frameless_gate": [
+        (lambda k: None, "is the return missing"),
+        (lambda k: sigmoid, "not an nn.Module"),
+        (gate_design(), "that is the frame"),
+        (gate_design(after=lambda v, conv, maps: v - v.mean(dim=(2, 3), keepdim=True)), "that is the frame"),
+        (gate_design("replicate", last=lambda v: v), "end with a sigmoid"),
+        (gate_design("replicate", last=lambda v: sigmoid(v)[:, 0]), "not (B, 1, H, W)"),
+        (gate_design("replicate", last=lambda v: sigmoid(v).detach()), "no parameter has a gradient"),
+        (gate_design("replicate", setup=lambda conv: conv.requires_grad_(False)), "no parameter has a gradient"),
+        (gate_design("replicate", setup=lambda conv: nn.init.zeros_(conv.weight)), "the same at every position"),
+        (gate_design(after=lambda v, conv, maps: v.mean(dim=(2, 3), keepdim=True) + 0 * v), "the same at every posi"),
+        (gate_design("replicate", before=lambda m: m - m.mean(dim=0)), "an image alone and in a batch"),
+        (gate_design("replicate", last=lambda v: sigmoid((v - v.mean()) / v.std())), "not a number"),
+        (lambda k: Pointwise(), "use the whole kernel"),
+        (lambda k: nn.Sequential(nn.Conv2d(4, 1, k, padding=k // 2), nn.Sigmoid()), "that is the frame"),
+        (gate_design("replicate", last=torch.tanh), "end with a sigmoid"),
     ],
 }

@@ -1,0 +1,155 @@
+"""Exercises in which the reader repairs broken code, whose symptom the lesson shows."""
+
+import torch
+from torch import Tensor, nn
+
+from adnlib.lessons.exercise import check, expect, expect_none_of, expect_tensor
+
+
+def random_maps(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))  # (B, C, H, W)
+
+
+def layers(channels: int, hidden: int) -> tuple[nn.Module, nn.Module]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        return nn.Linear(channels, hidden), nn.Linear(hidden, channels)
+
+
+def conv_of(kernel_size: int) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, bias=False)
+
+
+def whole_block(x: Tensor, w1: nn.Module, w2: nn.Module) -> Tensor:
+    """The block in one function: (B, C, H, W) -> (B, C, H, W). w1: C -> C / r, w2: C / r -> C."""
+    z = x.mean(dim=(2, 3))  # (B, C)
+    s = torch.sigmoid(w2(torch.relu(w1(z))))  # (B, C)
+    return x * s[:, :, None, None]
+
+
+def _broken_block(x: Tensor, w1: nn.Module, w2: nn.Module) -> Tensor:
+    """The block in one function: (B, C, H, W) -> (B, C, H, W). w1: C -> C / r, w2: C / r -> C."""
+    z = x.mean(dim=(0, 2, 3))
+    s = torch.sigmoid(w2(torch.relu(w1(z))))
+    return x * s.view(1, -1, 1, 1)
+
+
+@check(
+    whole_block,
+    lambda: (random_maps(1, 6, 3, 4), *layers(6, 3)),
+    lambda: (random_maps(5, 4, 2, 7), *layers(4, 1)),
+    broken=_broken_block,
+)
+def check_whole_block(answer):
+    x, (w1, w2) = 3 * random_maps(4, 8, 5, 3) + 1, layers(8, 4)
+    with torch.no_grad():
+        y, right = answer(x, w1, w2), whole_block(x, w1, w2)
+        expect_tensor("whole_block", y)
+        expect(y.shape == x.shape, f"The shape is {tuple(y.shape)}, not that of x, {tuple(x.shape)}.")
+        logits = w2(torch.relu(w1(x.mean(dim=(2, 3)))))[:, :, None, None]
+        s, gate = torch.sigmoid(logits), y / x
+        wrong = [
+            (x * logits, "The sigmoid is gone: the gates must lie between 0 and 1."),
+            (x * torch.softmax(logits, dim=1), "The gates of an image sum to one: this is a softmax, not a sigmoid."),
+            (
+                x * torch.sigmoid(w2(w1(x.mean(dim=(2, 3)))))[:, :, None, None],
+                "No image depends on another any more, but the ReLU between the layers is gone.",
+            ),
+            (
+                x * torch.sigmoid(w2(torch.relu(w1(x.amax(dim=(2, 3))))))[:, :, None, None],
+                "No image depends on another any more, but z is the maximum: take the mean.",
+            ),
+            (
+                x * torch.sigmoid(w2(torch.relu(w1(x.sum(dim=(2, 3))))))[:, :, None, None],
+                "No image depends on another any more, but z is the sum: take the mean.",
+            ),
+            (x, "This is x, unchanged: multiply by the gates."),
+            (s.expand_as(x), "This is the gate itself: multiply x by it."),
+            (x * s.mean(dim=0), "The gates are averaged over the images: image b has its own, s[b]."),
+            (x * s[:1], "The gates of image 0 are used for every image."),
+            (x * s.mean(dim=1, keepdim=True), "One gate for all channels: each channel has its own."),
+            (x * s.square(), "The gate is applied twice."),
+            (x * s + x, "This adds the input to the output: the block has no residual connection."),
+        ]
+        expect_none_of(y, wrong)
+        expect(
+            torch.allclose(answer(x[1:2], w1, w2), y[1:2], atol=1e-5),
+            "The output of an image still depends on the other images in its batch: find the step that mixes images.",
+        )
+        expect(
+            torch.allclose(gate, gate[:, :, :1, :1].expand_as(gate), rtol=1e-3, atol=1e-4),
+            "No image depends on another any more, but the factor varies within a channel: use one gate per channel.",
+        )
+        expect(
+            torch.allclose(y, right, atol=1e-5),
+            "No image depends on another any more, but the gates are wrong: sigmoid(w2(relu(w1(z)))), z the means.",
+        )
+
+
+def position_gate(x: Tensor, conv: nn.Module) -> Tensor:
+    """M_s in one function: (B, C, H, W) -> (B, 1, H, W). conv: (B, 2, H, W) -> (B, 1, H, W)."""
+    maximum = x.max(dim=1, keepdim=True).values
+    mean = x.mean(dim=1, keepdim=True)
+    return torch.sigmoid(conv(torch.cat([mean, maximum], dim=1)))
+
+
+def _broken_gate(x: Tensor, conv: nn.Module) -> Tensor:
+    """M_s in one function: (B, C, H, W) -> (B, 1, H, W). conv: (B, 2, H, W) -> (B, 1, H, W)."""
+    value, maximum = x.max(dim=1, keepdim=True)
+    mean = x.mean(dim=1, keepdim=True)
+    return torch.sigmoid(conv(torch.cat([mean, maximum], dim=1)))
+
+
+@check(
+    position_gate,
+    lambda: (random_maps(1, 3, 8, 6), conv_of(7)),
+    lambda: (random_maps(3, 1, 4, 4), conv_of(1)),
+    broken=_broken_gate,
+)
+def check_position_gate(answer):
+    x, conv = random_maps(2, 6, 4, 5), conv_of(3)
+    with torch.no_grad():
+        gate, right = answer(x, conv), position_gate(x, conv)
+        expect_tensor("position_gate", gate)
+        expect(gate.shape == (2, 1, 4, 5), f"The shape is {tuple(gate.shape)}, not (B, 1, H, W) = (2, 1, 4, 5).")
+        mean, maximum, where = x.mean(1, True), x.amax(1, True), x.argmax(1, True).float()
+
+        def read(*maps: Tensor) -> Tensor:
+            return torch.sigmoid(conv(torch.cat(maps, dim=1)))
+
+        wrong = [
+            (read(maximum, mean), "The channels may be reordered now, but maximum and mean are swapped."),
+            (
+                read(maximum, where),
+                "The second map is still the number of a channel, and the mean is lost.",
+            ),
+            (read(mean, mean), "The channels may be reordered now, but both maps are the mean."),
+            (read(maximum, maximum), "The channels may be reordered now, but the mean is lost."),
+            (read(mean, x.sum(1, True)), "The channels may be reordered now, but the second map is the sum."),
+            (read(mean, x.std(1, keepdim=True)), "The second map is the deviation."),
+            (read(mean, x.amin(1, True)), "The channels may be reordered now, but the second map is the minimum."),
+            (
+                read(mean, x.abs().amax(1, True)),
+                "The channels may be reordered now, but the second map is the maximum of absolute values.",
+            ),
+            (
+                read(mean, where / x.shape[1]),
+                "Dividing hides the symptom, but this is still the number of a channel: take its value.",
+            ),
+            (read(mean, torch.zeros_like(mean)), "The channels may be reordered now, but the maximum is lost."),
+        ]
+        expect_none_of(gate, wrong)
+        expect(
+            torch.allclose(answer(x.flip(1), conv), gate, atol=1e-5),
+            "The gate still depends on the order of the channels: which of the two maps does?",
+        )
+        expect(
+            not torch.allclose(gate, torch.special.logit(right), atol=1e-5),
+            "The channels may be reordered now, but the sigmoid is gone.",
+        )
+        expect(
+            torch.allclose(gate, right, atol=1e-6),
+            "The channels may be reordered now, but the gate is not sigmoid(conv([mean; maximum])).",
+        )
