@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.functional import jacobian
 
 from adnlib.lessons.exercise import check, expect, expect_tensor
 
@@ -169,3 +170,116 @@ def _check_frameless(gate: nn.Module, kernel_size: int, x: Tensor) -> None:
     expect(trained and result.requires_grad, stuck)
     (result * _random(*shape)).sum().backward()
     expect(any(p.grad is not None and p.grad.abs().max() > 1e-8 for p in trained), stuck)
+
+
+def my_step(v: Tensor, rev: bool = False) -> tuple[Tensor, Tensor]:
+    """An invertible step: v (B, D) -> the result (B, D), log_det (B,). rev: the inverse."""
+    if rev:
+        x = v.sinh()
+        return x, x.square().add(1).sqrt().log().sum(dim=1)
+    return v.asinh(), -0.5 * v.square().add(1).log().sum(dim=1)  # d asinh(v) / dv = 1 / sqrt(v^2 + 1)
+
+
+@check(my_step)
+def check_my_step(answer):
+    for count, dims in ((5, 4), (1, 6), (3, 2)):
+        x, what = 2 * _random(count, dims), f"For v {(count, dims)},"
+        pair = _expect_pair(answer(x), x, what)
+        y, log_det = pair
+        expect(not torch.allclose(y, x, atol=1e-3), f"{what} the step returns v, unchanged: change the values.")
+        back, log_det_back = _expect_pair(answer(y, rev=True), x, f"{what} with rev=True,")
+        error = (back - x).abs().max().item()
+        expect(
+            error < 1e-3,
+            f"{what} the way there and back ends up to {error:.2g} away from its start: "
+            "with rev=True, undo the steps in reverse order, and map no two values to one.",
+        )
+        rows = [jacobian(lambda v: answer(v[None])[0][0], row) for row in x]  # (D, D) each
+        right = torch.stack([torch.linalg.slogdet(J).logabsdet for J in rows])
+        expect(
+            not torch.allclose(log_det, -right, atol=1e-3) or torch.allclose(right, -right, atol=1e-3),
+            f"{what} log_det has the wrong sign: it must be positive where the step stretches.",
+        )
+        expect(
+            torch.allclose(log_det, right, rtol=1e-3, atol=1e-3),
+            f"{what} autograd says that log_det is {right[0]:.3f} in row 0, but here it is {log_det[0]:.3f}.",
+        )
+        expect(
+            torch.allclose(log_det_back, -right, rtol=1e-3, atol=1e-2),
+            f"{what} the log_det of the inverse must be that of the step with the opposite sign.",
+        )
+        expect(
+            torch.allclose(answer(x[:1])[0], y[:1], atol=1e-5),
+            f"{what} a row alone and in a batch give different results: avoid statistics of the batch.",
+        )
+        if count > 1:
+            expect(
+                (right - right[0]).abs().max() > 1e-3,
+                f"{what} log_det is the same for every row: the step stretches all of space alike. Bend it.",
+            )
+            expect(
+                (answer(x)[0] - y).abs().max() == 0,
+                f"{what} two calls give different results: draw random numbers once, from a fixed seed.",
+            )
+
+
+def _expect_pair(given: object, x: Tensor, what: str) -> tuple[Tensor, Tensor]:
+    expect(given is not None, f"{what} my_step returns None: is the return missing?")
+    expect(isinstance(given, (tuple, list)) and len(given) == 2, f"{what} return two values: the result and log_det.")
+    result, log_det = given  # pyright: ignore[reportGeneralTypeIssues]: checked above
+    expect_tensor("The first value", result)
+    expect_tensor("The second value", log_det)
+    expect(result.shape == x.shape, f"{what} the result has the shape {tuple(result.shape)}, not that of v.")
+    expect(
+        log_det.shape == x.shape[:1], f"{what} log_det has the shape {tuple(log_det.shape)}, not (B,): sum over axis 1."
+    )
+    expect(result.isfinite().all(), f"{what} the result is not finite: the step must take every number.")
+    return result, log_det
+
+
+def my_score(train: Tensor, test: Tensor) -> Tensor:
+    """An anomaly score of your own: normal features (N, D), features (M, D) -> (M,)."""
+    return torch.cdist(test, train).amin(dim=1)  # the distance to the nearest normal image
+
+
+@check(my_score)
+def check_my_score(answer):
+    generator = torch.Generator().manual_seed(3)
+    for count, dims in ((60, 5), (40, 90)):
+        train = torch.randn(count, 1, generator=generator) + 0.3 * torch.randn(count, dims, generator=generator) + 2
+        normal = torch.randn(9, 1, generator=generator) + 0.3 * torch.randn(9, dims, generator=generator) + 2
+        far = normal + 6 * torch.randn(9, dims, generator=generator).sign()
+        train, normal, far = (t.double() for t in (train, normal, far))
+        what = f"With {count} training images and {dims} features,"
+        test = torch.cat([normal, far])
+        score = answer(train.clone(), test.clone())
+        expect_tensor("my_score", score)
+        expect(
+            score.shape == (18,), f"{what} the shape is {tuple(score.shape)}, not (M,) = (18,): one number per image."
+        )
+        expect(
+            score.isfinite().all(), f"{what} some scores are not finite: with more features than images, S is singular."
+        )
+        low, high = score[:9].median(), score[9:].median()
+        expect(low != high or score.std() > 0, f"{what} all scores are equal: use the features.")
+        expect(
+            high > low, f"{what} far images have lower scores than normal ones: a score is larger for anomalous images."
+        )
+        expect(
+            score[9:].min() > score[:9].max(),
+            f"{what} an image far from all training images scores below a normal one: measure the distance.",
+        )
+        expect(
+            torch.allclose(answer(train.clone(), test[:1].clone()), score[:1], rtol=1e-4),
+            f"{what} the score of an image depends on the other test images: use only `train` to learn what is normal.",
+        )
+        expect(
+            torch.allclose(answer(train.flip(0), test.clone()), score, rtol=1e-4),
+            f"{what} the score depends on the order of the training images.",
+        )
+        expect(
+            not torch.allclose(answer(train + 3, test.clone()), score, rtol=1e-4),
+            f"{what} other training images give the same scores: the score ignores what is normal.",
+        )
+        again = answer(train.clone(), test.clone())
+        expect(torch.equal(again, score), f"{what} two calls give different scores: use no random numbers.")

@@ -5,6 +5,7 @@ import torch
 from scipy.stats import rankdata
 from torch import Tensor
 
+from adnlib.lessons import designs
 from adnlib.lessons.exercise import Mistake, check, expect, expect_tensor
 
 
@@ -43,6 +44,11 @@ def check_auroc(answer):
         np.isclose(value, 4 / 6), f"Normal scores 1, 3, 4 and anomalous scores 2, 5 should give 4 / 6, not {value:g}."
     )
     value = answer(np.array([1.0, 2.0, 2.0]), np.array([2.0, 3.0]))  # 4 won, 2 equal
+    low = answer(np.array([1.0, 3.0, 4.0]), np.array([0.0, 2.0]))  # worse than chance
+    expect(
+        not np.isclose(low, 5 / 6) or np.isclose(low, 1 / 6),
+        "An AUROC below 0.5 is turned into one above: return it as it is, it says that the sign of the score is wrong.",
+    )
     first = "Without ties the result is right."
     expect(not np.isclose(value, 4 / 6), f"{first} But equal scores count as lost: a tie is half a win.")
     expect(not np.isclose(value, 1), f"{first} But equal scores count as won: a tie is half a win.")
@@ -70,7 +76,12 @@ def mahalanobis(train: Tensor, test: Tensor, shrinkage: float = 0.1) -> Tensor:
     return z.square().sum(dim=0)
 
 
-@check(mahalanobis, lambda: (_features(9, 2), _features(1, 2), 0.2), lambda: (_features(4, 5), _features(3, 5), 0.1))
+@check(
+    mahalanobis,
+    lambda: (_features(9, 2), _features(1, 2), 0.2),
+    lambda: (_features(4, 5), _features(3, 5), 0.1),
+    gradient=False,
+)
 def check_mahalanobis(answer):
     generator = torch.Generator().manual_seed(0)
     mix = torch.tensor([[3.0, 0.0, 0.0], [1.0, 0.5, 0.0], [0.0, 0.2, 1.0]], dtype=torch.float64)
@@ -108,6 +119,16 @@ def _wrong_distances(train: Tensor, test: Tensor):
 
     right, own = squared(offset, shrunk(cov)), test - test.mean(dim=0)
     lower = torch.linalg.cholesky(shrunk(cov))
+    diagonal = offset.square() / train.var(dim=0, correction=0)
+    yield diagonal.sum(dim=1), "This uses only the variance of each feature: the correlations are not used."
+    yield (offset.square() / train.var(dim=0)).sum(dim=1), "This uses only the variance of each feature: use S."
+    both = torch.cat([train, test])
+    yield (
+        squared(test - both.mean(dim=0), shrunk(torch.cov(both.T, correction=0))),
+        "Mean and covariance are computed from the test images too: use the training images only.",
+    )
+    inverse = torch.linalg.inv(torch.linalg.cholesky(shrunk(cov)))
+    yield (offset @ inverse * offset).sum(dim=1), "This multiplies by the inverse of L: solve L z = y - mean."
     yield right.sqrt(), "This is the distance itself: return its square, without the root."
     yield right / 3, "This is the mean of z squared over the features: return the sum."
     yield offset.square().sum(dim=1), "This is the Euclidean distance: the covariance is not used."
@@ -190,6 +211,19 @@ def check_best_of(answer):
         "The arguments are swapped: auroc takes the normal scores first, then the anomalous scores.",
     )
     expect(
+        not np.allclose(best, np.cumsum(aurocs) / np.arange(1, 6)),
+        "This is the running mean: return the running maximum.",
+    )
+    expect(not np.allclose(best, np.sort(aurocs)), "The AUROCs are sorted: an epoch must not use later ones.")
+    expect(
+        not np.allclose(best, auroc(np.maximum.accumulate(normal), np.maximum.accumulate(anomalous))),
+        "The maximum is taken over the scores: take that of the AUROCs.",
+    )
+    expect(
+        not np.allclose(best, [aurocs[: e + 1].argmax() for e in range(5)]),
+        "These are the numbers of the best epochs: return their AUROCs.",
+    )
+    expect(
         np.allclose(best, right),
         f"The shape is right, but the values are not. The AUROCs are {aurocs.round(2).tolist()}.",
     )
@@ -200,11 +234,16 @@ def threshold(normal_scores: np.ndarray, false_positive_rate: float) -> float:
     return float(np.quantile(normal_scores, 1 - false_positive_rate, method="higher"))
 
 
-@check(threshold)
+def _broken_threshold(normal_scores: np.ndarray, false_positive_rate: float) -> float:
+    """The score exceeded by at most this share of the normal images: (N,) -> one number."""
+    return float(np.quantile(normal_scores, 1 - false_positive_rate))
+
+
+@check(threshold, broken=_broken_threshold)
 def check_threshold(answer):
     rng = np.random.default_rng(0)
-    for size, rate in ((200, 0.05), (200, 0.2), (62, 0.05), (97, 0.05)):  # 5 % of 62 is not a whole number
-        scores = rng.exponential(size=size)
+    for size, rate, low in ((200, 0.05, 0), (200, 0.2, 0), (62, 0.05, 0), (97, 0.05, 0), (150, 0.1, -9)):
+        scores = rng.exponential(size=size) + low  # 5 % of 62 is not a whole number; a score may be negative
         value = answer(scores.copy(), rate)
         expect(value is not None, "threshold returns None: is the return statement missing?")
         expect(np.ndim(value) == 0, f"The shape is {np.shape(value)}, but a threshold is one number.")
@@ -231,3 +270,6 @@ def check_threshold(answer):
         expect(
             share >= rate - 2 / size, f"{what} this is too high: only {share:.1%} of the normal images are above it."
         )
+
+
+check_my_score = designs.check_my_score

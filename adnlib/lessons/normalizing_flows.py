@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from adnlib.lessons import designs, repairs
 from adnlib.lessons.exercise import Mistake, check, expect, expect_none_of, expect_tensor
 
 
@@ -44,6 +45,13 @@ def check_log_density(answer):
         (z_of(y / scale - shift), "Undo the steps in reverse order: first subtract shift, then divide by scale."),
         (z_of((y + shift) / scale), "z must undo the shift: subtract it."),
         (right - log_scale, "The slope is counted twice: add its logarithm once."),
+        (-right, "The sign is wrong: this is the negative log-density."),
+        (right - constant, "The factor 0.5 before log(2 pi) is missing."),
+        (2 * right + constant + log_scale, "The factor 0.5 before z squared is missing."),
+        ((right + log_scale) / scale, "The logarithm of the slope is added, not a factor of the log-density."),
+        (-0.5 * (y - shift).square() / scale - constant - log_scale, "Divide y - shift by the scale before squaring."),
+        (-0.5 * (y - shift) / scale - constant - log_scale, "z is not squared."),
+        (right / math.log(10), "This is a logarithm to the base 10: use the natural one, math.log."),
     ]
     expect_none_of(given, wrong)
     expect(_close(given, right), "The shape is right, but the values are wrong: log p(y) = log p(z) + log|dz/dy|.")
@@ -53,6 +61,8 @@ def check_log_density(answer):
     except ValueError as error:
         raise Mistake(mirrored) from error
     expect(_close(given, log_density(y, shift, -scale)), mirrored)
+    far = answer(torch.tensor([60.0]), shift, scale)
+    expect(far.isfinite().all(), "Far from the centre it is infinite: exp(-z^2 / 2) underflows, so do not compute it.")
 
 
 def soft_clamp(s: Tensor, clamp: float = 3.0) -> Tensor:
@@ -166,6 +176,9 @@ def _wrong_couplings(x, subnet1, subnet2) -> list[tuple[Tensor, str]]:
         (variant(clamping=soft_clamp), "This always uses a clamp of 3: pass on the argument, soft_clamp(s, clamp)."),
         (variant(ts=True), "s and t are swapped: the first half of a sub-network's output is s, the second is t."),
         (variant(add=0), "exp(s) is right, but t is never added."),
+        (variant(clamping=lambda s: s.clamp(-CLAMP, CLAMP)), "This cuts s off at the clamp: use soft_clamp(s, clamp)."),
+        (variant(clamping=lambda s: CLAMP * torch.tanh(s / CLAMP)), "The soft clamp is an atan, not a tanh."),
+        (variant(clamping=lambda s: CLAMP * torch.atan(s / CLAMP)), "The factor 0.636 of the soft clamp is missing."),
         (variant(add=-1), "This subtracts t, as the inverse does: the forward pass adds it."),
         (x, "y equals x: nothing is changed."),
     ]
@@ -179,6 +192,7 @@ def _expect_log_det(log_det, right, raw1, raw2) -> None:
     )
     expect(log_det.shape != (4, 3), "y is right, but log_det has one axis too many: sum s over axis 1.")
     expect(log_det.shape != (3,), "y is right, but log_det is summed over the batch (axis 0): sum over axis 1.")
+    expect(log_det.shape != (4, 1), "y is right, but log_det keeps an axis of size 1: leave out keepdim.")
     expect(log_det.shape == (4,), f"y is right, but log_det has the shape {tuple(log_det.shape)}, not (B,) = (4,).")
     wrong = [
         (-right, "y is right, but log_det has the wrong sign: exp(s) stretches where s is positive."),
@@ -191,6 +205,11 @@ def _expect_log_det(log_det, right, raw1, raw2) -> None:
         (right.exp(), "y is right, but log_det is the determinant itself: take its logarithm, the sum of all s."),
         (s1.mean(1) + s2.mean(1), "y is right, but log_det is a mean: sum over axis 1."),
         (right / 6, "y is right, but log_det is a mean: sum over axis 1."),
+        (right / 2, "y is right, but log_det is half of what it should be: add s1 and s2, do not average them."),
+        ((s1 - s2).sum(1), "y is right, but log_det subtracts s2: both steps stretch, so add both."),
+        ((s1 * s2).sum(1), "y is right, but log_det multiplies s1 and s2: the logarithm of a product is a sum."),
+        (s1.abs().sum(1) + s2.abs().sum(1), "y is right, but log_det has absolute values: a negative s shrinks."),
+        (0 * right, "y is right, but log_det is zero: x1 and x2 are stretched."),
         ((raw1 + raw2).sum(1), "y is right, but log_det sums s before the clamp: use the clamped s, as exp(s) does."),
     ]
     expect_none_of(log_det, wrong)
@@ -259,40 +278,11 @@ def _wrong_inverses(y, subnet1, subnet2) -> list[tuple[Tensor, str]]:
         (inverse(right, clamping=_raw), "The soft clamp is missing: use the same clamped s as the forward pass."),
         (inverse(right, clamping=soft_clamp), "This always uses a clamp of 3: pass on the argument."),
         (inverse(right, subnet2, subnet1), "The sub-networks are swapped: subnet1 reads y1, subnet2 reads x2."),
+        (y, "This is y, unchanged."),
         (_swap(inverse(right)), "The values are right, but the halves are joined in the wrong order: x1, then x2."),
         (couple(y, subnet1, subnet2, CLAMP)[0], "This is the forward pass again: undo its steps instead."),
     ]
 
 
-def nll(z: Tensor, log_det: Tensor) -> Tensor:
-    """NLL per dimension (eq. 4), in nats: z (B, D), log_det (B,) -> (B,)."""
-    return (0.5 * z.square().sum(dim=1) - log_det) / z.shape[1]
-
-
-@check(nll, lambda: (_random(1, 5), _random(1)), lambda: (_random(6, 2), _random(6)))
-def check_nll(answer):
-    z = torch.tensor([[1.0, -2.0, 0.5], [0.0, 3.0, 1.0], [2.0, 2.0, -1.0], [0.3, 0.1, 0.2]])  # (B, D) = (4, 3)
-    log_det = torch.tensor([0.7, -1.1, 2.3, 0.4])
-    given, right = answer(z, log_det), nll(z, log_det)
-    expect_tensor("nll", given)
-    expect(given.ndim != 0, "This is one number for the batch: return one per row, so sum over axis 1 only.")
-    expect(given.shape != z.shape, "The shape is still (B, D): sum the squares over axis 1.")
-    expect(given.shape == (4,), f"The shape is {tuple(given.shape)}, not (B,) = (4,): sum the squares over axis 1.")
-    square = z.square().sum(dim=1)
-    wrong = [
-        ((0.5 * square + log_det) / 3, "log_det has the wrong sign: a large one means a high density and a low NLL."),
-        (-right, "The overall sign is wrong: this is the log-likelihood, but a loss is minimised."),
-        (3 * right, "Only the division is missing: per dimension means divided by D."),
-        (right * 3 / 4, "This divides by the batch size B: per dimension means divided by D, the size of axis 1."),
-        ((0.5 * square.sum() - log_det) / 3, "The squares are summed over the batch too: sum over axis 1 only."),
-        (right * 3 / 2, "This always divides by 2: the number of dimensions is z.shape[1]."),
-        ((square - log_det) / 3, "The factor 0.5 is missing: the Gaussian's exponent is -0.5 * z^2."),
-        (0.5 * square / 3 - log_det, "log_det must be divided by D too: check the brackets."),
-        (0.5 * square - log_det / 3, "The squares must be divided by D too: check the brackets."),
-        (0.5 * square / 3, "The squares are right, but log_det is missing: without it, z = 0 everywhere is optimal."),
-        (right + 0.5 * math.log(2 * math.pi), "This is the full NLL: DifferNet's loss omits 0.5 * log(2 pi)."),
-        ((0.5 * square.sqrt() - log_det) / 3, "This uses the length of z: the Gaussian's exponent has its square."),
-        ((0.5 * z.sum(dim=1) - log_det) / 3, "z is not squared."),
-    ]
-    expect_none_of(given, wrong)
-    expect(_close(given, right), "The shape is right, but the values are wrong: (0.5 * sum of z^2 - log_det) / D.")
+check_nll = repairs.check_nll
+check_my_step = designs.check_my_step

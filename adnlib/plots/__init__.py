@@ -6,6 +6,7 @@ from adnlib.plots.charts import bars, dots, histograms, lines, map_grid
 from adnlib.plots.comparisons import auroc_intervals, forest, inflation, matrix, paper_table
 from adnlib.plots.curves import learning_curves, roc_curves, score_histogram
 from adnlib.plots.differnet import collapse, gated_features, pipeline, view_counts
+from adnlib.plots.flows import coupling_block, draw_lines, plane_maps
 from adnlib.plots.images import disagreements, image_grid, scored_images, tour, worst_and_best
 from adnlib.plots.maps import anomaly_maps, gate_maps, localisation_chart, localisation_matrix, map_panels
 from adnlib.plots.style import (
@@ -31,8 +32,10 @@ __all__ = [
     "bars",
     "calibrated_scores",
     "collapse",
+    "coupling_block",
     "disagreements",
     "dots",
+    "draw_lines",
     "forest",
     "gate_maps",
     "gated_features",
@@ -50,6 +53,7 @@ __all__ = [
     "p_value_histograms",
     "paper_table",
     "pipeline",
+    "plane_maps",
     "promise",
     "roc_curves",
     "score_histogram",

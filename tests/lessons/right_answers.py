@@ -2,17 +2,20 @@
 
 import copy
 import functools
+import itertools
 import math
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.stats import mannwhitneyu
+from sklearn.covariance import ShrunkCovariance
+from sklearn.metrics import roc_auc_score
 from torch import nn
 from wrong_answers.cbam import gate_design, residual_free
 from wrong_answers.squeeze_and_excitation import argument, block, design, zero_last
 
 from adnlib import SqueezeExcitation
-
 from adnlib.lessons.attentdiffernet import rescale_bias
 
 
@@ -304,11 +307,17 @@ RIGHT = {
     "best_of": [
         lambda normal, anomalous: np.array(
             [pairs(normal[: e + 1], anomalous[: e + 1]).max() for e in range(len(normal))]
-        )
+        ),
+        lambda normal, anomalous: np.array(list(itertools.accumulate(pairs(normal, anomalous), max))),
+        lambda normal, anomalous: torch.tensor(pairs(normal, anomalous)).cummax(0).values.numpy(),
+        lambda normal, anomalous: np.where(np.tri(len(normal)) > 0, pairs(normal, anomalous), -1).max(axis=1),
     ],
     "threshold": [
         lambda scores, rate: np.sort(scores)[len(scores) - 1 - int(rate * len(scores) + 1e-9)],
         lambda scores, rate: np.quantile(scores, 1 - rate, method="inverted_cdf"),
+        lambda scores, rate: np.percentile(scores, 100 * (1 - rate), method="higher"),
+        lambda scores, rate: min(cut for cut in scores if (scores > cut).mean() <= rate),
+        lambda scores, rate: torch.quantile(torch.tensor(scores), 1 - rate, interpolation="higher"),
     ],
 }
 
@@ -318,4 +327,98 @@ def pairs(normal, anomalous):
     return wins.mean(axis=(-2, -1))
 
 
-RIGHT["auroc"] = [pairs]
+def by_rows(normal, anomalous):
+    if normal.ndim > 1:
+        return np.array([by_rows(*rows) for rows in zip(normal, anomalous, strict=True)])
+    return roc_auc_score([0] * len(normal) + [1] * len(anomalous), np.concatenate([normal, anomalous]))
+
+
+def half_signs(normal, anomalous):
+    return (np.sign(anomalous[..., :, None] - normal[..., None, :]).mean(axis=(-2, -1)) + 1) / 2
+
+
+def by_statistic(normal, anomalous):
+    return mannwhitneyu(anomalous, normal, axis=-1).statistic / (normal.shape[-1] * anomalous.shape[-1])
+
+
+def shrunk(train, shrinkage):
+    cov = torch.cov(train.T, correction=0)
+    return (1 - shrinkage) * cov + shrinkage * cov.diagonal().mean() * torch.eye(len(cov)).to(cov)
+
+
+def by_eigenvectors(train, test, shrinkage=0.1):
+    values, vectors = torch.linalg.eigh(shrunk(train, shrinkage))
+    return ((test - train.mean(0)) @ vectors).square().div(values).sum(dim=1)
+
+
+def by_loop(train, test, shrinkage=0.1):
+    offsets, cov = test - train.mean(dim=0), shrunk(train, shrinkage)
+    return torch.stack([y @ torch.linalg.solve(cov, y) for y in offsets])
+
+
+def by_scikit_learn(train, test, shrinkage=0.1):
+    return torch.as_tensor(ShrunkCovariance(shrinkage=shrinkage).fit(train.numpy()).mahalanobis(test.numpy()))
+
+
+def by_inverse(train, test, shrinkage=0.1):
+    offset = test - train.mean(dim=0)
+    return torch.einsum("md,de,me->m", offset, torch.linalg.inv(shrunk(train, shrinkage)), offset)
+
+
+def log_density_of_normal(y, shift, scale):
+    return torch.distributions.Normal(shift, abs(scale)).log_prob(y)
+
+
+def uncouple_halves(y, subnet1, subnet2, clamp=3.0):
+    half = y.shape[1] // 2
+    y1, y2 = y[:, :half], y[:, half:]
+    s1, t1 = subnet1(y1)[:, :half], subnet1(y1)[:, half:]
+    x2 = (y2 - t1) / torch.exp(clamp * 0.636 * torch.atan(s1 / clamp))
+    s2, t2 = subnet2(x2)[:, :half], subnet2(x2)[:, half:]
+    return torch.hstack([(y1 - t2) / torch.exp(clamp * 0.636 * torch.atan(s2 / clamp)), x2])
+
+
+def coupling_step(v, rev=False):
+    first, second = v.tensor_split(2, dim=1)
+    s = torch.tanh(first) * (-1 if rev else 1)
+    return torch.cat([first, second * s.exp()], dim=1), s.sum(dim=1)
+
+
+def leaky_step(v, rev=False):
+    slope = torch.where(v < 0, 0.5, 2.0) ** (-1 if rev else 1)
+    return v * slope, slope.log().sum(dim=1)
+
+
+def asinh_step(v, rev=False):
+    z = v if rev else v.asinh()
+    log_det = z.cosh().log().sum(dim=1)
+    return (z.sinh(), log_det) if rev else (z, -log_det)
+
+
+def signed_step(v, rev=False):
+    slope = torch.where(v > 1, 3.0, 1.0) if not rev else torch.where(v > 1, 1 / 3, 1.0)
+    return 1 + (v - 1) * slope, slope.log().sum(dim=1)
+
+
+RIGHT["auroc"] = [pairs, by_rows, half_signs, by_statistic]
+RIGHT["mahalanobis"] = [by_eigenvectors, by_loop, by_scikit_learn, by_inverse]
+RIGHT["my_score"] = [
+    lambda train, test: torch.cdist(test, train).topk(3, largest=False).values.mean(dim=1),
+    lambda train, test: (test - train.mean(dim=0)).norm(dim=1),
+    lambda train, test: ((test - train.mean(dim=0)) / train.std(dim=0)).square().mean(dim=1),
+    by_eigenvectors,
+]
+RIGHT["log_density"] = [
+    log_density_of_normal,
+    lambda y, m, a: -0.5 * ((y - m) / a) ** 2 - np.log(np.sqrt(2 * np.pi)) - np.log(np.abs(a)),
+    lambda y, m, a: -0.5 * (((y - m) / a).square() + np.log(2 * np.pi) + np.log(a * a)),
+    lambda y, m, a: log_density_of_normal(y.double(), m, a),
+]
+RIGHT["couple"].append(lambda *given: (couple_list(*given)[0], couple_list(*given)[1].exp().log()))
+RIGHT["uncouple"] = [
+    uncouple_halves,
+    lambda *given: uncouple_halves(*given).double(),
+    lambda *given: torch.stack([uncouple_halves(row[None], *given[1:])[0] for row in given[0]]),
+    lambda y, a, b, clamp=3.0: uncouple_halves(y, a.forward, b.forward, clamp),
+]
+RIGHT["my_step"] = [coupling_step, leaky_step, asinh_step, signed_step]

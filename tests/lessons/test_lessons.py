@@ -29,6 +29,8 @@ SECTIONS = [
 NUMBERED = [lesson for lesson in LESSONS if "01" <= lesson[:2] <= "06"]
 # A measured number in prose would contradict the cells as soon as a seed or a data set changes.
 MEASURED = re.compile(r"(?<![\w.])0?\.\d{2,}|\b\d+(?:\.\d+)? ?%|\bAUROC (?:of )?\d")
+# A cell in which the reader types a prediction: names that are None, "" or a list of these, with a comment.
+TYPED = re.compile(r'([\w, ]+ = (None|""|\[None[None, ]*\])(, None|, "")*( *#.*)?\n?)+')
 KNOWN = re.compile(r"(95|70|100) %|0\.(05|25|636)\b")  # settings and constants of formulas, not results
 
 
@@ -48,8 +50,12 @@ def anatomy(notebook) -> list[str]:
     text = "\n\n".join(cell.source for cell in markdown)
     headings = re.findall(r"^(#+) (.+)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE)
     titles = [title for _, title in headings]
-    if not 30 <= len(cells) <= 60:
-        found.append(f"{len(cells)} cells, not 30 to 60")
+    read = [cell for cell in cells if not TYPED.fullmatch(cell.source)]
+    if not 30 <= len(read) <= 60:
+        found.append(f"{len(read)} cells, not 30 to 60")
+    answers = sum(cell.source.count("predictions.answer(") for cell in cells)
+    if len(read) < len(cells) and answers < text.count("**Predict"):
+        found.append("a prediction is not answered")
     for part in ("# ", "After this notebook you can", "*You need:*", "*Time:*"):
         if part not in cells[0].source:
             found.append(f"the first cell lacks {part!r}")

@@ -78,6 +78,20 @@ def wrong_triangle(train, test, shrinkage=0.1):
     return torch.linalg.solve_triangular(lower.T, (test - train.mean(dim=0)).T, upper=True).square().sum(dim=0)
 
 
+def nearest(train, test):
+    return torch.cdist(test, train).amin(dim=1)
+
+
+def in_place_offset(train, test, shrinkage=0.1):
+    test -= train.mean(dim=0)
+    return mahalanobis(train - train.mean(dim=0), test, shrinkage)
+
+
+def sorted_in_place(normal, anomalous):
+    normal.sort(axis=-1)
+    return auroc(normal, anomalous)
+
+
 def running(fold):
     return lambda normal, anomalous: fold(auroc(normal, anomalous))
 
@@ -95,6 +109,11 @@ WRONG = {
         (rows_ranked_together, "each row is ranked separately"),
         (lambda a, b: ((b[:, None] > a) + 0.5 * (b[:, None] == a)).mean(), "Two rows raise ValueError"),
         (lambda normal, anomalous: None, "is the return"),
+        (sorted_in_place, "changes its input"),
+        (lambda normal, anomalous: auroc(normal, anomalous).tolist(), "return an array"),
+        (lambda n, a: np.maximum(auroc(n, a), 1 - auroc(n, a)), "it says that the sign of the score is wrong"),
+        (lambda n, a: auroc(np.round(n), np.round(a)), "the values differ"),
+        (lambda n, a: np.round(auroc(n, a), 2), "should give 4 / 6"),
     ],
     "mahalanobis": [
         (lambda train, test, shrinkage=0.1: mahalanobis(train, test).sqrt(), "without the root"),
@@ -113,6 +132,11 @@ WRONG = {
         (shrunk_towards(lambda cov, eye: cov.diagonal().mean()), "The identity is missing"),
         (wrong_triangle, "with the transpose of L"),
         (every_pair, "return the diagonal only"),
+        (in_place_offset, "changes its input"),
+        (lambda t, y, shrinkage=0.1: ((y - t.mean(0)) ** 2 / t.var(0)).sum(1), "variance of each feature"),
+        (lambda t, y, shrinkage=0.1: mahalanobis(torch.cat([t, y]), y, shrinkage), "training images only"),
+        (lambda t, y, shrinkage=0.1: mahalanobis(t, y, shrinkage).numpy(), "not a tensor"),
+        (lambda t, y, shrinkage=0.1: mahalanobis(t, y, shrinkage) * 3 / t.shape[1], "not for train (9, 2)"),
     ],
     "best_of": [
         (auroc, "the AUROC of each epoch: return the best so far"),
@@ -125,6 +149,12 @@ WRONG = {
         (running(lambda a: np.maximum.accumulate(np.append(a[0], a[:-1]))), "one epoch late"),
         (running(lambda a: np.array([a[: e + 1].max() for e in range(5)])), "not for normal (1, 4)"),
         (lambda normal, anomalous: np.maximum(auroc(normal, anomalous), 0.5), "the values are not"),
+        (running(lambda a: np.cumsum(a) / np.arange(1, len(a) + 1)), "the running mean"),
+        (running(np.sort), "The AUROCs are sorted"),
+        (lambda n, a: auroc(np.maximum.accumulate(n), np.maximum.accumulate(a)), "taken over the scores"),
+        (running(lambda a: [max(a[: e + 1]) for e in range(len(a))]), "return an array"),
+        (running(lambda a: np.maximum.accumulate(a)[:, None]), "not (E,) = (5,)"),
+        (lambda n, a: (n.sort(axis=1), np.maximum.accumulate(auroc(n, a)))[1], "changes its input"),
     ],
     "threshold": [
         (lambda scores, rate: np.quantile(scores, rate), "use the upper end"),
@@ -132,7 +162,33 @@ WRONG = {
         (lambda scores, rate: scores.max(), "does not use the permitted false alarms"),
         (lambda scores, rate: scores.mean() + 2 * scores.std(), "rate of 20%, this is too high"),
         (lambda scores, rate: scores.mean(), "this is too low"),
-        (lambda scores, rate: np.quantile(scores, 1 - rate), "interpolates between two scores"),
+        (lambda scores, rate: float(np.quantile(scores, 1.0 - rate)), "interpolates between two scores"),
         (lambda scores, rate: np.quantile(scores, 100 * (1 - rate)), "raises ValueError"),
+        (lambda scores, rate: np.quantile(scores, 1 - rate, method="lower"), "this is too low"),
+        (lambda scores, rate: np.quantile(scores, 1 - rate, method="nearest"), "this is too low"),
+        (lambda scores, rate: np.quantile(scores, 0.95, method="higher"), "this is too high"),
+        (lambda scores, rate: np.quantile(scores, 1 - rate / 2, method="higher"), "this is too high"),
+        (lambda scores, rate: abs(np.quantile(scores, 1 - rate, method="higher")), "no normal image is above"),
+        (lambda scores, rate: np.quantile(scores, [1 - rate], method="higher"), "one number"),
+        (lambda scores, rate: (scores.sort(), scores[-int(rate * len(scores)) - 1])[1], "changes its input"),
+        (lambda scores, rate: None, "is the return"),
+        (lambda scores, rate: scores.mean() + 1.645 * scores.std(), "this is too low"),
+    ],
+    "my_score": [
+        (lambda train, test: None, "is the return missing"),
+        (lambda train, test: test.mean(dim=1), "larger for anomalous images"),
+        (lambda train, test: -nearest(train, test), "larger for anomalous images"),
+        (lambda train, test: (test @ train.T).amax(dim=1), "larger for anomalous images"),
+        (lambda train, test: torch.zeros(len(test)), "all scores are equal"),
+        (lambda train, test: test.norm(dim=1), "the score ignores what is normal"),
+        (lambda train, test: (test - test.mean(dim=0)).norm(dim=1), "depends on the other test images"),
+        (lambda train, test: nearest(train, test) / nearest(train, test).max(), "depends on the other test images"),
+        (lambda train, test: torch.cdist(test, test).fill_diagonal_(9e9).amin(1), "depends on the other test images"),
+        (lambda train, test: (test - train[0]).norm(dim=1), "the order of the training images"),
+        (lambda train, test: nearest(test, train), "the shape is (60,)"),
+        (lambda train, test: torch.cdist(test, train), "the shape is (18, 60)"),
+        (lambda train, test: nearest(train, test).numpy(), "not a tensor"),
+        (lambda train, test: test.sub_(train.mean(dim=0)).norm(dim=1), "changes its input"),
+        (lambda train, test: nearest(train, test) / 0, "some scores are not finite"),
     ],
 }

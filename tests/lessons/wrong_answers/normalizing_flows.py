@@ -92,8 +92,61 @@ def halves_of_three(x, subnet1, subnet2, clamp=3.0):
     return y, (soft_clamp(s1, clamp) + soft_clamp(s2, clamp)).sum(dim=1)
 
 
+def weights_detached(x, subnet1, subnet2, clamp=3.0):
+    return coupling()(x, lambda v: torch.nn.functional.linear(v, subnet1.weight.detach(), subnet1.bias), subnet2, clamp)
+
+
+def in_place(x, subnet1, subnet2, clamp=3.0):
+    x1, x2 = x.chunk(2, dim=1)
+    s, t = subnet2(x2).chunk(2, dim=1)
+    x1.mul_(soft_clamp(s, clamp).exp()).add_(t)
+    return x, s.sum(1)
+
+
+def log_p(y, m, a):
+    return -0.5 * ((y - m) / a) ** 2 - 0.5 * LOG_2PI - math.log(abs(a))
+
+
+def step(forward, log_det, back=lambda v: v, log_det_back=lambda v: torch.zeros(len(v))):
+    """A reader's my_step from four functions."""
+    return lambda v, rev=False: (back(v), log_det_back(v)) if rev else (forward(v), log_det(v))
+
+
+def zero(v):
+    return torch.zeros(len(v))
+
+
+def of_asinh(v):
+    return -0.5 * v.square().add(1).log().sum(dim=1)
+
+
 WRONG = {
+    "my_step": [
+        (lambda v, rev=False: None, "is the return missing"),
+        (lambda v, rev=False: v, "return two values"),
+        (step(lambda v: v, zero), "unchanged"),
+        (step(lambda v: 2 * v, lambda v: zero(v) + v.shape[1] * math.log(2), lambda v: v / 2), "of the inverse must"),
+        (step(lambda v: v + 1, zero, lambda v: v - 1), "the same for every row"),
+        (step(lambda v: v.flip(1), zero, lambda v: v.flip(1)), "the same for every row"),
+        (step(torch.relu, zero), "map no two values to one"),
+        (step(torch.square, zero, lambda v: v.sqrt()), "map no two values to one"),
+        (step(torch.asinh, lambda v: -of_asinh(v), torch.sinh), "wrong sign"),
+        (step(torch.asinh, zero, torch.sinh), "autograd says"),
+        (step(torch.asinh, lambda v: of_asinh(v) / v.shape[1], torch.sinh), "autograd says"),
+        (step(torch.asinh, lambda v: of_asinh(v).sum(), torch.sinh), "sum over axis 1"),
+        (step(torch.asinh, of_asinh, torch.asinh, of_asinh), "there and back"),
+        (step(torch.asinh, of_asinh, torch.sinh, lambda v: of_asinh(v.sinh())), "with the opposite sign"),
+        (step(torch.log, lambda v: -v.log().sum(1), torch.exp), "is not finite"),
+        (step(lambda v: v - v.mean(dim=0), zero), "there and back"),
+    ],
     "log_density": [
+        (lambda y, m, a: -log_p(y, m, a), "the negative log-density"),
+        (lambda y, m, a: log_p(y, m, a) - 0.5 * LOG_2PI, "The factor 0.5 before log(2 pi)"),
+        (lambda y, m, a: -(((y - m) / a) ** 2) - 0.5 * LOG_2PI - math.log(abs(a)), "The factor 0.5 before z squared"),
+        (lambda y, m, a: log_p(y, m, a).detach(), "no gradient"),
+        (lambda y, m, a: -0.5 * ((y - m) / a) ** 2 - 0.5 * LOG_2PI - math.log(2), "not for y (3, 2)"),
+        (lambda y, m, a: torch.log(torch.exp(-0.5 * ((y - m) / a) ** 2)) + log_p(m + 0 * y, m, a), "underflows"),
+        (lambda y, m, a: y.sub_(m).div_(a).square() * -0.5 - 0.5 * LOG_2PI - math.log(abs(a)), "changes its input"),
         (lambda y, m, a: -0.5 * ((y - m) / a) ** 2 - 0.5 * LOG_2PI, "the slope is missing"),
         (lambda y, m, a: -0.5 * ((y - m) / a) ** 2 - 0.5 * LOG_2PI + math.log(abs(a)), "wrong sign"),
         (lambda y, m, a: -0.5 * ((y - m) / a) ** 2, "two terms are missing"),
@@ -107,6 +160,13 @@ WRONG = {
         (lambda y, m, a: None, "is the return missing"),
     ],
     "couple": [
+        (weights_detached, "for the weights of the module"),
+        (in_place, "changes its input"),
+        (coupling(clamping=lambda s, clamp: s.clamp(-clamp, clamp)), "cuts s off"),
+        (coupling(clamping=lambda s, clamp: clamp * torch.tanh(s / clamp)), "not a tanh"),
+        (coupling(clamping=lambda s, clamp: clamp * torch.atan(s / clamp)), "0.636 of the soft clamp is missing"),
+        (coupling(log_det=lambda s1, s2: s1.abs().sum(1) + s2.abs().sum(1)), "has absolute values"),
+        (coupling(log_det=lambda s1, s2: (s1 + s2).sum(1, keepdim=True)), "leave out keepdim"),
         (coupling(log_det=lambda s1, s2: -s1.sum(1) - s2.sum(1)), "log_det has the wrong sign"),
         (coupling(grow=lambda s: s), "is exp missing"),
         (coupling(first="x2"), "The halves are swapped"),
@@ -135,6 +195,7 @@ WRONG = {
         (coupling(log_det=lambda s1, s2: (s1 + s2).sum(1).squeeze()), "not for x (1, 2)"),
     ],
     "uncouple": [
+        (lambda y, subnet1, subnet2, clamp: y, "unchanged"),
         (inverse(lambda v, s, t: (v + t) * torch.exp(-s)), "the inverse subtracts it"),
         (inverse(right, order="y1 first"), "The order is not reversed"),
         (inverse(lambda v, s, t: (v - t) * torch.exp(s)), "multiplies by exp(s) again"),
@@ -154,6 +215,12 @@ WRONG = {
         (inverse(right, join=lambda x1, x2: torch.cat([x1, x2], 1).detach()), "no gradient"),
     ],
     "nll": [
+        (lambda z, log_det: (0.5 * (z**2).sum(1) + log_det) / z.shape[0] + 0, "D is not the number of rows"),
+        (lambda z, log_det: ((0.5 * (z**2).sum(1) - log_det) / z.shape[1]).clamp(min=0), "Negative values are cut off"),
+        (lambda z, log_det: (0.5 * (z**2).sum(1) - log_det) / z.numel(), "divides by B * D"),
+        (lambda z, log_det: (0.5 * (z**2).sum(1) - log_det.mean()) / z.shape[1], "averaged over the batch"),
+        (lambda z, log_det: (0.5 * (z**2).sum(1) - log_det.detach()) / z.shape[1], "is a part of it detached"),
+        (lambda z, log_det: (0.5 * z.square_().sum(1) - log_det) / z.shape[1], "changes its input"),
         (lambda z, log_det: (0.5 * (z**2).sum(1) + log_det) / z.shape[1], "log_det has the wrong sign"),
         (lambda z, log_det: (log_det - 0.5 * (z**2).sum(1)) / z.shape[1], "The overall sign is wrong"),
         (lambda z, log_det: 0.5 * (z**2).sum(1) - log_det, "divided by D"),
