@@ -9,6 +9,7 @@ from adnlib.plots.differnet import collapse, gated_features, pipeline, view_coun
 from adnlib.plots.flows import coupling_block, draw_lines, plane_maps
 from adnlib.plots.images import disagreements, image_grid, scored_images, tour, worst_and_best
 from adnlib.plots.maps import anomaly_maps, gate_maps, localisation_chart, localisation_matrix, map_panels
+from adnlib.plots.scores import distance_contours, roc_staircase, threshold_effect
 from adnlib.plots.style import (
     ANOMALOUS_COLOUR,
     LINE_STYLES,
@@ -34,6 +35,7 @@ __all__ = [
     "collapse",
     "coupling_block",
     "disagreements",
+    "distance_contours",
     "dots",
     "draw_lines",
     "forest",
@@ -56,11 +58,13 @@ __all__ = [
     "plane_maps",
     "promise",
     "roc_curves",
+    "roc_staircase",
     "score_histogram",
     "scored_images",
     "short_name",
     "show",
     "table",
+    "threshold_effect",
     "tour",
     "view_counts",
     "worst_and_best",
