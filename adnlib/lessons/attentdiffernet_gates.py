@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from adnlib.attention import ConstantGate
-from adnlib.lessons.exercise import check, expect, expect_tensor
+from adnlib.lessons.exercise import Mistake, check, expect, expect_tensor
 
 
 def _image(count: int) -> Tensor:
@@ -54,11 +54,11 @@ def check_attend(answer):
     x = torch.linspace(-1, 1, 2 * 3 * 8 * 8).view(2, 3, 8, 8)  # (B, C, H, W)
     module = _Affine()
 
-    def run(attention):
+    def run(attention: dict[int, nn.Module]) -> Tensor:
         try:
             return answer(x, layers, attention)
         except KeyError:
-            expect(False, "Not every layer is followed by a module: check `if index in attention` first.")
+            raise Mistake("Not every layer is followed by a module: check `if index in attention` first.") from None
         except RuntimeError as error:
             expect("channels" not in str(error), "A layer receives the wrong map: each one continues from the last x.")
             raise
@@ -98,13 +98,13 @@ def check_attend(answer):
             torch.allclose(y, attend(x, layers, {1: _Affine()})),
             "The shape is right, the values are not: for each layer in order, x = layer(x), then its module, if any.",
         )
-        two = {1: _Affine(), 3: _Affine()}
+        two: dict[int, nn.Module] = {1: _Affine(), 3: _Affine()}
         expect(
             torch.allclose(run(two), attend(x, layers, two)),
             "This works with one module, but not with two: any layer can have one, including the last, and "
             "inserting a module into a list shifts all later indices.",
         )
-        first = {0: _Affine(), 2: _Affine()}
+        first: dict[int, nn.Module] = {0: _Affine(), 2: _Affine()}
         expect(
             torch.allclose(run(first), attend(x, layers, first)),
             "This works after layers 1 and 3, but not after 0 and 2: the keys of attention decide, not fixed numbers.",
@@ -187,7 +187,7 @@ def check_rescale_bias(answer):
             )
 
 
-def _last_gate_only(layers: nn.Sequential, gates: dict[int, nn.Module]) -> nn.Sequential:
+def _last_gate_only(layers: nn.Sequential, gates: dict[int, ConstantGate]) -> nn.Sequential:
     """Layers with rescaled biases: gates[i].value after layer i then only rescales the output."""
     g, new = 1.0, []
     for index, layer in enumerate(layers):
@@ -197,13 +197,13 @@ def _last_gate_only(layers: nn.Sequential, gates: dict[int, nn.Module]) -> nn.Se
     return nn.Sequential(*new)
 
 
-def rescaled(layers: nn.Sequential, gates: dict[int, nn.Module]) -> nn.Sequential:
+def rescaled(layers: nn.Sequential, gates: dict[int, ConstantGate]) -> nn.Sequential:
     """Layers with rescaled biases: gates[i].value after layer i then only rescales the output."""
     g, new = 1.0, []
     for index, layer in enumerate(layers):
         new.append(rescale_bias(layer, g) if isinstance(layer, nn.Conv2d) else layer)
         if index in gates:
-            g *= gates[index].value  # pyright: ignore[reportOperatorIssue]: a number
+            g *= gates[index].value
     return nn.Sequential(*new)
 
 
@@ -227,9 +227,9 @@ def check_rescaled(answer):
             "This changes the original layers: rescale_bias returns a copy.",
         )
         with torch.no_grad():
-            given, plain = attend(x, new, gates), layers(x)
+            given, plain = attend(x, new, {**gates}), layers(x)
             biases = [
-                (module.bias / layer.bias).mean().item()
+                (module.bias / layer.bias).mean().item()  # pyright: ignore[reportOperatorIssue, reportOptionalOperand]
                 for module, layer in zip(new, layers, strict=True)
                 if isinstance(module, nn.Conv2d) and isinstance(layer, nn.Conv2d)
             ]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from adnlib.lessons.differnet_training import (
     check_multi_scale_features,
@@ -93,7 +93,7 @@ def check_anomaly_score(answer):
     expect(torch.allclose(score, mean), "The shape is right, but the values are not the means of z^2 of each image.")
 
 
-def _mixed_scores(model: nn.Module, images: Tensor, views: Sequence[Callable]) -> Tensor:
+def _mixed_scores(model, images: Tensor, views: Sequence[Callable]) -> Tensor:
     """The scores of a model with features and transform: uint8 (B, 3, H, W) -> (B,)."""
     y = view_features(images, views, model.features)  # (B, V, D)
     z, _ = model.transform(y.flatten(0, 1))  # (B * V, D)
@@ -101,7 +101,7 @@ def _mixed_scores(model: nn.Module, images: Tensor, views: Sequence[Callable]) -
     return anomaly_score(z)
 
 
-def score_images(model: nn.Module, images: Tensor, views: Sequence[Callable]) -> Tensor:
+def score_images(model, images: Tensor, views: Sequence[Callable]) -> Tensor:
     """The scores of a model with features and transform: uint8 (B, 3, H, W) -> (B,)."""
     y = view_features(images, views, model.features)  # (B, V, D)
     z, _ = model.transform(y.flatten(0, 1))  # (B * V, D)
