@@ -98,13 +98,17 @@ export function moved(image, angle, factor) {
   if (angle % 90 === 0) {
     data = turned(image, Math.round(angle / 90), false).data;
   } else {
-    const [cos, sin] = [Math.cos((angle * Math.PI) / 180), Math.sin((angle * Math.PI) / 180)];
+    // in float32, in PyTorch's order, so that a position between two pixels is rounded to the same one
+    const { fround } = Math;
+    const radians = (angle * Math.PI) / 180;
+    const [cos, sin] = [Math.cos(radians), Math.sin(radians)].map((value) => fround(fround(value) / (side / 2)));
+    const from = (x, a, y, b) => nearest(fround(fround(fround(fround(y * b + fround(x * a)) + 1) * (side / 2)) - 0.5));
     const centre = (side - 1) / 2;
     const out = new Uint8Array(data.length);
     for (let y = 0; y < side; y++) {
       for (let x = 0; x < side; x++) {
-        const fromX = nearest(cos * (x - centre) - sin * (y - centre) + centre);
-        const fromY = nearest(sin * (x - centre) + cos * (y - centre) + centre);
+        const fromX = from(x - centre, cos, y - centre, -sin);
+        const fromY = from(x - centre, sin, y - centre, cos);
         if (fromX < 0 || fromY < 0 || fromX >= side || fromY >= side) continue;
         for (let c = 0; c < 3; c++) out[(c * side + y) * side + x] = data[(c * side + fromY) * side + fromX];
       }

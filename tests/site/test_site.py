@@ -26,6 +26,10 @@ import docstrings
 import live_figures
 import make_site
 
+PYTHON = {
+    "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+    "language_info": {"name": "python", "pygments_lexer": "ipython3"},
+}
 STROKE = {"points": [[0.5, 0.5]], "size": 0.5, "soft": 0.0, "opacity": 1.0, "colour": [255, 0, 0]}
 
 
@@ -79,7 +83,7 @@ def test_a_site_of_two_notebooks_is_built_and_every_link_works(tmp_path, monkeyp
     texts = ["# One\n\n$a_1$ and [two](01_finding_anomalies.ipynb#part), [none](08_results.ipynb).", "# Two\n\n## Part"]
     for name, text in zip(("00_start_here", "01_finding_anomalies"), texts, strict=True):
         cells = [new_markdown_cell(text), new_code_cell(code, outputs=[printed])]
-        nbformat.write(new_notebook(cells=cells), tmp_path / f"{name}.ipynb")
+        nbformat.write(new_notebook(cells=cells, metadata=PYTHON), tmp_path / f"{name}.ipynb")
     monkeypatch.setattr(make_site, "ROAD", ["views"])
     monkeypatch.setattr(make_site, "PACKAGES", ["attention"])
     make_site.build(tmp_path, tmp_path / "site", None, quiet=True)
@@ -112,11 +116,7 @@ def test_a_figure_that_contradicts_its_notebook_is_refused(tmp_path):
     output = new_output("stream", name="stdout", text="held-out NLL: 1.579 before training, -0.2 after 5 steps\n")
     parameters = 'toy = "moons"\nblocks = 2\nhidden = 4\nclamp = 3.0\nsteps = 5\nseed = 0'
     cell = new_code_cell(parameters, outputs=[output], metadata={"tags": ["parameters"]})
-    kernel = {
-        "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
-        "language_info": {"name": "python"},
-    }
-    nbformat.write(new_notebook(cells=[cell], metadata=kernel), path)
+    nbformat.write(new_notebook(cells=[cell], metadata=PYTHON), path)
     with pytest.raises(AdnError, match="printed NLL before training 1.579, its live figure has"):
         live_figures.flow_data(path, tmp_path)
 
