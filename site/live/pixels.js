@@ -102,7 +102,7 @@ export function moved(image, angle, factor) {
     const { fround } = Math;
     const radians = (angle * Math.PI) / 180;
     const [cos, sin] = [Math.cos(radians), Math.sin(radians)].map((value) => fround(fround(value) / (side / 2)));
-    const from = (x, a, y, b) => nearest(fround(fround(fround(fround(y * b + fround(x * a)) + 1) * (side / 2)) - 0.5));
+    const from = (x, a, y, b) => nearest(fround(fround(fround(fround(fround(y * b) + fround(x * a)) + 1) * (side / 2)) - 0.5));
     const centre = (side - 1) / 2;
     const out = new Uint8Array(data.length);
     for (let y = 0; y < side; y++) {
