@@ -31,14 +31,16 @@ def coupling_block() -> Figure:
             "y₂": (15.3, 0.5, 1.2, PALETTE[1]),
         }
         for text, (x, y, width, colour) in boxes.items():
-            shape = FancyBboxPatch((x, y), width, 1.1, boxstyle="round,pad=0.08", facecolor=colour, alpha=0.55)
+            shape = FancyBboxPatch(
+                (x, y), width, 1.1, boxstyle="round,pad=0.08", facecolor=colour, edgecolor="grey", alpha=0.6
+            )
             axis.add_patch(shape)
             axis.text(x + width / 2, y + 0.55, text, ha="center", va="center", fontsize=10)
         arrows = [((1.9, 5.05), (5.6, 5.05)), ((8.7, 5.05), (15.2, 5.05)), ((1.9, 1.05), (11.6, 1.05))]
         arrows += [((14.7, 1.05), (15.2, 1.05)), ((4.3, 1.05), (4.3, 2.2)), ((5.0, 3.5), (6.6, 4.4))]
         arrows += [((10.7, 5.05), (10.7, 3.5)), ((11.4, 2.2), (12.6, 1.7))]
         for start, end in arrows:
-            axis.annotate("", end, start, arrowprops={"arrowstyle": "->", "linewidth": 1.3})
+            axis.annotate("", end, start, arrowprops={"arrowstyle": "->", "linewidth": 1.3, "color": "black"})
         axis.set_title("A coupling block: nothing is inverted inside the sub-networks")
     return figure
 
@@ -58,13 +60,17 @@ def plane_maps(
     *,
     limits: tuple[float, float],
     extent: Sequence[float],
+    window: Sequence[float] | None = None,
     points: Mapping[str, np.ndarray] | None = None,
     axes_labels: tuple[str, str] = ("first value (std. dev.)", "second value (std. dev.)"),
 ) -> Figure:
     """Maps (H, W) over a plane, side by side, each with a colour bar; named points (N, 2) are drawn over each.
 
+    extent: left, right, bottom, top of the maps; window: the part that is shown, all of it by default.
+
     Names of points that begin with "anomalous" get crosses, "z = 0" a star, all others dots.
     """
+    window = window or extent
     with plt.rc_context(STYLE):
         size = (4.9 * len(maps) if len(maps) > 1 else 7.5, 4.4)
         figure, axes = plt.subplots(1, len(maps), figsize=size, squeeze=False, layout="constrained")
@@ -77,7 +83,7 @@ def plane_maps(
                 marker, look = ("X", CROSS) if kind.startswith("anomalous") else ("o", WHITE)
                 marker, size = ("*", 16) if kind == "z = 0" else (marker, 7 if marker == "X" else 4)
                 axis.plot(*np.asarray(place).T, marker=marker, markersize=size, label=kind, **look)
-            axis.set(title=name, xlabel=axes_labels[0], ylabel=axes_labels[1], xlim=extent[:2], ylim=extent[2:])
+            axis.set(title=name, xlabel=axes_labels[0], ylabel=axes_labels[1], xlim=window[:2], ylim=window[2:])
         if points:
             figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(points))
         figure.suptitle(heading, fontsize=12)
