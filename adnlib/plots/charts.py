@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from adnlib.plots.style import LINE_STYLES, PALETTE, STYLE, short_name
+from adnlib.plots.style import ANOMALOUS_COLOUR, LINE_STYLES, NORMAL_COLOUR, PALETTE, STYLE, short_name
 
 MARKERS = "os^Dv"
 
@@ -17,7 +17,7 @@ def draw_histograms(axis: Axes, groups: Mapping[str, Sequence], bins: Sequence, 
     marks: name -> position of a vertical line."""
     for index, (name, values) in enumerate(groups.items()):
         values = np.asarray(values, dtype=float).ravel()
-        kind = {"color": PALETTE[index], "label": f"{short_name(name)} ({len(values)})"}
+        kind = {"color": _colour(name, index), "label": f"{short_name(name)} ({len(values)})"}
         kind |= (
             {"alpha": 0.5} if index == 0 else {"histtype": "step", "linewidth": 2, "linestyle": LINE_STYLES[index - 1]}
         )
@@ -25,6 +25,13 @@ def draw_histograms(axis: Axes, groups: Mapping[str, Sequence], bins: Sequence, 
     for index, (name, at) in enumerate(marks.items()):
         axis.axvline(at, color="black", linestyle=LINE_STYLES[index + 1], linewidth=1.2, label=short_name(name))
     axis.set_ylabel("share of the group (%)")
+
+
+def _colour(name: str, index: int) -> tuple:
+    """Orange is kept for anomalous images."""
+    if "anomalous" in name:
+        return ANOMALOUS_COLOUR
+    return NORMAL_COLOUR if index == 0 else PALETTE[index + 1]
 
 
 def histograms(
