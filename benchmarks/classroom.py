@@ -147,10 +147,10 @@ def _class(browser: Browser, folder: Path) -> None:
             rows[name].append(time.perf_counter() - start)
     for name, page in pages.items():
         assert "squeeze: not written yet" in page.evaluate(OUTPUTS)
-        page.evaluate(SET, ["squeeze is yours to write", solution_source(lesson.check_squeeze.solution)])
         other = folder / "users" / next(n for n, _, _ in people if n != name)
         spy = SPY.format(other=str(other), lesson=lesson_name(), tokens=str(tokens))
-        page.evaluate(SET, ["the squeeze does not depend on where", spy])
+        solution = solution_source(lesson.check_squeeze.solution)
+        page.evaluate(SET, ["squeeze is yours to write", f"{solution}\n\n{spy}"])
         page.evaluate(f"() => {{ {RUN} }}")
     for name, _, uid in people:
         pages[name].wait_for_function(LAST)
