@@ -6,13 +6,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from adnlib.plots.style import ANOMALOUS_COLOUR, LINE_STYLES, NORMAL_COLOUR, PALETTE, STYLE, short_name
 
 MARKERS = "os^Dv"
 
 
-def draw_histograms(axis: Axes, groups: Mapping[str, Sequence], bins: Sequence, marks: Mapping[str, float]) -> None:
+def draw_histograms(axis: Axes, groups: Mapping[str, ArrayLike], bins: ArrayLike, marks: Mapping[str, float]) -> None:
     """Histograms in percent of each group, the first filled and the others as outlines, so that colours never mix.
     marks: name -> position of a vertical line."""
     for index, (name, values) in enumerate(groups.items()):
@@ -21,7 +22,7 @@ def draw_histograms(axis: Axes, groups: Mapping[str, Sequence], bins: Sequence, 
         kind |= (
             {"alpha": 0.5} if index == 0 else {"histtype": "step", "linewidth": 2, "linestyle": LINE_STYLES[index - 1]}
         )
-        axis.hist(values, bins, weights=np.full(len(values), 100 / max(1, len(values))), **kind)
+        axis.hist(values, np.asarray(bins).tolist(), weights=np.full(len(values), 100 / max(1, len(values))), **kind)
     for index, (name, at) in enumerate(marks.items()):
         axis.axvline(at, color="black", linestyle=LINE_STYLES[index + 1], linewidth=1.2, label=short_name(name))
     axis.set_ylabel("share of the group (%)")
@@ -35,11 +36,11 @@ def _colour(name: str, index: int) -> tuple:
 
 
 def histograms(
-    groups: Mapping[str, Sequence] | Sequence[Mapping[str, Sequence]],
+    groups: Mapping[str, ArrayLike] | Sequence[Mapping[str, ArrayLike]],
     heading: str,
     xlabel: str,
     *,
-    bins: int | Sequence = 40,
+    bins: int | ArrayLike = 40,
     marks: Mapping[str, float] | None = None,
 ) -> Figure:
     """Histograms of named groups of values; several tables of groups are drawn below each other on one scale."""
