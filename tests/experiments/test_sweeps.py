@@ -49,7 +49,7 @@ def write_grid(path, tables):
 
 @pytest.fixture(scope="module")
 def swept(tables, tmp_path_factory):
-    """The folder of an undisturbed sweep by two workers at a time; one worker must get the same in the tests below."""
+    """The folder of an undisturbed sweep by two workers at a time, which share the cores."""
     root = tmp_path_factory.mktemp("swept")
     assert sweep(grid_runs(tables), root, Processes(workers=2)) == {}
     return root
@@ -127,7 +127,7 @@ def child(parent: psutil.Process, word: str) -> int | None:
 def test_whatever_is_killed_the_run_ends_with_the_same_table(swept, tables, tmp_path):
     """kill -9 for the kernel, then for the worker, which the sweep repeats; then for the sweep, which is run again."""
     grid, root, dead = write_grid(tmp_path / "grid.toml", one(tables, "se")), tmp_path / "runs", []
-    command = ["sweep", str(grid), "--runs", str(root)]
+    command = ["sweep", str(grid), "--runs", str(root), "--workers", "2"]  # threads as in `swept`
 
     def training(process):
         """The kernel and the worker of a training that none of the kills has ended; it holds the lock of its folder."""
