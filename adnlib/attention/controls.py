@@ -54,6 +54,10 @@ class MatchedGate(nn.Module):
         self.register_buffer("value", torch.ones(()))
         self.sums = None
 
+    def extra_repr(self) -> str:
+        """The module that is replaced, see CBAM."""
+        return f"like={self.like[0]}"
+
     @contextmanager
     def measuring(self):
         """In this context, every forward pass is measured."""

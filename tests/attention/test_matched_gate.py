@@ -7,6 +7,7 @@ from adnlib import AdnError, DifferNet, fit
 from adnlib.attention import MatchedGate, SqueezeExcitation, build_attention
 from adnlib.engine.feature_sources import fit_statistics, normal_maps
 from adnlib.experiments.config import RunConfig
+from adnlib.system.cache import module_digest
 
 
 def test_its_value_is_the_share_that_the_module_lets_through():
@@ -48,6 +49,12 @@ def test_it_is_measured_by_fit_and_has_nothing_to_train(tiny):
     assert torch.equal(loaded.eval().anomaly_score(images), model.anomaly_score(images))
     with pytest.raises(AdnError, match="nothing to train"):
         DifferNet("matched", like="se", train_attention=True, preset="smoke")
+
+
+def test_checkpoints_tell_its_kinds_apart():
+    assert module_digest(build_attention("matched", 8, like="eca")) != module_digest(
+        build_attention("matched", 8, like="simam")
+    )
 
 
 def test_what_it_is_like_must_be_known():
