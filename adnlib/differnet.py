@@ -51,7 +51,9 @@ class DifferNet(nn.Module):
         check_choice("train_attention", train_attention, TRAINING)
         self.preset = preset
         self.weights, self.train_attention = weights, train_attention
-        self.features = MultiScaleAlexNet(attention, placement, weights, seed, preset.pooling, **options)
+        self.features = MultiScaleAlexNet(
+            attention, placement, weights, seed, preset.pooling, preset.scale_step, **options
+        )
         if train_attention and not any(True for _ in self.features.attention.parameters()):
             raise AdnError(
                 f"train_attention={train_attention!r} has nothing to train with attention={attention!r}: "

@@ -19,7 +19,7 @@ PLACEMENTS = {
     "before-pool": {1: 64, 4: 192, 11: 256},  # after ReLU1, ReLU2, ReLU5: public code of unconfirmed origin
     "after-pool5": {2: 64, 5: 192, 12: 256},  # after pool1, pool2, pool5: public third-party code
 }
-SCALES = 3  # full, half and quarter size
+SCALES = 3  # by default, full, half and quarter size
 MIN_SIZE = 63 * 2 ** (SCALES - 1)  # px; at the smallest scale AlexNet's last pooling layer needs 63
 
 
@@ -31,8 +31,9 @@ class MultiScaleAlexNet(nn.Module):
     (https://arxiv.org/abs/2311.02747); all scales share these modules.
 
     attention: None or a key of adnlib.attention.ATTENTION. placement: a key of PLACEMENTS. weights: "imagenet" or
-    "random". seed: for the initial values of the attention and of random weights. pooling: "mean", or "surprise", a
-    deviation from DifferNet (adnlib.pooling). options: arguments of the attention module.
+    "random". seed: for the initial values of the attention and of random weights. options: arguments of the attention
+    module. Two options deviate from DifferNet: the pooling "surprise" (adnlib.pooling) instead of "mean", and a
+    scale_step other than 2, by which each scale is smaller than the one before.
     """
 
     def __init__(
@@ -42,9 +43,11 @@ class MultiScaleAlexNet(nn.Module):
         weights: str = "imagenet",
         seed: int = 0,
         pooling: str = "mean",
+        scale_step: float = 2.0,
         **options,
     ):
         super().__init__()
+        self.scale_step = scale_step
         check_choice("placement", placement, PLACEMENTS)
         check_choice("pooling", pooling, POOLINGS)
         check_choice("weights", weights, WEIGHTS)
@@ -72,7 +75,14 @@ class MultiScaleAlexNet(nn.Module):
     def maps(self, images: Tensor) -> list[Tensor]:
         """As `forward`, before the pooling: the maps (B, 256, h, w) of all scales."""
         x = self.normalize(images).contiguous(memory_format=torch.channels_last)
-        return [self.convolve(downscale(x, scale)) for scale in range(SCALES)]
+        return [self.convolve(smaller) for smaller in self.scaled(x)]
+
+    def extra_repr(self) -> str:
+        return f"scale_step={self.scale_step}"  # so that features and checkpoints of other scales are not reused
+
+    def scaled(self, x: Tensor) -> list[Tensor]:
+        """Normalised images (B, 3, H, W) at all scales, the largest first."""
+        return [downscale(x, self.scale_step**scale) for scale in range(SCALES)]
 
     def convolve(self, x: Tensor) -> Tensor:
         """One scale: (B, 3, H, W), normalised -> (B, 256, h, w)."""
@@ -90,7 +100,7 @@ class MultiScaleAlexNet(nn.Module):
         return modules
 
 
-def downscale(x: Tensor, scale: int) -> Tensor:
-    """(B, C, H, W) -> (B, C, H / 2^scale, W / 2^scale) by nearest neighbour, as in DifferNet's published code."""
-    size = (x.shape[-2] // 2**scale, x.shape[-1] // 2**scale)
-    return F.interpolate(x, size=size) if scale else x
+def downscale(x: Tensor, factor: float) -> Tensor:
+    """(B, C, H, W) -> (B, C, H / factor, W / factor) by nearest neighbour, as in DifferNet's published code."""
+    size = [int(side / factor + 1e-6) for side in x.shape[-2:]]  # the small number: sqrt(2) squared is more than 2
+    return F.interpolate(x, size=size) if factor != 1 else x

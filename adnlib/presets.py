@@ -21,6 +21,7 @@ RANGES = {  # of whole numbers; far wider than any sensible value, so that a dam
     "batch_images": (1, 10**5),
 }
 NUMBERS = {  # of numbers
+    "scale_step": (1, 2),
     "clamp": (0.01, 100),
     "brightness": (0, 1),
     "contrast": (0, 1),
@@ -44,6 +45,7 @@ class Preset:
     clamp: float = 3.0
     rescale: bool = False  # standardise the features with one common mean and standard deviation before the flow
     pooling: str = "mean"  # of the maps over space; "surprise" weights unusual positions more (adnlib.pooling)
+    scale_step: float = 2.0  # each of the three scales is smaller than the one before by this factor
     turns: str = "random"  # "random" angles, or exact "quarter" turns and their mirror images
     brightness: float = 0.0  # each view's factor is drawn from 1 - brightness to 1 + brightness
     contrast: float = 0.0
@@ -118,15 +120,20 @@ class Preset:
 # four per epoch. The published code draws new angles every time (view_pool=0 draws four new ones per epoch).
 PAPER = Preset("paper", own_views=True)
 # Takes a minute on two cores. The learning rate and its decay were selected using the likelihood of normal validation
-# images, the sizes by running time; no test AUROC was used. Gradient norms are usually below 100. A norm above 1000
-# comes from an image that the flow maps far away from zero, and without clipping it can ruin the training.
+# images, the sizes by running time; the scales and the light by artificial defects in normal images
+# (benchmarks/features.py); no test AUROC was used. With DifferNet's steps of two, AlexNet's map of the smallest scale
+# would be a single position. Gradient norms are usually below 100. A norm above 1000 comes from an image that the flow
+# maps far away from zero, and without clipping it can ruin the training.
 FAST = Preset(
     "fast",
     image_size=256,
     hidden=256,
     layers=1,
     rescale=True,
+    scale_step=2**0.5,
     turns="quarter",
+    brightness=0.15,
+    own_views=True,
     train_views=4,
     view_pool=4,
     test_views=4,
@@ -141,6 +148,13 @@ FAST = Preset(
 LEAN = replace(FAST, name="lean", train_views=1, test_every=8)
 # "fast" without rescaling of the features: the untrained flow fits them poorly, and any gate changes how poorly.
 UNSCALED = replace(FAST, name="unscaled", rescale=False)
+# "fast" with attention in the pooling.
+SURPRISE = replace(FAST, name="surprise", pooling="surprise")
+# What these names meant until November 2026: DifferNet's scales, and no light.
+FIRST_EDITION = tuple(
+    replace(preset, name=f"{preset.name}-2026-11", scale_step=2.0, brightness=0.0, own_views=False)
+    for preset in (FAST, LEAN, UNSCALED)
+)
 # Takes seconds, to check that everything works together. Its results are meaningless.
 SMOKE = Preset(
     "smoke",
@@ -158,9 +172,7 @@ SMOKE = Preset(
     lr=1e-3,
     flow_precision="float32",
 )
-# "fast" with attention in the pooling and with light that is drawn for each image and view.
-SURPRISE = replace(FAST, name="surprise", pooling="surprise", own_views=True, view_pool=8, brightness=0.15)
-PRESETS = {preset.name: preset for preset in (PAPER, FAST, LEAN, UNSCALED, SURPRISE, SMOKE)}
+PRESETS = {preset.name: preset for preset in (PAPER, FAST, LEAN, UNSCALED, SURPRISE, *FIRST_EDITION, SMOKE)}
 
 
 def get_preset(preset: str | Preset) -> Preset:

@@ -6,6 +6,7 @@ import torchvision
 from adnlib import AdnError
 from adnlib.features import PLACEMENTS, MultiScaleAlexNet
 from adnlib.models.normalize import IMAGENET_MEAN, IMAGENET_STD
+from adnlib.system.cache import module_digest
 
 
 def images(size=256, dtype=torch.uint8):
@@ -27,6 +28,18 @@ def test_features_are_the_published_ones():
             features(images()), official(features.alexnet, images(dtype=torch.float32)), rtol=1e-4, atol=1e-5
         )
         torch.testing.assert_close(features(images()), features(images(dtype=torch.float32)), rtol=1e-4, atol=1e-5)
+
+
+def test_the_step_between_scales_is_an_option_on_which_stored_features_depend():
+    features = MultiScaleAlexNet(weights="random", scale_step=2**0.5)
+    assert [x.shape[-1] for x in features.scaled(torch.zeros(1, 3, 256, 256))] == [256, 181, 128]
+    assert [x.shape[-1] for x in MultiScaleAlexNet(weights="random").scaled(torch.zeros(1, 3, 259, 259))] == [
+        259,
+        129,
+        64,
+    ]
+    other = MultiScaleAlexNet(weights="random", scale_step=1.6)
+    assert module_digest(features) != module_digest(other)
 
 
 @pytest.mark.parametrize(

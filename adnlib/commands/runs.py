@@ -40,7 +40,7 @@ def add_commands(commands) -> None:
             "--csv", type=Path, metavar="FILE", help="also write the ledger to this file, or add it to an existing one"
         )
     for sub in (train, sweep):
-        text = "replace finished runs of the same name that were trained on other images"
+        text = "replace finished runs of the same name that were trained with other images or an old preset"
         sub.add_argument("--replace", action="store_true", help=text)
     compare = add_command(commands, "compare", _compare, "compare two runs on the same test images")
     compare.add_argument("first", type=Path, metavar="RUN", help="the folder of a finished run")
@@ -122,7 +122,7 @@ def _sweep(arguments: Namespace) -> int:
     if changed and not arguments.replace:
         name, change = next(iter(changed.items()))
         raise AdnError(
-            f"{len(changed)} finished runs were trained on other images, first {arguments.runs / name} ({change}): "
+            f"{len(changed)} finished runs are out of date; {arguments.runs / name} was trained with {change}: "
             "choose another --runs folder, or replace these runs with --replace."
         )
     if not changed and all(is_done(arguments.runs.resolve(), config) for config in configs):

@@ -10,7 +10,7 @@ from adnlib.attention import MatchedGate
 from adnlib.datasets import Dataset
 from adnlib.differnet import DifferNet
 from adnlib.engine.extraction import chunk_size, extract, features_of, read_images
-from adnlib.features import SCALES, MultiScaleAlexNet, downscale
+from adnlib.features import MultiScaleAlexNet
 from adnlib.pooling import SurprisePooling
 from adnlib.system.device import place_for, resident
 from adnlib.system.precision import autocast
@@ -165,7 +165,7 @@ def stem(features: MultiScaleAlexNet, images: Tensor) -> list[Tensor]:
     """Images (B, 3, H, W) -> for each scale the input (B, C, h, w) of the first attention module."""
     x = features.normalize(images).contiguous(memory_format=torch.channels_last)
     before = features.path()[: _stem_length(features)]
-    return [_run(before, downscale(x, scale)) for scale in range(SCALES)]
+    return [_run(before, smaller) for smaller in features.scaled(x)]
 
 
 def after_stem(features: MultiScaleAlexNet, maps: list[Tensor]) -> Tensor:

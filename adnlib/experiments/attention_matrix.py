@@ -24,7 +24,7 @@ def committed_matrix(table: Path | str = TABLE) -> pd.DataFrame:
     peers = pd.read_csv(table)
     runs = findings.committed_ledger()
     frozen = runs["train_attention"].astype(str).eq("False") & runs["placement"].eq("figure") & runs["options"].eq("{}")
-    runs = runs[frozen & runs["preset"].eq("fast") & runs["category"].isin(peers["category"])]
+    runs = runs[frozen & runs["preset"].eq("fast-2026-11") & runs["category"].isin(peers["category"])]
     runs = runs.assign(detector="differnet", backbone="alexnet", attention=runs["attention"].fillna(NONE))
     rows = pd.concat([peers.fillna({"attention": NONE}), runs], ignore_index=True)
     return matrix(rows.assign(category=rows["dataset"] + " " + rows["category"]))

@@ -197,7 +197,7 @@ def notebook_parameters() -> str:
         text = json.dumps(value) if isinstance(value, str) else repr(value)
         lines.append(f"{parameter.name} = {text}  # {parameter.metadata['help']}")
     lines.append('runs = "../runs"  # the folder with the runs')
-    lines.append("replace_run = False  # True replaces a run of the same name that was trained on other images")
+    lines.append("replace_run = False  # True replaces a run of the same name that was trained with other images")
     return "\n".join(lines)
 
 

@@ -7,37 +7,48 @@ import pandas as pd
 
 from adnlib import plots
 from adnlib.experiments.ledger import finished_runs
-from adnlib.experiments.statistics import BASELINE, by_category, differences, over_categories, sentences, summary
+from adnlib.experiments.statistics import (
+    BASELINE,
+    between_presets,
+    by_category,
+    differences,
+    over_categories,
+    sentences,
+    summary,
+)
 from adnlib.system.files import sha256, write_whole
 from adnlib.system.folders import DATA, ROOT
 
+BASES = ("fast", "fast-2026-11")  # presets with which others are compared
 CONTROLS = {"SE": "constant gate 0.5", "CBAM": "constant gate 0.25"}  # about the mean of the untrained module
 LEDGER = DATA / "ledger.csv"
-SHOWN = {  # the variants in README's figure, by preset
-    "fast": ["SE, frozen", "constant gate 0.5", "CBAM, frozen", "constant gate 0.25"],
-    "lean": ["SE, trained", "CBAM, trained"],
+SHOWN = {  # the variants in README's figure, by preset; the new presets follow when all their runs are there
+    "fast-2026-11": ["SE, frozen", "constant gate 0.5", "CBAM, frozen", "constant gate 0.25"],
+    "lean-2026-11": ["SE, trained", "CBAM, trained"],
 }
 QUESTIONS = {  # the effect of one change while the rest stays the same: the runs to compare, as (preset, variant)
-    "Features rescaled before the flow (fast) or left as they are (unscaled)": [
-        (preset, variant) for variant in SHOWN["fast"] for preset in ("fast", "unscaled")
+    "Features rescaled before the flow or left as they are (unscaled)": [
+        (preset, variant) for variant in SHOWN["fast-2026-11"] for preset in ("fast-2026-11", "unscaled-2026-11")
     ],
     "Where the gates are inserted": [
-        ("fast", f"{module}, frozen{place}") for module in CONTROLS for place in ("", ", before-pool", ", after-pool5")
+        ("fast-2026-11", f"{module}, frozen{place}")
+        for module in CONTROLS
+        for place in ("", ", before-pool", ", after-pool5")
     ],
     "Width of the gate's hidden layer: 1/16 or 1/2 of the channels": [
-        ("fast", f"{module}, frozen{reduction}") for module in CONTROLS for reduction in ("", ", reduction 2")
+        ("fast-2026-11", f"{module}, frozen{reduction}") for module in CONTROLS for reduction in ("", ", reduction 2")
     ],
     "Attention frozen, trained by maximising the likelihood, or replaced by a constant gate": [
-        ("lean", name)
+        ("lean-2026-11", name)
         for module, gate in CONTROLS.items()
         for name in (f"{module}, frozen", f"{module}, trained", gate)
     ],
     "Other ways to train attention": [
-        ("lean", "SE, trained"),
-        ("lean", "SE, guarded"),
-        ("lean", "SE, trained, identity"),
-        ("fast", "SE, cutpaste"),
-        ("fast", "SE, wild_parts"),
+        ("lean-2026-11", "SE, trained"),
+        ("lean-2026-11", "SE, guarded"),
+        ("lean-2026-11", "SE, trained, identity"),
+        ("fast-2026-11", "SE, cutpaste"),
+        ("fast-2026-11", "SE, wild_parts"),
     ],
 }
 UNDER = {  # the papers' names for data sets that this project reads from a folder
@@ -48,7 +59,8 @@ MARKS = ("<!-- made by `adn evidence` -->", "<!-- end -->")  # around the genera
 CEILING = 0.999  # an AUROC above it leaves almost no room for a gain
 PAGE_HEAD = """# The evidence: does attention help?
 
-Made by `adn evidence` from [ledger.csv](ledger.csv), the runs of `grids/evidence.toml`; do not edit.
+Made by `adn evidence` from [ledger.csv](ledger.csv), the runs of `grids/evidence.toml` and
+`grids/evidence-2026-11.toml`; do not edit.
 
 Each run is compared with a partner: a run of the plain DifferNet, or of a constant gate, that has the same images,
 split, views, seed and initial weights of the flow. The epoch is selected on normal validation images. Differences are
@@ -61,8 +73,10 @@ in points (hundredths of AUROC).
 - A **constant gate**, the control, multiplies every feature by the same number and attends to nothing.
 - Options: **before-pool** and **after-pool5** are other insertion points; **reduction 2** is a wider hidden layer;
   **identity** is a module whose gates are all 1 before training.
-- Presets: **fast** is the default; **lean** is `fast` with one view of each image per epoch; **unscaled** is `fast`
-  without rescaling the features before the flow.
+- Presets: **fast** is the default; **surprise** is `fast` with attention in the pooling; **lean** is `fast` with one
+  view of each image per epoch; **unscaled** is `fast` without rescaling the features before the flow. What these names
+  meant in the first edition ends with **-2026-11**: DifferNet's three scales, each half as large as the one before
+  (now: smaller by the square root of two), and no change of brightness between the views of an image.
 
 With several categories, the interval is computed from one mean difference for each category. The plain and the wild
 images of a part in `wild_parts` are not independent and count as one category. With two or three categories, the
@@ -80,7 +94,8 @@ def published(dataset: str) -> pd.DataFrame:
 
 
 def committed_ledger() -> pd.DataFrame:
-    """The project's own runs, numbers only: trained with grids/evidence.toml, exported with `adn runs --csv`."""
+    """The project's own runs, numbers only: trained with the grids evidence and evidence-2026-11, exported with
+    `adn runs --csv`."""
     return pd.read_csv(LEDGER)
 
 
@@ -150,7 +165,7 @@ def headline(ledger: pd.DataFrame) -> list[str]:
                 verdicts.append(row["verdict"])
         if clauses:
             lines.append(f"- **{how.capitalize()}** attention: {', '.join(clauses)}.")
-    plain = ledger[ledger["variant"] == BASELINE]
+    plain = ledger[(ledger["variant"] == BASELINE) & ledger["preset"].isin(SHOWN)]
     better = verdicts.count("better")
     count = "none is" if not better else "1 is" if better == 1 else f"{better} are"
     lines.append(
@@ -176,6 +191,9 @@ def evidence_page(ledger: pd.DataFrame) -> str:
         for name in (name for name in names if name not in CONTROLS.values()):
             for baseline in (BASELINE, CONTROLS[name.split(",")[0]]):
                 lines += [f"- {line}" for line in sentences(done[done["preset"] == preset], baseline, [name])]
+    for preset in BASES:
+        if said := between_presets(done, preset):
+            lines += [f"\n## The plain {BASELINE}: other presets against {preset}\n", *(f"- {line}" for line in said)]
     lines.append(f"\n## All variants against {BASELINE}\n")
     columns = ["preset", "variant", "points", "95 % interval", "categories", "pairs of runs", "verdict"]
     lines += [_row(columns), _row(["---"] * len(columns))]

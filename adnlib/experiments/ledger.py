@@ -22,7 +22,9 @@ PROTOCOLS = {  # columns of the ledger; all three are always shown together
     "auroc_last": "last epoch",
     "auroc_best_on_test": "best on test (optimistic, as published)",
 }
-FORMAT = 3  # of parameters.json: 1 does not state a number; 2 has no digests
+FORMAT = 4  # of parameters.json: 1 does not state a number; 2 has no digests; 3 is older than today's presets
+RENAMED = ("fast", "lean", "unscaled")  # presets that meant something else before format 4
+OLD = "-2026-11"  # added to their names
 
 
 def read_ledger(root: Path | str) -> "pd.DataFrame":
@@ -91,12 +93,27 @@ def damaged(folder: Path, reason: object) -> DamagedRunError:
     )
 
 
+def run_config(facts: dict) -> RunConfig:
+    """The parameters of a run. A preset that meant something else when the run was trained has its old name now."""
+    values = facts["parameters"]
+    if facts.get("format", 1) < 4 and (preset := values.get("preset", RunConfig.preset)) in RENAMED:
+        values = {**values, "preset": preset + OLD}
+    return RunConfig.from_dict(values)
+
+
+def preset_change(facts: dict) -> str:
+    """The old preset under whose present name a run's folder is; "" if it still means the same."""
+    preset = run_config(facts).preset
+    return "" if preset == facts["parameters"].get("preset", RunConfig.preset) else f"the preset {preset}"
+
+
 def image_change(facts: dict, dataset: "Dataset") -> str:
     """How the images of a run's data set have changed since the run was trained; "" if they have not."""
     if facts.get("images_digest") in (None, dataset.digest):  # runs of an older format do not know their images
         return ""
     before, now = sum(facts["images"].values()), sum(dataset.counts.values())
-    return f"{before} then, {now} now" if before != now else "the same number with other contents or names"
+    how = f"{before} then, {now} now" if before != now else "the same number with other contents or names"
+    return f"other images ({how})"
 
 
 def facts_digest(facts: dict) -> str:
@@ -108,7 +125,7 @@ def facts_digest(facts: dict) -> str:
 def ledger_row(facts: dict) -> dict:
     """The parameters.json of a run as a row of the ledger."""
     metrics, seconds = facts["metrics"], facts["seconds"]
-    row = RunConfig.from_dict(facts["parameters"]).row | metrics
+    row = run_config(facts).row | metrics
     return row | {"seconds": seconds["fit"] + seconds["evaluate"], "chosen_epoch": facts["chosen_epoch"]}
 
 

@@ -28,7 +28,16 @@ from adnlib.engine.checkpoint import drop_checkpoint
 from adnlib.errors import AdnError
 from adnlib.evaluation import Evaluation, evaluate, watch_test
 from adnlib.experiments.config import RunConfig
-from adnlib.experiments.ledger import FORMAT, DamagedRunError, damaged, facts_digest, image_change, read_facts
+from adnlib.experiments.ledger import (
+    FORMAT,
+    DamagedRunError,
+    damaged,
+    facts_digest,
+    image_change,
+    preset_change,
+    read_facts,
+    run_config,
+)
 from adnlib.imagesets.registry import registry
 from adnlib.presets import Preset
 from adnlib.system.files import recover, sha256, whole_folder
@@ -49,7 +58,7 @@ class Run:
     @cached_property
     def config(self) -> RunConfig:
         """The parameters of the run. An older run may not name the only category of its data set; it is filled in."""
-        config = RunConfig.from_dict(self.facts["parameters"])
+        config = run_config(self.facts)
         return config if config.category else config.canonical()
 
     @property
@@ -98,7 +107,7 @@ class Run:
         """The data set of the run, with the same split. AdnError if its images have changed since."""
         dataset = load_dataset(self.config.dataset, self.config.category)
         if change := image_change(self.facts, dataset):
-            raise AdnError(f"{self.folder} was trained on other images ({change}): train it again with --replace.")
+            raise AdnError(f"{self.folder} was trained with {change}: train it again with --replace.")
         return dataset
 
     def model(self) -> DifferNet:
@@ -141,12 +150,13 @@ def build_model(config: RunConfig, preset: Preset | None = None) -> DifferNet:
 def train_run(root: Path | str, config: RunConfig, *, progress: bool = True, replace: bool = False) -> Run:
     """Trains, evaluates and saves one run under `root`; progress: whether to show progress bars.
 
-    replace: whether to replace a run of the same name that was trained on other images; otherwise AdnError.
+    replace: whether to replace a run of the same name that was trained with other images or an old preset; otherwise
+    AdnError.
     """
     config = config.canonical()
     dataset, model = load_dataset(config.dataset, config.category), build_model(config)
     if not replace:
-        refuse_other_images(root, config, dataset)
+        refuse_other_runs(root, config, dataset)
     history = fit(
         model,
         dataset,
@@ -164,21 +174,22 @@ def finished_run(root: Path | str, config: RunConfig) -> Run | None:
     config = config.canonical()
     try:
         run = read_run(Path(root).resolve() / config.folder_name)
-        return None if image_change(run.facts, load_dataset(config.dataset, config.category)) else run
+        old = preset_change(run.facts) or image_change(run.facts, load_dataset(config.dataset, config.category))
+        return None if old else run
     except AdnError:
         return None
 
 
-def refuse_other_images(root: Path | str, config: RunConfig, dataset: Dataset) -> None:
-    """AdnError if a run of this name was trained on other images. A damaged run may be replaced."""
+def refuse_other_runs(root: Path | str, config: RunConfig, dataset: Dataset) -> None:
+    """AdnError if a run of this name was trained with other images or an old preset. A damaged one may be replaced."""
     folder = Path(root).resolve() / config.folder_name
     try:
         facts = read_facts(folder)
     except (FileNotFoundError, DamagedRunError):
         return
-    if change := image_change(facts, dataset):
+    if change := preset_change(facts) or image_change(facts, dataset):
         raise AdnError(
-            f"{folder} was trained on other images ({change}): choose another --runs folder, or replace the run with "
+            f"{folder} was trained with {change}: choose another --runs folder, or replace the run with "
             "--replace (replace_run in 07_train)."
         )
 

@@ -27,7 +27,7 @@ from tqdm import tqdm
 from adnlib.datasets import Dataset, load_dataset
 from adnlib.errors import AdnError, KernelDiedError
 from adnlib.experiments.config import RunConfig
-from adnlib.experiments.ledger import image_change, read_facts
+from adnlib.experiments.ledger import image_change, preset_change, read_facts
 from adnlib.imagesets.sources import present_dataset
 from adnlib.system.files import write_whole
 
@@ -51,7 +51,7 @@ def is_done(root: Path, config: RunConfig) -> bool:
 
 
 def changed_runs(configs: list[RunConfig], root: Path | str) -> dict[str, str]:
-    """The finished runs whose images have changed since they were trained, by name, and how. Nothing is fetched."""
+    """The finished runs whose images or preset have changed since they were trained, by name. Nothing is fetched."""
     loaded: dict[tuple, Dataset | None] = {}
     changes = {}
     for config in configs:
@@ -64,7 +64,8 @@ def changed_runs(configs: list[RunConfig], root: Path | str) -> dict[str, str]:
                 if config.dataset.startswith("folder:") or present_dataset(config.dataset):
                     loaded[key] = load_dataset(*key)
         with suppress(AdnError):  # a damaged run is reported by the ledger
-            if (dataset := loaded[key]) and (change := image_change(read_facts(folder), dataset)):
+            facts, dataset = read_facts(folder), loaded[key]
+            if change := preset_change(facts) or (dataset and image_change(facts, dataset)):
                 changes[config.folder_name] = change
     return changes
 

@@ -5,21 +5,23 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from adnlib.features import SCALES
 from adnlib.plots.style import LINE_STYLES, NORMAL_COLOUR, PALETTE, STYLE
 
-SCALES = ("full size", "1/2", "1/4")
 
-
-def pipeline(views: Tensor, y: Tensor, z: Tensor, heading: str) -> Figure:
+def pipeline(views: Tensor, y: Tensor, z: Tensor, heading: str, step: float = 2.0) -> Figure:
     """From an image to its score: a row for each view, with the view at three scales, its features and its latents.
 
     views: uint8 (V, 3, H, W); y: (V, D) the features, those of one scale after the other; z: (V, D). The title of each
-    plot of z is the mean of z^2; the mean of these over all views is the score.
+    plot of z is the mean of z^2; the mean of these over all views is the score. step: how many times smaller each scale
+    is than the one before.
     """
-    count, part = len(views), y.shape[1] // len(SCALES)
+    count, part = len(views), y.shape[1] // SCALES
+    sizes = [int(views.shape[-1] / step**scale + 1e-6) for scale in range(SCALES)]
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(
             count,
@@ -31,10 +33,10 @@ def pipeline(views: Tensor, y: Tensor, z: Tensor, heading: str) -> Figure:
         )
         for row, view in zip(axes, views, strict=True):
             for scale, axis in enumerate(row[:3]):
-                axis.imshow(view[:, :: 2**scale, :: 2**scale].permute(1, 2, 0).numpy())  # the nearest pixels
+                axis.imshow(F.interpolate(view[None], size=sizes[scale])[0].permute(1, 2, 0).numpy())  # nearest pixels
                 axis.set(xticks=[], yticks=[])
         for row, features, latents in zip(axes, y, z, strict=True):
-            for scale, colour in enumerate(PALETTE[: len(SCALES)]):
+            for scale, colour in enumerate(PALETTE[:SCALES]):
                 at = np.arange(scale * part, (scale + 1) * part)
                 row[3].plot(at, features[at].numpy(), color=colour, linewidth=0.6)
             row[4].plot(latents.numpy(), color="black", linewidth=0.6)
@@ -43,7 +45,8 @@ def pipeline(views: Tensor, y: Tensor, z: Tensor, heading: str) -> Figure:
         for column, values in zip((3, 4), limits, strict=True):
             for axis in axes[:, column]:
                 axis.set(ylim=(values.min(), values.max()), xticks=[0, y.shape[1]])
-        for axis, title in zip(axes[0], (*SCALES, "features y", "latent z"), strict=True):
+        titles = [*(f"{size} px" for size in sizes), "features y", "latent z"]
+        for axis, title in zip(axes[0], titles, strict=True):
             axis.set_title(title, fontsize=9, loc="left")
         for axis in axes[-1, 3:]:
             axis.set_xlabel("dimension (index)", fontsize=9)

@@ -91,7 +91,7 @@ def test_the_committed_matrix_is_the_grids():
     assert table.groupby(["dataset", "category", "variant"])["seed"].nunique().min() >= 3
     differnet = table[table["dataset"] == "DifferNet, alexnet"]
     assert {"none", "se", "cbam", "constant"} <= set(differnet["variant"])
-    ledger = findings.committed_ledger().query("run == 'elpv-mono-none-fast-seed0'")["auroc"].item()
+    ledger = findings.committed_ledger().query("run == 'elpv-mono-none-fast-2026-11-seed0'")["auroc"].item()
     assert ledger in set(differnet.query("category == 'elpv mono' and variant == 'none' and seed == 0")["auroc"])
 
 

@@ -10,7 +10,7 @@ import pytest
 from adnlib import AdnError
 from adnlib.cli import main
 from adnlib.experiments.config import RunConfig
-from adnlib.experiments.ledger import read_ledger
+from adnlib.experiments.ledger import FORMAT, facts_digest, read_ledger
 from adnlib.experiments.runs import read_run, read_runs
 
 COLUMNS = {"run", "status", "variant", "dataset", "category", "seed", "auroc", "auroc_last", "seconds", "chosen_epoch"}
@@ -31,6 +31,8 @@ def finished(root, seed=0, attention=None, auroc=0.9, folder="/home/somebody/dat
     )
     metrics = {"threshold": 2.0, "auroc": auroc, "auroc_last": auroc, "auroc_best_on_test": auroc}
     facts = {"parameters": parameters, "metrics": metrics, "seconds": {"fit": 1, "evaluate": 1}, "chosen_epoch": 3}
+    facts["format"] = FORMAT
+    facts["digest"] = facts_digest(facts)
     folder = root / RunConfig(**parameters).folder_name
     folder.mkdir(parents=True)
     (folder / "parameters.json").write_text(json.dumps(facts))

@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,8 @@ from conftest import full_disk
 
 from adnlib import AdnError, RunConfig, load_dataset, train_run
 from adnlib.evaluation import score
-from adnlib.experiments.runs import Run, comparison, read_run, read_runs
+from adnlib.experiments.ledger import FORMAT, facts_digest, read_ledger
+from adnlib.experiments.runs import Run, comparison, finished_run, read_run, read_runs, refuse_other_runs
 from adnlib.experiments.sweeps import changed_runs
 
 ARGUMENTS = dict(category="tiny", preset="smoke", weights="random")
@@ -69,22 +71,40 @@ def test_a_run_of_other_images_is_not_replaced_unless_asked(tiny_folder, tmp_pat
     assert (run.folder / "scores.csv").read_bytes() == scores and changed_runs([config], tmp_path / "runs") == {}
     image = next((folder / "tiny" / "train" / "good").iterdir())
     shutil.copy(image, image.with_name(f"copy{image.suffix}"))
-    message = rf"{run.folder} was trained on other images \(20 then, 21 now\): choose another --runs folder, or replace"
+    message = (
+        rf"{run.folder} was trained with other images \(20 then, 21 now\): choose another --runs folder, or replace"
+    )
     with pytest.raises(AdnError, match=message):
         train_run(tmp_path / "runs", config)
-    with pytest.raises(AdnError, match="was trained on other images"):
+    with pytest.raises(AdnError, match="was trained with other images"):
         read_run(run.folder).dataset()
     assert (run.folder / "scores.csv").read_bytes() == scores
-    assert changed_runs([config], tmp_path / "runs") == {run.folder.name: "20 then, 21 now"}
+    assert changed_runs([config], tmp_path / "runs") == {run.folder.name: "other images (20 then, 21 now)"}
     path = run.folder / "parameters.json"
     content = path.read_text()
-    path.write_text(content.replace('"format": 3', '"format": 99'))
+    path.write_text(content.replace(f'"format": {FORMAT}', '"format": 99'))
     with pytest.raises(AdnError, match="is from a newer version of this library"):
         train_run(tmp_path / "runs", config)
     path.write_text(content)
     again = train_run(tmp_path / "runs", config, replace=True)
     assert again.folder == run.folder and sum(again.facts["images"].values()) == 21
     assert again.dataset().digest != run.facts["images_digest"]
+
+
+def test_a_run_of_an_old_preset_has_its_old_name_and_is_not_replaced_unless_asked(tiny_folder, tmp_path):
+    """The presets fast, lean and unscaled meant something else before format 4."""
+    config = RunConfig(f"folder:{tiny_folder}", "tiny", weights="random")
+    folder = tmp_path / config.folder_name
+    run = train_run(tmp_path, replace(config, preset="smoke"))
+    facts = {**run.facts, "format": 3, "parameters": config.parameters}
+    facts["digest"] = facts_digest(facts)
+    run.folder.rename(folder)
+    (folder / "parameters.json").write_text(json.dumps(facts))
+    assert read_run(folder).parameters["preset"] == read_ledger(tmp_path)["preset"].item() == "fast-2026-11"
+    assert changed_runs([config], tmp_path) == {folder.name: "the preset fast-2026-11"}
+    assert finished_run(tmp_path, config) is None
+    with pytest.raises(AdnError, match="was trained with the preset fast-2026-11: choose another --runs folder"):
+        refuse_other_runs(tmp_path, config, run.dataset())
 
 
 @pytest.mark.parametrize("part", ["train/good", "test/good", "test/spot", "ground_truth/spot"])
