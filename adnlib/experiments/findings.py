@@ -14,6 +14,7 @@ from adnlib.experiments.statistics import (
     differences,
     over_categories,
     sentences,
+    simultaneous,
     summary,
 )
 from adnlib.system.files import sha256, write_whole
@@ -81,7 +82,9 @@ in points (hundredths of AUROC).
 With several categories, the interval is computed from one mean difference for each category. The plain and the wild
 images of a part in `wild_parts` are not independent and count as one category. With two or three categories, the
 interval rests on only two or three differences and can be narrow or wide by chance. There are many comparisons: even
-without any effect, about one interval in twenty excludes zero.
+without any effect, about one interval in twenty excludes zero. The intervals in README are wider, so that all of
+them together are right with a probability of 95 % (Bonferroni). *Detectable* is the smallest true difference that these
+categories would show with a probability of 90 %, if it varies between categories as the measured one does.
 
 ![Differences of AUROC with intervals, a row per category, a column per variant](evidence.png)
 """
@@ -152,11 +155,16 @@ def forest_tables(ledger: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def headline(ledger: pd.DataFrame) -> list[str]:
-    """README's answer: a sentence for each way of training in its figure, and one for all of them together."""
+    """README's answer: a sentence for each way of training in its figure, and one for all of them together.
+
+    All their intervals together have the level LEVEL, see `simultaneous`.
+    """
     lines, verdicts = [], []
-    for preset, names in SHOWN.items():
-        table, clauses = summary(ledger[ledger["preset"] == preset]), []
-        for name in (name for name in names if name not in CONTROLS.values()):
+    shown = {preset: [name for name in names if name not in CONTROLS.values()] for preset, names in SHOWN.items()}
+    level = simultaneous(sum(map(len, shown.values())))
+    for preset, names in shown.items():
+        table, clauses = summary(ledger[ledger["preset"] == preset], level=level), []
+        for name in names:
             for _, row in table[table["variant"] == name].iterrows() if len(table) else ():
                 module, how = name.split(", ")
                 verdict = "shows no difference" if row["verdict"] == "no difference shown" else f"is {row['verdict']}"
@@ -195,13 +203,14 @@ def evidence_page(ledger: pd.DataFrame) -> str:
         if said := between_presets(done, preset):
             lines += [f"\n## The plain {BASELINE}: other presets against {preset}\n", *(f"- {line}" for line in said)]
     lines.append(f"\n## All variants against {BASELINE}\n")
-    columns = ["preset", "variant", "points", "95 % interval", "categories", "pairs of runs", "verdict"]
+    columns = ["preset", "variant", "points", "95 % interval", "detectable", "categories", "pairs of runs", "verdict"]
     lines += [_row(columns), _row(["---"] * len(columns))]
     for _, row in summary(done).sort_values(["preset", "variant"]).iterrows():
         interval = "" if np.isnan(row["low"]) else f"{100 * row['low']:+.1f} to {100 * row['high']:+.1f}"
         categories = f"{row['categories']} ({row['independent']} independent)"
         points, pairs = f"{100 * row['difference']:+.1f}", str(row["pairs of runs"])
-        lines.append(_row([row["preset"], row["variant"], points, interval, categories, pairs, row["verdict"]]))
+        least = "" if np.isnan(row["detectable"]) else f"{100 * row['detectable']:.1f}"
+        lines.append(_row([row["preset"], row["variant"], points, interval, least, categories, pairs, row["verdict"]]))
     plain = done[done["variant"] == BASELINE].groupby("category")["auroc"].mean()
     if full := sorted(plain.index[plain > CEILING]):
         lines.append(

@@ -15,7 +15,8 @@ from adnlib.evaluation import verdict
 from adnlib.experiments.ledger import PAIRED_BY, PROTOCOLS, finished_runs
 
 BASELINE = "DifferNet"
-LEVEL = 0.95  # confidence level of every interval
+LEVEL = 0.95  # confidence level of an interval, unless stated otherwise
+POWER = 0.9  # for `detectable`
 RESAMPLES = 5000  # bootstrap resamples
 ENOUGH = 8  # minimum number of categories for a bootstrap
 
@@ -28,7 +29,7 @@ def has_intervals(ledger: pd.DataFrame, baseline: str = BASELINE) -> bool:
     return differences(runs).groupby(["variant", *PAIRED_BY[:-1]])["seed"].nunique().gt(1).any()
 
 
-def summary(ledger: pd.DataFrame, baseline: str = BASELINE) -> pd.DataFrame:
+def summary(ledger: pd.DataFrame, baseline: str = BASELINE, level: float = LEVEL) -> pd.DataFrame:
     """`over_categories` for each preset, with the preset as an extra column.
 
     Presets are not mixed: a run is compared with its partner of the same preset, and each mean uses the runs of one
@@ -37,7 +38,7 @@ def summary(ledger: pd.DataFrame, baseline: str = BASELINE) -> pd.DataFrame:
     parts = []
     for preset, runs in finished_runs(ledger, "auroc").groupby("preset", sort=False):
         if {baseline} < set(runs["variant"]):
-            parts.append(over_categories(differences(runs, baseline=baseline)).assign(preset=preset))
+            parts.append(over_categories(differences(runs, baseline=baseline), level=level).assign(preset=preset))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
@@ -91,22 +92,23 @@ def by_category(pairs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["dataset", "category", "variant", "difference", "low", "high", "seeds"])
 
 
-def over_categories(pairs: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+def over_categories(pairs: pd.DataFrame, seed: int = 0, level: float = LEVEL) -> pd.DataFrame:
     """A row for each variant: the mean over categories of the mean difference over seeds, with an interval.
 
     The interval (`mean_interval`) is for the mean over the population from which these categories are a sample. In
     wild_parts, the settings "_wild" and "_plain" show the same parts with the same damage, so their mean counts as one
     category. With one category, or one such pair, the interval is over its seeds. better, worse: the number of
-    categories that are better or worse by their own interval over seeds.
+    categories that are better or worse by their own interval over seeds. detectable: see `detectable`; NaN for one
+    category.
     """
     all_of, rows = by_category(pairs).groupby("variant"), []
     for variant, group in by_category(_independent(pairs)).groupby("variant", sort=False):
         d, each = group["difference"].to_numpy(), all_of.get_group(variant)  # d: (K,)
-        low, high = group[["low", "high"]].iloc[0] if len(d) == 1 else mean_interval(d, seed)
+        low, high = group[["low", "high"]].iloc[0] if len(d) == 1 else mean_interval(d, seed, level)
         counts = len(each), len(d), each["seeds"].sum(), (each["low"] > 0).sum(), (each["high"] < 0).sum()
-        rows.append((variant, d.mean(), low, high, *map(int, counts)))
+        rows.append((variant, d.mean(), low, high, *map(int, counts), detectable(d, level)))
     columns = ["variant", "difference", "low", "high", "categories", "independent", "pairs of runs", "better", "worse"]
-    table = pd.DataFrame(rows, columns=columns)
+    table = pd.DataFrame(rows, columns=[*columns, "detectable"])
     table["verdict"] = [verdict(low, high) for low, high in zip(table["low"], table["high"], strict=True)]
     return table
 
@@ -147,29 +149,48 @@ def changes(table: pd.DataFrame) -> pd.DataFrame:
     return rows.rename(columns={"variant": "change"}).drop(columns=["dataset", "category"])
 
 
-def mean_interval(d: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """The 95 % interval of a mean, (K,) -> low, high: by bootstrap, or Student's for fewer than ENOUGH values.
+def detectable(d: np.ndarray, level: float = LEVEL) -> float:
+    """The smallest true mean whose interval excludes zero with a probability of POWER, from the spread of d (K,).
+
+    It is (t_{(1 + level) / 2} + t_POWER) s / sqrt(K), with Student's quantiles and the standard deviation s of d (H. S.
+    Bloom, "Minimum Detectable Effects", Evaluation Review 19, 1995). NaN if K is 1.
+    """
+    k = len(d)
+    if k == 1:
+        return np.nan
+    return float(stats.t.ppf([(1 + level) / 2, POWER], k - 1).sum() * d.std(ddof=1) / np.sqrt(k))
+
+
+def simultaneous(count: int) -> float:
+    """The level of each of `count` intervals that all contain their means with a probability of at least LEVEL
+    (Bonferroni)."""
+    return 1 - (1 - LEVEL) / count
+
+
+def mean_interval(d: np.ndarray, seed: int = 0, level: float = LEVEL) -> tuple[float, float]:
+    """The interval of a mean, (K,) -> low, high: by bootstrap, or Student's for fewer than ENOUGH values or a
+    level above LEVEL.
 
     The bootstrap interval is the percentile interval, widened for few values as T. Hesterberg proposes ("What Teachers
     Should Know About the Bootstrap", The American Statistician 69, 2015): the plain one is too short by a factor of
     sqrt((K - 1) / K), and uses normal quantiles where Student's are needed. Below ENOUGH values even the widened
-    interval misses the mean too often.
+    interval misses the mean too often; so it does at higher levels, because few values have no such rare means.
     """
     k = len(d)
-    if k < ENOUGH:
-        return _student(d)
+    if k < ENOUGH or level > LEVEL:
+        return _student(d, level)
     draws = np.random.default_rng(seed).integers(k, size=(RESAMPLES, k))
     means = np.sort(d)[draws].mean(axis=1)  # sorted, so the order of a ledger's rows has no effect
-    tail = stats.norm.cdf(np.sqrt(k / (k - 1)) * stats.t.ppf((1 - LEVEL) / 2, k - 1))
+    tail = stats.norm.cdf(np.sqrt(k / (k - 1)) * stats.t.ppf((1 - level) / 2, k - 1))
     low, high = np.quantile(means, [tail, 1 - tail])
     return float(low), float(high)
 
 
-def _student(d: np.ndarray) -> tuple[float, float]:
+def _student(d: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
     """Student's interval of a mean, (K,) -> low, high; NaN if K is 1."""
     if len(d) == 1:
         return np.nan, np.nan
-    half = stats.t.ppf((1 + LEVEL) / 2, len(d) - 1) * d.std(ddof=1) / np.sqrt(len(d))
+    half = stats.t.ppf((1 + level) / 2, len(d) - 1) * d.std(ddof=1) / np.sqrt(len(d))
     return float(d.mean() - half), float(d.mean() + half)
 
 
@@ -184,7 +205,12 @@ def in_words(row: pd.Series, baseline: str = BASELINE) -> str:
         interval = f", {100 * LEVEL:.0f} % interval {100 * row['low']:+.2f} to {100 * row['high']:+.2f}"
     difference = f"AUROC {100 * row['difference']:+.2f} points against {baseline}"
     single = f"; single categories: {row['better']} better, {row['worse']} worse" if row["categories"] > 1 else ""
-    return f"{row['variant']}: {difference}{interval}, over {over} and {pairs}{single}. Verdict: {row['verdict']}."
+    power = ""
+    if row["low"] <= 0 <= row["high"] and not np.isnan(row["detectable"]):
+        power = f"; a difference of {100 * row['detectable']:.1f} points would be shown with {100 * POWER:.0f} % power"
+    return (
+        f"{row['variant']}: {difference}{interval}, over {over} and {pairs}{single}. Verdict: {row['verdict']}{power}."
+    )
 
 
 def inflation(ledger: pd.DataFrame) -> pd.DataFrame:

@@ -27,14 +27,17 @@ from adnlib.experiments.statistics import (
     between_presets,
     by_category,
     changes,
+    detectable,
     differences,
     has_intervals,
     in_words,
     inflation,
+    mean_interval,
     over_categories,
     over_seeds,
     protocols,
     sentences,
+    simultaneous,
     summary,
 )
 from adnlib.system.files import sha256
@@ -201,6 +204,25 @@ def test_one_seed_has_no_interval():
     said = in_words(table.iloc[0])
     assert "over one category and one pair of runs" in said and "nan" not in said
     assert said.endswith("Verdict: not known: one seed has no interval.")
+
+
+@pytest.mark.parametrize("categories, level", [(5, 0.95), (12, 0.95), (12, simultaneous(4))])
+def test_a_detectable_difference_is_shown_in_nine_of_ten_ledgers(categories, level):
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(2000, categories))
+    true = float(np.mean([detectable(d, level) for d in noise]))
+    shown = [mean_interval(d, level=level)[0] > 0 for d in noise[:300] + true]
+    assert 0.82 < np.mean(shown) < 0.97
+    assert np.isnan(detectable(np.array([0.1])))
+
+
+def test_simultaneous_intervals_are_wider_and_all_right_together():
+    assert simultaneous(1) == pytest.approx(0.95) and simultaneous(4) == pytest.approx(0.9875)
+    rng, wrong = np.random.default_rng(0), 0
+    for _ in range(1000):
+        intervals = [mean_interval(rng.normal(size=10), level=simultaneous(4)) for _ in range(4)]
+        wrong += any(not low <= 0 <= high for low, high in intervals)
+    assert wrong / 1000 < 0.07
 
 
 def test_inflation_is_what_the_best_epoch_adds():
