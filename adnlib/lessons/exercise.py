@@ -10,9 +10,8 @@ import functools
 import inspect
 import re
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import CodeType
 from typing import Any
 
 import nbformat
@@ -21,6 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from adnlib.errors import AdnError
+from adnlib.lessons.raised import described
+from adnlib.lessons.variables import about_variables, variables_of
 
 BEGIN, END = "# >>> yours", "# <<<"  # around the lines that the reader writes; without these marks, the whole body
 
@@ -40,7 +41,13 @@ def expect(condition: object, message: str) -> None:
 
 def expect_tensor(name: str, given: object) -> None:
     """Raises Mistake if an answer is not a tensor."""
-    advice = "is the return missing?" if given is None else "return one tensor."
+    advice = "return one tensor."
+    if given is None:
+        advice = "is the return missing?"
+    elif isinstance(given, nn.Module):
+        advice = "this is the layer itself, so call it."
+    elif isinstance(given, tuple) and hasattr(given, "values"):
+        advice = "this is a pair, values and positions: take .values."
     expect(isinstance(given, Tensor), f"{name} returns {type(given).__name__}, not a tensor: {advice}")
 
 
@@ -59,7 +66,7 @@ def check(
     solution, and so must the gradients for inputs and for the parameters of modules, unless `gradient` is False.
     broken: for an exercise in which the reader repairs code, the code to repair. It is the stub.
     The check prints one line and returns the answer, or the solution if the stub is untouched. A wrong answer raises
-    Mistake. If the answer itself raises an error, the message of the Mistake contains it.
+    Mistake. If the answer itself raises an error, the message of the Mistake contains it, with advice.
     """
 
     def decorate(examine: Callable[[Callable], None]) -> Callable:
@@ -69,19 +76,18 @@ def check(
             if broken and _same_code(answer, broken):
                 print(f"{name}: not repaired yet. The lesson continues with the solution.")
                 return solution
+            _expect_no_data(answer)
             try:
                 watched = _watched(answer) if inspect.isfunction(answer) else answer
                 examine(watched)
                 for make in others:
                     _expect_agreement(solution, watched, make, gradient)
-                _expect_no_variables(answer)
-            except Mistake:
-                raise
             except Exception as error:
                 if isinstance(error, NotImplementedError) and str(error) == _untouched(name):
                     print(f"{name}: not written yet. The lesson continues with the solution.")
                     return solution
-                raise Mistake(f"{name} raises {type(error).__name__}: {error}") from error
+                text = str(error) if isinstance(error, Mistake) else f"{name} {described(error)}"
+                raise Mistake(text + about_variables(answer)) from error
             print(f"{name}: correct.")
             return answer
 
@@ -122,7 +128,9 @@ def _watched(answer: Callable) -> Callable:
         before = [(x, _copy(x)) for x in arguments if isinstance(x, (np.ndarray, Tensor))]
         tables = [(x, list(x.items())) for x in arguments if isinstance(x, dict)]
         lists = [(x, list(x)) for x in arguments if isinstance(x, list)]
+        seed = torch.get_rng_state()
         result = answer(*given, **named)
+        drawn = not torch.equal(seed, torch.get_rng_state())
         expect(
             all(np.array_equal(_copy(x), was, equal_nan=True) for x, was in before),
             f"{answer.__name__} changes its input: create a new object, x = x * 2 instead of x *= 2.",
@@ -134,6 +142,10 @@ def _watched(answer: Callable) -> Callable:
         expect(
             all(len(x) == len(was) for x, was in lists),
             f"{answer.__name__} changes the list that it was given: loop over it, without pop or del.",
+        )
+        expect(
+            not drawn or not isinstance(result, Tensor) or torch.equal(result, answer(*given, **named)),
+            f"Two calls of {answer.__name__} give different results: leave out what is random (dropout, new layers).",
         )
         floating = [x.dtype for x in arguments if isinstance(x, Tensor) and x.is_floating_point()]
         return _in_precision(result, floating[0]) if floating else result
@@ -170,7 +182,7 @@ def _expect_agreement(solution: Callable, answer: Callable, make: Callable[[], t
     except Mistake:
         raise
     except Exception as error:
-        raise Mistake(f"{where}. There it raises {type(error).__name__}: {error}") from error
+        raise Mistake(f"{where}. There it {described(error)} Do not write the sizes of one example.") from error
     expect(
         all(_state(x) == was for x, was in modules),
         f"{name} changes the module that it was given: call it, but leave its weights as they are.",
@@ -196,7 +208,8 @@ def _expect_agreement(solution: Callable, answer: Callable, make: Callable[[], t
                 gradients = [_gradients(x, wanted) for x in (result, expected)]
                 expect(
                     all(torch.allclose(*both, rtol=1e-3, atol=1e-4) for both in zip(*gradients, strict=True)),
-                    f"The values of {name} are right, but the gradient{where_to} is not: is a part of it detached?",
+                    f"The values of {name} are right, but the gradient{where_to} is not: is a part of it detached, "
+                    "by detach(), .data or .item()?",
                 )
 
 
@@ -215,25 +228,16 @@ def _sizes(solution: Callable, arguments: tuple) -> str:
     return ", ".join(shapes + numbers)
 
 
-def _expect_no_variables(answer: Callable) -> None:
-    """Raises Mistake if an answer reads data of the notebook instead of its arguments."""
-    if not inspect.isfunction(answer):
-        return
-    for instruction in _instructions(answer.__code__):
-        value = answer.__globals__.get(instruction.argval) if instruction.opname == "LOAD_GLOBAL" else None
+def _expect_no_data(answer: Callable) -> None:
+    """Raises Mistake if an answer reads data of the notebook instead of its arguments. A module without weights, such
+    as nn.ReLU(), is a function and not data."""
+    for name, value in variables_of(answer):
+        data = value.state_dict() if isinstance(value, nn.Module) else isinstance(value, (Tensor, np.ndarray))
         expect(
-            not isinstance(value, (Tensor, np.ndarray, nn.Module)),
-            f"{answer.__name__} reads the notebook's variable {instruction.argval}: use its arguments "
+            not data,
+            f"{answer.__name__} reads the notebook's variable {name}: use its arguments "
             f"({', '.join(inspect.signature(answer).parameters)}) instead, so that it works for other inputs.",
         )
-
-
-def _instructions(code: CodeType) -> Iterator[dis.Instruction]:
-    """The instructions of a function and of the functions inside it."""
-    yield from dis.get_instructions(code)
-    for inner in code.co_consts:
-        if isinstance(inner, CodeType):
-            yield from _instructions(inner)
 
 
 def exercises(lesson) -> dict[str, Callable]:

@@ -5,8 +5,9 @@ import torch
 from scipy.stats import rankdata
 from torch import Tensor
 
-from adnlib.lessons import designs
+from adnlib.lessons import designs, repairs
 from adnlib.lessons.exercise import Mistake, check, expect, expect_tensor
+from adnlib.lessons.raised import described
 
 
 def _scores(*shape: int) -> np.ndarray:
@@ -27,22 +28,25 @@ def auroc(normal: np.ndarray, anomalous: np.ndarray) -> np.ndarray:
 
 @check(auroc, lambda: (_scores(1), _scores(1) + 0.5), lambda: (_scores(2, 3, 4), _scores(2, 3, 5)))
 def check_auroc(answer):
-    value = answer(np.array([1.0, 3.0, 4.0]), np.array([2.0, 5.0]))  # 4 of the 6 pairs are won
+    value = answer(np.array([1.0, 3.0, 4.0, 6.0]), np.array([2.0, 4.5, 5.0]))  # 7 of the 12 pairs are won
     expect(value is not None, "auroc returns None: is the return statement missing?")
     expect(np.ndim(value) == 0, f"The shape is {np.shape(value)}, but two lists of scores give one number.")
-    expect(
-        not np.isclose(value, 2 / 6),
-        "The roles are swapped: this counts the pairs in which the normal image scores higher.",
-    )
-    expect(not np.isclose(value, 4), "This is the number of pairs won, not their share: divide by n * m.")
-    expect(
-        not np.isclose(value, 7 / 6),
-        "This is above 1: subtract the ranks of the anomalous images among themselves.",
-    )
-    expect(not np.isclose(value, 1 / 6), "The ranks to subtract are those of the m anomalous images: m * (m + 1) / 2.")
-    expect(
-        np.isclose(value, 4 / 6), f"Normal scores 1, 3, 4 and anomalous scores 2, 5 should give 4 / 6, not {value:g}."
-    )
+    for wrong, message in (
+        (5 / 12, "The roles are swapped: this counts the pairs in which the normal image scores higher."),
+        (7, "This is the number of pairs won, not their share: divide by n * m."),
+        (13 / 12, "This is above 1: subtract the ranks of the anomalous images among themselves."),
+        (3 / 12, "The ranks to subtract are those of the m anomalous images: m * (m + 1) / 2."),
+        (10 / 12, "The sum of 1, 2, ..., m is m * (m + 1) / 2, with a plus."),
+        (4 / 12, "The ranks begin at 0 here: they begin at 1."),
+        (9 / 12, "These are the ranks of the first n scores, the normal ones: take those from n on."),
+        (14 / 12, "These are the ranks of the last n scores: take those from n on, m of them."),
+        (1, "This is 1, but not every pair is won: divide by the number of pairs, n * m."),
+        (7 / 9, "This divides by m * m: the number of pairs is n * m."),
+        (7 / 16, "This divides by n * n: the number of pairs is n * m."),
+        (0, "This is 0: rank both groups together, and divide with /, which does not round."),
+    ):
+        expect(not np.isclose(value, wrong), message)
+    expect(np.isclose(value, 7 / 12), f"7 of 12 pairs are won here, so the AUROC is 0.5833, not {value:.4g}.")
     value = answer(np.array([1.0, 2.0, 2.0]), np.array([2.0, 3.0]))  # 4 won, 2 equal
     low = answer(np.array([1.0, 3.0, 4.0]), np.array([0.0, 2.0]))  # worse than chance
     expect(
@@ -57,7 +61,7 @@ def check_auroc(answer):
     try:
         rows = answer(np.array([[1.0, 3.0, 4.0], [1.0, 2.0, 2.0]]), np.array([[2.0, 5.0], [2.0, 3.0]]))
     except Exception as error:
-        raise Mistake(f"{first} Two rows raise {type(error).__name__}: {last}") from error
+        raise Mistake(f"{first} Two rows raise {type(error).__name__}: return an array, and {last}") from error
     shape = np.shape(rows)
     expect(shape == (2,), f"{first} Two rows should give two numbers, not the shape {shape}: {last}")
     expect(isinstance(rows, np.ndarray), f"{first} For two rows it is a {type(rows).__name__}: return an array.")
@@ -87,9 +91,16 @@ def check_mahalanobis(answer):
     mix = torch.tensor([[3.0, 0.0, 0.0], [1.0, 0.5, 0.0], [0.0, 0.2, 1.0]], dtype=torch.float64)
     train = torch.randn(20, 3, generator=generator, dtype=torch.float64) @ mix + torch.tensor([4.0, -1.0, 2.0])
     test = torch.randn(5, 3, generator=generator, dtype=torch.float64) @ mix + torch.tensor([5.0, 0.0, 0.0])
-    d = answer(train.clone(), test.clone())
+    try:
+        d = answer(train.clone(), test.clone())
+    except RuntimeError as error:
+        raise Mistake(
+            f"mahalanobis {described(error)} The mean is taken over the images, axis 0, and has the shape (D,); S, I "
+            "and L have (D, D), and the right-hand side of the solve has (D, M)."
+        ) from error
     expect_tensor("mahalanobis", d)
     expect(d.shape != (5, 5), "The shape is (M, M), each test image with every other: return the diagonal only.")
+    expect(d.shape != (20,), "There is one number for each training image: are train and test swapped?")
     expect(d.shape != (3,), "The shape is (D,): sum over the features, not over the images.")
     expect(d.shape == (5,), f"The shape is {tuple(d.shape)}, not (M,) = (5,): return one number per test image.")
     for wrong, message in _wrong_distances(train, test):
@@ -119,6 +130,23 @@ def _wrong_distances(train: Tensor, test: Tensor):
 
     right, own = squared(offset, shrunk(cov)), test - test.mean(dim=0)
     lower = torch.linalg.cholesky(shrunk(cov))
+    z = torch.linalg.solve_triangular(lower, offset.T, upper=False)
+    yield z.sum(dim=0), "z is not squared before the sum."
+    yield z.abs().sum(dim=0), "This sums |z|: the squared distance is the sum of z^2."
+    yield 0.5 * right, "This is half of the squared distance: the formula has no factor."
+    yield -right, "The sign is wrong: a larger distance is more anomalous."
+    yield (
+        (offset / lower.diagonal()).square().sum(dim=1),
+        "With upper=True only the diagonal of L is read: upper=False.",
+    )
+    yield torch.linalg.solve(shrunk(cov), offset.T).square().sum(dim=0), "This divides by S twice: solve with L."
+    yield squared(test - train.mean(), shrunk(cov)), "This is one mean for all features: take the mean over axis 0."
+    yield squared(offset, shrunk(20 * cov)), "The covariance is a sum: divide it by N, the number of images."
+    yield squared(offset, shrunk(20 / 3 * cov)), "The covariance is divided by D: divide it by N, the number of images."
+    yield squared(offset, shrunk(torch.corrcoef(train.T))), "This is the correlation: take the covariance."
+    yield squared(offset, shrunk(torch.cov(test.T, correction=0))), "S is that of the test images: use `train`."
+    late = (1 - a) * cov + a * (1 - a) * cov.diagonal().mean() * eye
+    yield squared(offset, late), "s is the mean of the diagonal of S before it is multiplied by 1 - shrinkage."
     diagonal = offset.square() / train.var(dim=0, correction=0)
     yield diagonal.sum(dim=1), "This uses only the variance of each feature: the correlations are not used."
     yield (offset.square() / train.var(dim=0)).sum(dim=1), "This uses only the variance of each feature: use S."
@@ -173,11 +201,13 @@ def best_of(normal: np.ndarray, anomalous: np.ndarray) -> np.ndarray:
 
 @check(best_of, lambda: (_scores(1, 4), _scores(1, 2)), lambda: (_scores(7, 3), _scores(7, 6)))
 def check_best_of(answer):
-    normal = np.array([[1.0, 3.0, 3.2], [1.0, 2.0, 3.0], [2.0, 4.0, 6.0], [1.0, 2.0, 2.5], [5.0, 6.0, 7.0]])  # (E, N)
-    anomalous = np.array([[2.0, 3.5], [2.5, 4.0], [3.0, 1.0], [3.0, 2.7], [1.0, 2.0]])  # (E, M)
+    normal = np.array([[1.0, 3.0, 3.2], [2.0, 4.0, 6.0], [5.0, 6.0, 7.0], [1.0, 2.0, 2.5], [1.0, 2.0, 3.0]])  # (E, N)
+    anomalous = np.array([[2.0, 3.5], [3.0, 1.0], [1.0, 2.0], [3.0, 2.7], [2.5, 4.0]])  # (E, M)
     aurocs, right = auroc(normal, anomalous), best_of(normal, anomalous)
     best = answer(normal.copy(), anomalous.copy())
     expect(best is not None, "best_of returns None: is the return statement missing?")
+    numbers = isinstance(best, (np.ndarray, np.number, float, int))
+    expect(numbers, f"The result is a {type(best).__name__}: return an array, one number per epoch.")
     if np.ndim(best) == 0:
         expect(
             not np.isclose(best, aurocs.mean()),
@@ -191,8 +221,8 @@ def check_best_of(answer):
             not np.isclose(best, 1),
             "This is the best of all epochs: return the best so far after each epoch, (E,) numbers.",
         )
+    expect(np.shape(best) != (1,), "There is only one number, not (E,): is the return inside the loop?")
     expect(np.shape(best) == (5,), f"The shape is {np.shape(best)}, not (E,) = (5,): return one number per epoch.")
-    expect(isinstance(best, np.ndarray), f"The result is a {type(best).__name__}: return an array.")
     expect(not np.allclose(best, aurocs), "This is the AUROC of each epoch: return the best so far.")
     expect(not np.allclose(best, np.minimum.accumulate(aurocs)), "This is the worst so far: return the best so far.")
     expect(
@@ -223,53 +253,22 @@ def check_best_of(answer):
         not np.allclose(best, [aurocs[: e + 1].argmax() for e in range(5)]),
         "These are the numbers of the best epochs: return their AUROCs.",
     )
+    pooled = [auroc(normal[: e + 1].ravel(), anomalous[: e + 1].ravel()) for e in range(5)]
+    for wrong, message in (
+        (pooled, "This is the AUROC of the scores of all epochs so far together: take the best of their AUROCs."),
+        (np.cumsum(aurocs), "This is the running sum: return the running maximum."),
+        (right[::-1], "The running maximum is in reverse order."),
+        (np.maximum.accumulate(np.maximum(aurocs, 1 - aurocs)), "An AUROC below 0.5 is turned into one above."),
+        (np.maximum(aurocs, np.append(aurocs[0], aurocs[:-1])), "This looks back by one epoch only: look at all."),
+        (right.astype(int), "The values are rounded to whole numbers."),
+        (right.round(1), "The values are rounded: return them as they are."),
+    ):
+        expect(not np.allclose(best, wrong), message)
     expect(
         np.allclose(best, right),
         f"The shape is right, but the values are not. The AUROCs are {aurocs.round(2).tolist()}.",
     )
 
 
-def threshold(normal_scores: np.ndarray, false_positive_rate: float) -> float:
-    """The score exceeded by at most this share of the normal images: (N,) -> one number."""
-    return float(np.quantile(normal_scores, 1 - false_positive_rate, method="higher"))
-
-
-def _broken_threshold(normal_scores: np.ndarray, false_positive_rate: float) -> float:
-    """The score exceeded by at most this share of the normal images: (N,) -> one number."""
-    return float(np.quantile(normal_scores, 1 - false_positive_rate))
-
-
-@check(threshold, broken=_broken_threshold)
-def check_threshold(answer):
-    rng = np.random.default_rng(0)
-    for size, rate, low in ((200, 0.05, 0), (200, 0.2, 0), (62, 0.05, 0), (97, 0.05, 0), (150, 0.1, -9)):
-        scores = rng.exponential(size=size) + low  # 5 % of 62 is not a whole number; a score may be negative
-        value = answer(scores.copy(), rate)
-        expect(value is not None, "threshold returns None: is the return statement missing?")
-        expect(np.ndim(value) == 0, f"The shape is {np.shape(value)}, but a threshold is one number.")
-        value = float(value)
-        share = (scores > value).mean()
-        what = f"For a rate of {rate:.0%},"
-        expect(
-            not np.isclose(value, np.quantile(scores, rate), atol=0.01),
-            f"{what} {share:.1%} of the normal images are above this: use the upper end, 1 - rate.",
-        )
-        expect(
-            not np.isclose(value, np.percentile(scores, 1 - rate), atol=0.001),
-            f"{what} {share:.1%} of the images are above this: np.percentile takes a percentage, np.quantile a share.",
-        )
-        expect(
-            value < scores.max(), f"{what} no normal image is above this: it does not use the permitted false alarms."
-        )
-        expect(
-            share <= rate or not np.isclose(value, np.quantile(scores, 1 - rate)),
-            f"{what} {share:.1%} of the normal images are above this: np.quantile interpolates between two scores. "
-            'Take the higher one, method="higher".',
-        )
-        expect(share <= rate, f"{what} this is too low: {share:.1%} of the normal images are above it.")
-        expect(
-            share >= rate - 2 / size, f"{what} this is too high: only {share:.1%} of the normal images are above it."
-        )
-
-
+check_threshold = repairs.check_threshold
 check_my_score = designs.check_my_score

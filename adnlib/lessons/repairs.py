@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,6 +23,62 @@ def conv_of(kernel_size: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, bias=False)
+
+
+def threshold(normal_scores: np.ndarray, false_positive_rate: float) -> float:
+    """The score exceeded by at most this share of the normal images: (N,) -> one number."""
+    return float(np.quantile(normal_scores, 1 - false_positive_rate, method="higher"))
+
+
+def _broken_threshold(normal_scores: np.ndarray, false_positive_rate: float) -> float:
+    """The score exceeded by at most this share of the normal images: (N,) -> one number."""
+    return float(np.quantile(normal_scores, 1 - false_positive_rate))
+
+
+_SPLITS = ((200, 0.05, 0), (200, 0.2, 0), (62, 0.05, 0), (97, 0.05, 0), (150, 0.1, -9))  # 5 % of 62 is no whole number
+
+
+@check(threshold, broken=_broken_threshold)
+def check_threshold(answer):
+    rng = np.random.default_rng(0)
+    draws = [(rng.exponential(size=n) + low, rate) for n, rate, low in _SPLITS]
+    draws += [(rng.exponential(1e-3, size=97), 0.05), (rng.geometric(0.3, size=150), 0.2)]  # small ones, ties
+    for scores, rate in draws:
+        value = answer(scores.copy(), rate)
+        expect(value is not None, "threshold returns None: is the return statement missing?")
+        expect(np.ndim(value) == 0, f"The shape is {np.shape(value)}, but a threshold is one number.")
+        value, what, size = float(value), f"For a rate of {rate:.0%},", len(scores)
+        expect(np.isfinite(value), f"{what} this is {value}, not a number with which scores can be compared.")
+        share = (scores > value).mean()
+        if scores.dtype.kind == "f":
+            expect(
+                not value.is_integer(),
+                f"{what} this is the whole number {value:g}, but no score is one: if it is an index, return "
+                "the score there.",
+            )
+            expect(value != round(value, 3), f"{what} this is rounded to {value:g}: return the score itself.")
+        expect(
+            abs(share - (1 - rate)) > 2 / size,
+            f"{what} {share:.1%} of the normal images are above this: use the upper end, 1 - rate.",
+        )
+        expect(
+            abs(share - (1 - (1 - rate) / 100)) > 2 / size,
+            f"{what} {share:.1%} of the images are above this: np.percentile takes a percentage, np.quantile a share.",
+        )
+        expect(
+            value < scores.max(), f"{what} no normal image is above this: it does not use the permitted false alarms."
+        )
+        expect(
+            share <= rate or not np.isclose(value, np.quantile(scores, 1 - rate)),
+            f"{what} {share:.1%} of the normal images are above this: np.quantile interpolates between two scores. "
+            'Take the higher one, method="higher".',
+        )
+        expect(share <= rate, f"{what} this is too low: {share:.1%} of the normal images are above it.")
+        lower = (scores >= scores[scores <= value].max()).mean()  # above any lower threshold, if scores are equal
+        expect(
+            share >= rate - 2 / size or lower > rate,
+            f"{what} this is too high: only {share:.1%} of the normal images are above it.",
+        )
 
 
 def whole_block(x: Tensor, w1: nn.Module, w2: nn.Module) -> Tensor:
