@@ -140,8 +140,8 @@ def _watched(answer: Callable) -> Callable:
             f"{answer.__name__} changes the dictionary that it was given: read it with [key], without pop or del.",
         )
         expect(
-            all(len(x) == len(was) for x, was in lists),
-            f"{answer.__name__} changes the list that it was given: loop over it, without pop or del.",
+            all(len(x) == len(was) and all(a is b for a, b in zip(x, was, strict=True)) for x, was in lists),
+            f"{answer.__name__} changes the list that it was given: loop over it, without pop, del, sort or reverse.",
         )
         expect(
             not drawn or not isinstance(result, Tensor) or torch.equal(result, answer(*given, **named)),
@@ -155,14 +155,15 @@ def _watched(answer: Callable) -> Callable:
 
 def _in_precision(result: Any, dtype: torch.dtype) -> Any:
     """Floating-point tensors of a result in one precision."""
-    if isinstance(result, tuple):
+    if isinstance(result, tuple) and not hasattr(result, "values"):  # a pair of torch's stays one, to be recognised
         return tuple(_in_precision(part, dtype) for part in result)
     return result.to(dtype) if isinstance(result, Tensor) and result.is_floating_point() else result
 
 
 def _state(module: nn.Module) -> list:
-    """What an answer must not change in a module: its weights, and whether they can be trained."""
-    return [(name, p.requires_grad, p.detach().cpu().numpy().tobytes()) for name, p in module.named_parameters()]
+    """What an answer must not change in a module: its weights, whether they can be trained, and its mode."""
+    weights = [(name, p.requires_grad, p.detach().cpu().numpy().tobytes()) for name, p in module.named_parameters()]
+    return [*weights, *(m.training for m in module.modules())]
 
 
 def _copy(x: np.ndarray | Tensor) -> np.ndarray:

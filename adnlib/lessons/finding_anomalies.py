@@ -5,7 +5,7 @@ import torch
 from scipy.stats import rankdata
 from torch import Tensor
 
-from adnlib.lessons import designs, repairs
+from adnlib.lessons import repairs, score_design
 from adnlib.lessons.exercise import Mistake, check, expect, expect_tensor
 from adnlib.lessons.raised import described
 
@@ -37,6 +37,8 @@ def check_auroc(answer):
         (13 / 12, "This is above 1: subtract the ranks of the anomalous images among themselves."),
         (3 / 12, "The ranks to subtract are those of the m anomalous images: m * (m + 1) / 2."),
         (10 / 12, "The sum of 1, 2, ..., m is m * (m + 1) / 2, with a plus."),
+        (2 / 12, "This is 2 * AUROC - 1: return the share of pairs won."),
+        (12.5, "Put brackets around the difference: both terms are divided by n * m."),
         (4 / 12, "The ranks begin at 0 here: they begin at 1."),
         (9 / 12, "These are the ranks of the first n scores, the normal ones: take those from n on."),
         (14 / 12, "These are the ranks of the last n scores: take those from n on, m of them."),
@@ -271,4 +273,4 @@ def check_best_of(answer):
 
 
 check_threshold = repairs.check_threshold
-check_my_score = designs.check_my_score
+check_my_score = score_design.check_my_score

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from adnlib.lessons.exercise import check, expect, expect_none_of, expect_tensor
+from adnlib.lessons.exercise import Mistake, check, expect, expect_none_of, expect_tensor
+from adnlib.lessons.raised import described
 
 
 def random_maps(*shape: int) -> Tensor:
@@ -43,10 +44,12 @@ def check_threshold(answer):
     rng = np.random.default_rng(0)
     draws = [(rng.exponential(size=n) + low, rate) for n, rate, low in _SPLITS]
     draws += [(rng.exponential(1e-3, size=97), 0.05), (rng.geometric(0.3, size=150), 0.2)]  # small ones, ties
+    draws += [(rng.exponential(size=10), 0.05)]  # no false alarm is permitted
     for scores, rate in draws:
         value = answer(scores.copy(), rate)
         expect(value is not None, "threshold returns None: is the return statement missing?")
         expect(np.ndim(value) == 0, f"The shape is {np.shape(value)}, but a threshold is one number.")
+        expect(not isinstance(value, str), "threshold returns text: return a number.")
         value, what, size = float(value), f"For a rate of {rate:.0%},", len(scores)
         expect(np.isfinite(value), f"{what} this is {value}, not a number with which scores can be compared.")
         share = (scores > value).mean()
@@ -66,7 +69,8 @@ def check_threshold(answer):
             f"{what} {share:.1%} of the images are above this: np.percentile takes a percentage, np.quantile a share.",
         )
         expect(
-            value < scores.max(), f"{what} no normal image is above this: it does not use the permitted false alarms."
+            value < scores.max() or rate * size < 1,
+            f"{what} no normal image is above this: it does not use the permitted false alarms.",
         )
         expect(
             share <= rate or not np.isclose(value, np.quantile(scores, 1 - rate)),
@@ -104,7 +108,17 @@ def _broken_block(x: Tensor, w1: nn.Module, w2: nn.Module) -> Tensor:
 def check_whole_block(answer):
     x, (w1, w2) = 3 * random_maps(4, 8, 5, 3) + 1, layers(8, 4)
     with torch.no_grad():
-        y, right = answer(x, w1, w2), whole_block(x, w1, w2)
+        try:
+            y, right = answer(x, w1, w2), whole_block(x, w1, w2)
+        except (RuntimeError, IndexError) as error:
+            advice = "w1 reads z (B, C), without further axes, and w2 reads what w1 returns."
+            if "(32)" in str(error):
+                advice = "z and s are (B, C) now, but view merges both axes: use s[:, :, None, None] instead."
+            elif "too many indices" in str(error):
+                advice = "s has no axis for the images: z must be (B, C), without a mean over axis 0."
+            elif "mat1" not in str(error):
+                raise
+            raise Mistake(f"whole_block {described(error)} {advice}") from error
         expect_tensor("whole_block", y)
         expect(y.shape == x.shape, f"The shape is {tuple(y.shape)}, not that of x, {tuple(x.shape)}.")
         logits = w2(torch.relu(w1(x.mean(dim=(2, 3)))))[:, :, None, None]
@@ -130,6 +144,19 @@ def check_whole_block(answer):
             (x * s[:1], "The gates of image 0 are used for every image."),
             (x * s.mean(dim=1, keepdim=True), "One gate for all channels: each channel has its own."),
             (x * s.square(), "The gate is applied twice."),
+            (x * (1 - s), "This multiplies by 1 - s, which closes the channels that should be open."),
+            (2 * x * s, "The gates are doubled: a sigmoid, from 0 to 1, is the gate."),
+            (x / s, "This divides by the gates: multiply by them."),
+            (x + s, "This adds the gates: multiply by them."),
+            (x * s.flip(0), "The gates of another image are used: image b has its own, s[b]."),
+            (
+                x * torch.sigmoid(w2(torch.sigmoid(w1(x.mean(dim=(2, 3))))))[:, :, None, None],
+                "Between w1 and w2 is a ReLU.",
+            ),
+            (
+                x * torch.sigmoid(w2(torch.relu(w1(x.std(dim=(2, 3))))))[:, :, None, None],
+                "z is the deviation: take the mean.",
+            ),
             (x * s + x, "This adds the input to the output: the block has no residual connection."),
         ]
         expect_none_of(y, wrong)
@@ -172,6 +199,7 @@ def check_position_gate(answer):
     with torch.no_grad():
         gate, right = answer(x, conv), position_gate(x, conv)
         expect_tensor("position_gate", gate)
+        expect(gate.shape != (1, 8, 5), "An axis is lost before the maps are joined: keep it with keepdim=True.")
         expect(gate.shape == (2, 1, 4, 5), f"The shape is {tuple(gate.shape)}, not (B, 1, H, W) = (2, 1, 4, 5).")
         mean, maximum, where = x.mean(1, True), x.amax(1, True), x.argmax(1, True).float()
 
@@ -197,6 +225,20 @@ def check_position_gate(answer):
                 read(mean, where / x.shape[1]),
                 "Dividing hides the symptom, but this is still the number of a channel: take its value.",
             ),
+            (
+                read(mean, torch.full_like(mean, x.shape[1] - 1)),
+                "Sorting hides the symptom, but the second map is still the number of a channel: take its value.",
+            ),
+            (read(mean, x.median(1, True).values), "The second map is the median: take the maximum."),
+            (read(mean, x.norm(dim=1, keepdim=True)), "The second map is the norm: take the maximum."),
+            (read(mean, x.logsumexp(1, True)), "The second map is a smooth maximum: take the maximum itself."),
+            (read(mean, x.topk(2, dim=1).values.mean(1, True)), "The second map is the mean of two: take the maximum."),
+            (read(mean, maximum.round()), "The maximum is rounded: take it as it is."),
+            (
+                read(mean, maximum.amax((2, 3), True).expand_as(mean)),
+                "The maximum is that of an image: keep the positions.",
+            ),
+            (read(mean, maximum.amax().expand_as(mean)), "The maximum is that of all values: take it over axis 1."),
             (read(mean, torch.zeros_like(mean)), "The channels may be reordered now, but the maximum is lost."),
         ]
         expect_none_of(gate, wrong)

@@ -1,5 +1,6 @@
 """Exercises for notebooks/02_squeeze_and_excitation."""
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -30,6 +31,8 @@ def check_squeeze(answer):
     expect_tensor("squeeze", z)
     expect(z.shape != (2, 3, 1, 1), "The values may be right, but the shape is (B, C, 1, 1): drop the last two axes.")
     expect(z.shape != (2, 4, 5), "The shape is (B, H, W): this averages over channels. Average over H and W instead.")
+    expect(z.shape != (3, 2), "The shape is (C, B): do not transpose.")
+    expect(z.shape != (6,), "The shape is (B * C,): keep the images and the channels apart.")
     expect(z.shape == (2, 3), f"The shape is {tuple(z.shape)}, not (B, C) = (2, 3): average over axes 2 and 3.")
     expect(
         z.is_floating_point(), f"The values are {z.dtype}, so they are rounded: keep them as floating-point numbers."
@@ -40,6 +43,13 @@ def check_squeeze(answer):
         (x.sum(dim=(2, 3)) / 19, "This divides by H * W - 1: a mean divides by the number of values, H * W."),
         (x.sum(dim=(2, 3)) / 16, "This divides by H * H: the maps need not be square, so divide by H * W."),
         (x.flatten(2).median(dim=2).values, "The shape is right, but this is the median: take the mean."),
+        (-x.mean(dim=(2, 3)), "The sign is wrong: take the mean as it is."),
+        (x.sum(dim=(2, 3)) / 4, "This divides by 4, as in the example: the number of values is H * W."),
+        (x[:, :, 0, 0], "This is the first value of each map: take the mean of all."),
+        (x[:, :, 2, 2], "This is the value in the middle of each map: take the mean of all."),
+        (x[:1].mean(dim=(2, 3)).expand(2, 3), "This is image 0 for every image: z[b] is the mean of x[b]."),
+        (F.normalize(x.mean(dim=(2, 3))), "The means are divided by their norm: leave them as they are."),
+        (x.sum(dim=3).mean(dim=2), "This sums over the width: average over both axes."),
         (x.square().mean(dim=(2, 3)).sqrt(), "This is the root of the mean square: take the plain mean."),
         (
             x.mean(dim=(2, 3)).mean(dim=0).expand(2, 3),
@@ -70,6 +80,10 @@ def check_excite(answer):
         hidden = w1(z)
         s = answer(z, w1, w2)
         expect_tensor("excite", s)
+        expect(s.is_floating_point(), f"The gates are {s.dtype}: a gate is a number between 0 and 1.")
+        expect(s.shape != (4, 8, 1, 1), "The values may be right, but the axes for space come later: return (B, C).")
+        expect(s.shape != (8, 4), "The shape is (C, B): do not transpose.")
+        expect(s.shape != (8,), "These are the gates of one image: return those of all images, (B, C).")
         expect(s.shape == (4, 8), f"The shape is {tuple(s.shape)}, not (B, C) = (4, 8): apply w1, then w2.")
         sigmoid, logits = torch.sigmoid, w2(torch.relu(hidden))
         wrong = [
@@ -106,10 +120,24 @@ def check_excite(answer):
             (logits.clamp(0, 1), "This cuts the gates off at 0 and 1: use a sigmoid, which never has slope zero."),
             (F.hardsigmoid(logits), "This is a hard sigmoid, made of straight lines: the formula has torch.sigmoid."),
             (torch.tanh(logits), "This is a tanh, from -1 to 1: use a sigmoid."),
+            (1 - sigmoid(logits), "This is 1 - s, open where the gate should be closed."),
+            (2 * sigmoid(logits), "The gates are doubled: a sigmoid, from 0 to 1, is the gate."),
+            (sigmoid(logits).round(), "The gates are rounded to 0 or 1: return the sigmoid itself."),
+            (sigmoid(w2(hidden.abs())), "Use a ReLU between the layers: this is the absolute value."),
+            (sigmoid(logits).flip(0), "The gates belong to other images: s[b] is computed from z[b]."),
+            (sigmoid(w2(torch.relu(w1(F.normalize(z))))), "z is divided by its norm: use it as it is."),
+            (
+                sigmoid(F.linear(torch.relu(F.linear(z, w1.weight)), w2.weight)),
+                "The biases are missing: call the layers, w1(z).",
+            ),
             (z * sigmoid(logits), "The gates are multiplied by z: return the gates alone."),
         ]
         expect_none_of(s, wrong)
         expect(s.min() >= 0 and s.max() <= 1, "The gates are outside [0, 1]: apply the sigmoid last.")
+        expect(
+            torch.allclose(answer(z[:1], w1, w2), s[:1], atol=1e-5),
+            "The gates of an image depend on the other images: avoid statistics of the batch.",
+        )
         expect(
             torch.allclose(s, excite(z, w1, w2), atol=1e-6),
             "Shape and range are right, but the values are not: use the layers w1 and w2 as they are, with biases.",
@@ -135,6 +163,8 @@ def check_scale(answer):
             "the end."
         ) from error
     expect_tensor("scale", y)
+    advice = "an axis is lost. Return all images, channels and positions, (B, C, H, W)."
+    expect(y.ndim == 4, f"The shape is {tuple(y.shape)}: {advice}")
     expect(
         y.shape == x.shape,
         f"The shape is {tuple(y.shape)}, not the shape of x: add two axes to s, s[:, :, None, None].",
@@ -152,6 +182,16 @@ def check_scale(answer):
         (x * gate.mean(dim=0), "The gate is averaged over the images: each image has its own."),
         (x * gate[:1], "The gates of image 0 are used for every image: image b has its own, s[b]."),
         (x * s.T.reshape(2, 3, 1, 1), "The gates are in the wrong order: s is transposed. Only add two axes."),
+        (x * gate.mean(dim=1, keepdim=True), "One gate for all channels of an image: each channel has its own."),
+        (x * gate.flip(0), "The gates of another image are used: image b has its own, s[b]."),
+        (x * s.softmax(dim=1)[:, :, None, None], "A softmax is applied: s already holds the gates."),
+        (x * gate.sqrt(), "The root of the gates is taken: multiply by the gates as they are."),
+        (x * gate.round(), "The gates are rounded to 0 or 1: multiply by them as they are."),
+        (x * s[0, 0], "The first gate is used for every channel: channel c of image b has its own, s[b, c]."),
+        (x * gate / gate.amax(dim=1, keepdim=True), "The gates are divided by the largest: use them as they are."),
+        (x**gate, "This raises to the power of the gate: multiply by it."),
+        ((x * gate).mT, "Height and width are swapped."),
+        (torch.cat([(x * gate)[:, :2], x[:, 2:]], dim=1), "The last channel is not gated: is the loop one too short?"),
         (x * gate + x, "This adds the input to the output: the block itself has no residual connection."),
         ((x - x.mean(dim=(2, 3), keepdim=True)) * gate, "The mean of each map is subtracted: only multiply."),
         (
@@ -186,6 +226,10 @@ def check_se_parameters(answer):
         what = f"For {channels} channels and reduction {reduction},"
         expect(count is not None, "se_parameters returns None: is the return missing?")
         expect(not isinstance(count, str), "se_parameters returns text: return a number.")
+        kind = type(count).__name__
+        expect(
+            isinstance(count, (int, float, np.integer)), f"se_parameters returns a {kind}: return one number, the sum."
+        )
         for value, message in (
             (weights, "this counts only the weights: each layer also has one bias per output."),
             (channels * hidden + hidden, "this counts only one layer: there are two, down to C / r and back up to C."),
@@ -197,6 +241,15 @@ def check_se_parameters(answer):
             (weights + channels, "the biases of the first layer are missing: one for each of its C / r outputs."),
             (weights + 2 * channels, "both layers have C biases here, but the first one has C / r outputs."),
             (weights + 2 * hidden, "both layers have C / r biases here, but the second one has C outputs."),
+            (
+                2 * reduction * (reduction // channels) + reduction // channels + reduction,
+                "channels and reduction are swapped.",
+            ),
+            (weights + 1, "this counts one bias: each layer has one for each of its outputs."),
+            (2 * (channels * hidden + hidden + channels), "this counts both biases twice."),
+            (channels * hidden + hidden * hidden + hidden + channels, "the second layer leads from C / r to C."),
+            (channels * hidden * hidden * channels, "add the numbers of both layers instead of multiplying them."),
+            (channels * hidden + hidden + channels, "this counts the weights of one layer only."),
             (2 * channels * reduction + reduction + channels, "the hidden layer has C / r channels, not r."),
             (2 * channels * up + up + channels, "C / r is rounded up: round down, with //."),
             (
