@@ -6,58 +6,17 @@ import torch
 from torch import Tensor, nn
 
 from adnlib.lessons import designs, repairs
+from adnlib.lessons.asked import AskedConv, AskedMLP
 from adnlib.lessons.exercise import check, expect, expect_none_of, expect_tensor
 
 
-class _AskedMLP(nn.Sequential):
-    """A shared MLP from 6 channels to 6 channels that reports what is wrong with its input."""
-
-    def forward(self, z: Tensor) -> Tensor:
-        expect(isinstance(z, Tensor), f"The MLP received {type(z).__name__}: amax returns a tensor, max a pair.")
-        shape = tuple(z.shape)
-        expect(shape != (2, 4, 5), "The MLP received (B, H, W): summarise space, axes 2 and 3, not the channels.")
-        expect(
-            shape != (2, 6, 1, 1),
-            "The MLP received (B, C, 1, 1), but it works on the last axis: omit keepdim and add two axes at the end.",
-        )
-        expect(
-            shape in ((2, 6), (4, 6), (2, 2, 6)),  # separately, concatenated or stacked
-            f"The MLP received the shape {shape}, not (B, C) = (2, 6): give it one number for each channel.",
-        )
-        return super().forward(z)
-
-
-class _AskedConv(nn.Conv2d):
-    """A convolution over two maps that reports what is wrong with its input."""
-
-    def forward(self, z: Tensor) -> Tensor:
-        expect(
-            isinstance(z, Tensor), f"The convolution received {type(z).__name__}, not a tensor: concatenate two maps."
-        )
-        shape = tuple(z.shape)
-        expect(
-            shape not in ((2, 12, 1, 1), (2, 12)),
-            "The convolution received summaries over space, but this gate keeps the positions: summarise the channels.",
-        )
-        expect(shape != (2, 1, 4, 5), "The convolution received one map, but it needs two: join along axis 1.")
-        expect(
-            shape not in ((2, 8, 5), (4, 4, 5), (2, 4, 10)),
-            f"The convolution received {shape}: an axis is lost before the concatenation. Keep it with keepdim=True.",
-        )
-        expect(
-            shape == (2, 2, 4, 5),
-            f"The convolution received {shape}, not (B, 2, H, W) = (2, 2, 4, 5): concatenate along axis 1.",
-        )
-        return super().forward(z)
-
-
-def _mlp(channels: int = 6, kind: type = _AskedMLP) -> nn.Module:
+def _mlp(channels: int = 6, kind: type = AskedMLP) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         return kind(nn.Linear(channels, 3, bias=False), nn.ReLU(), nn.Linear(3, channels, bias=False))
 
 
-def _conv(kernel_size: int = 3, kind: type = _AskedConv) -> nn.Module:
+def _conv(kernel_size: int = 3, kind: type = AskedConv) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return kind(2, 1, kernel_size, padding=kernel_size // 2, bias=False)
@@ -91,7 +50,7 @@ def check_channel_gate(answer):
         expect_tensor("channel_gate", gate)
         expect(
             gate.shape != x.shape,
-            "The output has the shape of x: return only the gate, (B, C, 1, 1), not the gated maps.",
+            "The output has the shape of x: return only the gate, (B, C, 1, 1), neither expanded nor multiplied by x.",
         )
         expect(gate.shape != (2, 6), "The shape is (B, C): add two axes for space, [:, :, None, None].")
         expect(gate.shape == (2, 6, 1, 1), f"The shape is {tuple(gate.shape)}, not (B, C, 1, 1) = (2, 6, 1, 1).")
@@ -131,6 +90,21 @@ def check_channel_gate(answer):
                 sigmoid(mean + mlp(x.amax(dim=3).mean(dim=2))),
                 "The maximum is taken over the width only: take it over both axes.",
             ),
+            (sigmoid(mean + mlp(x.amax(dim=(0, 2, 3)))), "The maximum is taken over the images too: keep axis 0."),
+            (sigmoid(mean + mlp(x.flatten(2).argmax(2).float())), "The second summary is a position: take its value."),
+            (sigmoid(mean + mlp(x.logsumexp(dim=(2, 3)))), "The second summary is a smooth maximum: take the maximum."),
+            (
+                sigmoid(mean + mlp(x.flatten(2).topk(2).values.mean(2))),
+                "The second summary is the mean of two values: take the maximum.",
+            ),
+            (sigmoid(mean + largest), "The maximum does not pass the MLP: call mlp on both summaries."),
+            (sigmoid(pooled + maximum), "The mean does not pass the MLP: call mlp on both summaries."),
+            (sigmoid(mlp(pooled + maximum)), "The MLP is nested: call it on each summary, and add the outputs."),
+            (sigmoid(torch.maximum(mean, maximum)), "This takes the larger of the MLP's two outputs: add them."),
+            (torch.relu(mean + maximum), "This is a ReLU: use a sigmoid for each gate."),
+            (torch.tanh(mean + maximum), "This is a tanh, from -1 to 1: use a sigmoid."),
+            (1 - sigmoid(mean + maximum), "This is 1 - M_c, open where the gate should be closed."),
+            (sigmoid(mean + maximum).flip(0), "The gates belong to other images: those of image b come from x[b]."),
             (sigmoid(mlp(x.sum(dim=(2, 3))) + maximum), "One summary is the sum over space: take the mean."),
         ]
         expect_none_of(gate, wrong)
@@ -155,7 +129,7 @@ def check_spatial_gate(answer):
         expect_tensor("spatial_gate", gate)
         expect(
             gate.shape != x.shape,
-            "The output has the shape of x: return only the gate, (B, 1, H, W), not the gated maps.",
+            "The output has the shape of x: return only the gate, (B, 1, H, W), neither expanded nor multiplied by x.",
         )
         expect(gate.shape != (2, 4, 5), "The shape is (B, H, W): keep the channel axis, with size 1.")
         expect(gate.shape == (2, 1, 4, 5), f"The shape is {tuple(gate.shape)}, not (B, 1, H, W) = (2, 1, 4, 5).")
@@ -201,6 +175,15 @@ def check_spatial_gate(answer):
                 "The output is normalised over the batch: the formula has no BatchNorm.",
             ),
             (torch.tanh(right), "This is a tanh, from -1 to 1: use a sigmoid."),
+            (torch.relu(right), "This is a ReLU: use a sigmoid."),
+            (nn.functional.hardsigmoid(right), "This is a hard sigmoid, made of straight lines: use torch.sigmoid."),
+            (1 - sigmoid(right), "This is 1 - M_s, open where the gate should be closed."),
+            (torch.ones_like(right), "All gates are 1: a softmax over one channel always is. Use a sigmoid."),
+            (sigmoid(right).flip(0), "The gates belong to other images: that of image b comes from x[b]."),
+            (sigmoid(conv(x[:, :2])), "The two maps are the first two channels: take mean and maximum over all."),
+            (sigmoid(read(mean, x.norm(dim=1, keepdim=True))), "The second map is the norm: take the maximum."),
+            (sigmoid(read(x.median(1, True).values, maximum)), "The first map is the median: take the mean."),
+            (sigmoid(conv(right.expand(-1, 2, -1, -1))), "The convolution is applied twice: apply it once."),
             (
                 sigmoid(conv(torch.stack([mean[:, 0], maximum[:, 0]]))),
                 "The maps are stacked along axis 0, which mixes images: use axis 1.",
@@ -208,8 +191,13 @@ def check_spatial_gate(answer):
         ]
         expect_none_of(gate, wrong)
         expect(gate.min() >= 0 and gate.max() <= 1, "The gate is outside [0, 1]: apply the sigmoid last.")
+        correct = torch.allclose(gate, sigmoid(right), atol=1e-6)
         expect(
-            torch.allclose(gate, sigmoid(right), atol=1e-6),
+            correct or torch.allclose(answer(x[:1], conv), gate[:1], atol=1e-5),
+            "The gate of an image depends on the other images: summarise the channels only, axis 1.",
+        )
+        expect(
+            correct,
             "Shape and range are right, but the values are not: compute sigmoid(conv([mean; maximum])).",
         )
 
@@ -274,6 +262,19 @@ def check_cbam(answer):
             (x * (channel(x) + spatial(gated)) / 2, "This averages the two gates: the formula multiplies by both."),
             (x * torch.maximum(channel(x), spatial(gated)), "This takes the larger gate: multiply by both."),
             (torch.relu(right), "A ReLU follows the gates: return the maps as they are, negative values included."),
+            (-right, "The sign is wrong: multiply by the gates as they are."),
+            (x * (channel(x) + spatial(gated)), "This adds the gates: multiply by both."),
+            (x * torch.minimum(channel(x), spatial(gated)), "This takes the smaller gate: multiply by both."),
+            (gated.relu() * spatial(gated.relu()), "A ReLU follows the first gate: use F' as it is."),
+            ((x + gated) * spatial(x + gated), "The first step adds the input: F' = M_c(F) * F."),
+            (
+                right * channel(right) * spatial(right * channel(right)),
+                "The whole module is applied twice: once is enough.",
+            ),
+            (
+                x * channel(x).sqrt() * spatial(x * channel(x).sqrt()).sqrt(),
+                "The root of the gates is taken: use them as is.",
+            ),
             (sigmoid(right), "A sigmoid follows the gates: it belongs inside them."),
         ]
         expect_none_of(y, wrong)

@@ -4,7 +4,7 @@ import re
 
 _SHAPES = (
     r"mat1 and mat2 shapes|must match|size of tensor a|is invalid for input of size|[Ii]ncompatible shapes"
-    r"|expanded size|don't multiply up|same number of columns|to have \d+ channels|Expected size for first"
+    r"|expanded size|don't multiply up|same number of|to have \d+ channels|Expected size for first"
 )
 ADVICE = (  # a pattern of the message, and the advice; the first that is found counts
     (
@@ -54,6 +54,7 @@ ADVICE = (  # a pattern of the message, and the advice; the first that is found 
 
 def described(error: Exception) -> str:
     """ "raises TypeError: …", the first line of the message, with advice if there is any."""
-    line = str(error).split("\n")[0].rstrip(". ")
+    line = str(error).split("\n")[0].rstrip(" .:")
     found = (advice for pattern, advice in ADVICE if re.search(pattern, line))
-    return f"raises {type(error).__name__}: {line}. {next(found, '')}".rstrip()
+    shown = line if len(line) <= 160 else f"{line[:160]} …"
+    return f"raises {type(error).__name__}: {shown}. {next(found, '')}".rstrip()

@@ -12,7 +12,7 @@ from scipy.stats import mannwhitneyu
 from sklearn.covariance import ShrunkCovariance
 from sklearn.metrics import roc_auc_score
 from torch import nn
-from wrong_answers.cbam import gate_design, residual_free
+from wrong_answers.cbam import gate_design, replicating, residual_free
 from wrong_answers.squeeze_and_excitation import argument, block, design, zero_last
 
 from adnlib import SqueezeExcitation
@@ -107,6 +107,19 @@ def rescaled_with_steps(layers, gates):
     return new
 
 
+POOL, SIGMA = nn.AdaptiveAvgPool2d(1), nn.Sigmoid()  # modules of the notebook without weights
+
+
+class TwoMaps(nn.Module):
+    def forward(self, x):
+        return residual_free(x)
+
+
+class Twice(nn.Module):
+    def forward(self, x):
+        return torch.cat([x, x], dim=1)
+
+
 RIGHT = {
     "squeeze": [
         lambda x: torch.mean(x, [2, 3]),
@@ -114,18 +127,25 @@ RIGHT = {
         lambda x: x.double().mean(dim=(-1, -2)),
         lambda x: torch.einsum("bchw->bc", x) / (x.shape[2] * x.shape[3]),
         lambda x: x.flatten(2).mean(-1),
+        lambda x: POOL(x).flatten(1),
+        nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+        functools.partial(torch.mean, dim=(2, 3)),
     ],
     "excite": [
         lambda z, w1, w2: w2(w1(z).clamp(min=0)).sigmoid(),
         lambda z, w1, w2: 1 / (1 + torch.exp(-w2(F.relu(w1(z))))),
         lambda z, w1, w2: torch.nn.Sequential(w1, torch.nn.ReLU(), w2, torch.nn.Sigmoid())(z),
         lambda z, w1, w2: torch.sigmoid(w2(torch.relu(w1(z)))).double(),
+        lambda z, w1, w2: SIGMA(w2(w1(z).relu_())),
+        lambda z, w1, w2: torch.stack([torch.sigmoid(w2(torch.relu(w1(row)))) for row in z]),
     ],
     "scale": [
         lambda x, s: torch.einsum("bchw,bc->bchw", x, s),
         lambda x, s: s.unsqueeze(-1).unsqueeze(-1) * x,
         lambda x, s: x * s.view(*s.shape, 1, 1).expand_as(x),
         lambda x, s: (x.flatten(2) * s[..., None]).view_as(x),
+        lambda x, s: (torch.diag_embed(s) @ x.flatten(2)).view_as(x),
+        lambda x, s: torch.stack([maps * gates[:, None, None] for maps, gates in zip(x, s, strict=True)]),
     ],
     "se_parameters": [
         se_loop,
@@ -146,8 +166,14 @@ RIGHT = {
         design(lambda m, x: x + m.number * x * torch.sigmoid(argument(m, x))),
         design(lambda m, x: x * len(m.each) * torch.softmax(argument(m, x), 1), zero_last),
         design(lambda m, x: x * (1 + m.each * x.mean(dim=(2, 3)))[:, :, None, None]),
+        design(lambda m, x: x * (1 + m.each * x.amax(dim=(2, 3)))[:, :, None, None]),
+        design(lambda m, x: (x.double() * (1 + F.elu(argument(m, x)))).float(), zero_last),
     ],
     "channel_gate": [
+        lambda x, mlp: torch.stack([mlp(i.mean((1, 2))) + mlp(i.amax((1, 2))) for i in x]).sigmoid()[..., None, None],
+        lambda x, mlp: mlp[2](sum(mlp[0](s).relu() for s in (x.mean((2, 3)), x.amax((2, 3))))).sigmoid()[
+            ..., None, None
+        ],
         lambda x, mlp: mlp(torch.stack([x.mean((2, 3)), x.amax((2, 3))])).sum(0).sigmoid()[..., None, None],
         lambda x, mlp: sum(mlp(torch.cat([x.mean((2, 3)), x.amax((2, 3))])).chunk(2)).sigmoid()[..., None, None],
         lambda x, mlp: (
@@ -156,6 +182,8 @@ RIGHT = {
         lambda x, mlp: torch.sigmoid(mlp(x.mean((2, 3))) + mlp(x.flatten(2).max(-1).values)).double()[..., None, None],
     ],
     "spatial_gate": [
+        lambda x, conv: torch.cat([torch.sigmoid(conv(residual_free(image[None]))) for image in x]),
+        lambda x, conv: torch.sigmoid(F.conv2d(residual_free(x), conv.weight, conv.bias, padding=conv.padding)),
         lambda x, conv: conv(torch.stack([x.mean(1), x.amax(1)], dim=1)).sigmoid(),
         lambda x, conv: torch.sigmoid(conv(torch.cat([x.mean(1, True), x.max(1, keepdim=True).values], 1))),
         lambda x, conv: torch.sigmoid(conv(torch.stack([x.mean(1), x.amax(1)]).transpose(0, 1))),
@@ -177,6 +205,8 @@ RIGHT = {
         gate_design(mode="replicate"),
         gate_design(mode="reflect"),
         gate_design(mode="circular"),
+        gate_design(mode="replicate", after=lambda v, conv, maps: F.layer_norm(v, v.shape[2:])),
+        lambda k: nn.Sequential(TwoMaps(), replicating((1, k)), Twice(), replicating((k, 1)), nn.Sigmoid()),
         gate_design(before=lambda maps: maps - maps.mean(dim=(2, 3), keepdim=True)),
     ],
     "nll": [
@@ -314,6 +344,8 @@ RIGHT = {
     ],
     "threshold": [
         lambda scores, rate: np.sort(scores)[len(scores) - 1 - int(rate * len(scores) + 1e-9)],
+        lambda scores, rate: np.nextafter(np.quantile(scores, 1 - rate, method="higher"), np.inf),
+        lambda scores, rate: np.partition(scores, k := len(scores) - 1 - int(rate * len(scores) + 1e-9))[k],
         lambda scores, rate: np.quantile(scores, 1 - rate, method="inverted_cdf"),
         lambda scores, rate: np.percentile(scores, 100 * (1 - rate), method="higher"),
         lambda scores, rate: min(cut for cut in scores if (scores > cut).mean() <= rate),
@@ -400,6 +432,13 @@ def signed_step(v, rev=False):
     return 1 + (v - 1) * slope, slope.log().sum(dim=1)
 
 
+def outside_the_plane(train, test):
+    """The part of the offset that the first two principal directions do not explain."""
+    directions = torch.linalg.svd(train - train.mean(dim=0), full_matrices=False).Vh[:2].T
+    offset = test - train.mean(dim=0)
+    return (offset - offset @ directions @ directions.T).norm(dim=1)
+
+
 RIGHT["auroc"] = [pairs, by_rows, half_signs, by_statistic]
 RIGHT["mahalanobis"] = [by_eigenvectors, by_loop, by_scikit_learn, by_inverse]
 RIGHT["my_score"] = [
@@ -407,6 +446,9 @@ RIGHT["my_score"] = [
     lambda train, test: (test - train.mean(dim=0)).norm(dim=1),
     lambda train, test: ((test - train.mean(dim=0)) / train.std(dim=0)).square().mean(dim=1),
     by_eigenvectors,
+    lambda train, test: ((test < train.amin(dim=0)) | (test > train.amax(dim=0))).sum(dim=1),
+    lambda train, test: torch.cdist(test.float(), train.float()).amin(dim=1),
+    outside_the_plane,
 ]
 RIGHT["log_density"] = [
     log_density_of_normal,

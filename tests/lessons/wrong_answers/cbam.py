@@ -78,8 +78,71 @@ def gates_alone(x, channel, spatial):
     return channel(x) * spatial(x * channel(x))
 
 
+CONV, MLP = nn.Conv2d(2, 1, 3, padding=1), nn.Sequential(nn.Linear(2, 2))  # variables of the notebook
+
+
+def summarised(first=lambda x: x.mean(SPACE), second=lambda x: x.amax(SPACE), of=torch.add, last=sigmoid):
+    """channel_gate with one thing changed."""
+    return lambda x, mlp: last(of(mlp(first(x)), mlp(second(x))))[..., None, None]
+
+
+def mapped(second, first=lambda x: x.mean(1, True), last=sigmoid):
+    """A spatial gate with one thing changed."""
+    return lambda x, conv: last(conv(torch.cat([first(x), second(x)], dim=1)))
+
+
+def largest(x):
+    return x.amax(1, True)
+
+
+def gated_in_place(x, channel, spatial):
+    y = x * channel(x)
+    y *= spatial(y)
+    return y
+
+
+def of(maps, spatial):
+    return maps * spatial(maps)
+
+
+class ByKernel(nn.Module):
+    """A reader's frameless gate, from a convolution and a forward."""
+
+    def __init__(self, conv, forward=None):
+        super().__init__()
+        self.conv, self.own = conv, forward or (lambda gate, x: sigmoid(gate.conv(two_maps(x))))
+
+    def forward(self, x):
+        return self.own(self, x)
+
+
+def replicating(size):
+    sizes = size if isinstance(size, tuple) else (size, size)
+    return nn.Conv2d(2, 1, sizes, padding=tuple(s // 2 for s in sizes), padding_mode="replicate", bias=False)
+
+
+def by_kernel(size, forward=None):
+    return lambda k: ByKernel(replicating(size(k)), forward)
+
+
+def scaled_rows(gate, x):
+    maps = two_maps(x)
+    return sigmoid(gate.conv(maps - maps.mean(SPACE, keepdim=True)) * torch.linspace(0.5, 1.5, x.shape[2])[:, None])
+
+
 WRONG = {
     "channel_gate": [
+        (summarised(second=lambda x: x.amax((0, 2, 3))), "keep axis 0"),
+        (summarised(second=lambda x: x.flatten(2).argmax(2).float()), "is a position"),
+        (summarised(second=lambda x: x.max(dim=SPACE)), "amax takes several"),
+        (summarised(second=lambda x: x.max(2).max(2)), "return a pair"),
+        (summarised(of=torch.maximum), "the larger of the MLP's two outputs"),
+        (summarised(last=torch.relu), "This is a ReLU"),
+        (summarised(last=nn.Sigmoid), "write torch.relu(v)"),
+        (summarised(last=lambda v: 1 - sigmoid(v)), "This is 1 - M_c"),
+        (lambda x, mlp: sigmoid(mlp(x.mean(SPACE)) + x.amax(SPACE))[..., None, None], "does not pass the MLP"),
+        (lambda x, mlp: sigmoid(mlp(x.mean(SPACE) + mlp(x.amax(SPACE))))[..., None, None], "The MLP is nested"),
+        (lambda x, mlp: sigmoid(MLP(x.mean(SPACE)) + MLP(x.amax(SPACE))), "reads the notebook's variable MLP"),
         (mlp_detached, "for the weights of the module"),
         (lambda x, mlp: torch.softmax(mlp(x.mean(SPACE)) + mlp(x.amax(SPACE)), 1)[..., None, None], "a softmax"),
         (lambda x, mlp: sigmoid(mlp(x.mean(SPACE)) - mlp(x.amax(SPACE)))[..., None, None], "This subtracts"),
@@ -118,6 +181,18 @@ WRONG = {
         ),
     ],
     "spatial_gate": [
+        (mapped(lambda x: x.max(1, keepdim=True)), "take .values"),
+        (mapped(largest, lambda x: x.mean(1)), "Two shapes do not fit"),
+        (mapped(largest, last=torch.relu), "This is a ReLU"),
+        (mapped(largest, last=lambda v: 1 - sigmoid(v)), "This is 1 - M_s"),
+        (mapped(largest, last=lambda v: v.softmax(1)), "a softmax over one channel"),
+        (mapped(largest, last=lambda v: sigmoid(v).flip(0)), "belong to other images"),
+        (mapped(largest, last=lambda v: sigmoid(v.mean(0, True)).expand_as(v)), "depends on the other images"),
+        (mapped(lambda x: x.norm(dim=1, keepdim=True)), "the second map is the norm".capitalize()),
+        (lambda x, conv: sigmoid(conv(x[:, :2])), "the first two channels"),
+        (lambda x, conv: sigmoid(conv(x.mean(1, True), x.amax(1, True))), "compare the signatures"),
+        (lambda x, conv: sigmoid(conv(torch.cat(x.mean(1, True), x.amax(1, True)))), "with square brackets"),
+        (lambda x, conv: sigmoid(CONV(two_maps(x))), "reads the notebook's variable CONV"),
         (lambda x, conv: sigmoid(F.conv2d(two_maps(x), conv.weight)), "The shape is (2, 1, 2, 3)"),
         (lambda x, conv: sigmoid(F.conv2d(two_maps(x), conv.weight, padding=1)), "not for x (1, 3, 8, 6)"),
         (
@@ -159,6 +234,17 @@ WRONG = {
         (lambda x, conv: sigmoid(conv(two_maps(x))).data, "no gradient"),
     ],
     "cbam": [
+        (gated_in_place, "Write y = y * s instead of y *= s"),
+        (lambda x, channel, spatial: x * channel * spatial, "computes with a function or module itself"),
+        (lambda x, channel, spatial: x * channel() * spatial(), "compare the signatures"),
+        (lambda x, channel, spatial: x * (channel(x) + spatial(x * channel(x))), "This adds the gates"),
+        (lambda x, channel, spatial: of(x + x * channel(x), spatial), "The first step adds the input"),
+        (lambda x, channel, spatial: of((x * channel(x)).relu(), spatial), "A ReLU follows the first gate"),
+        (lambda x, channel, spatial: of((y := of(x * channel(x), spatial)) * channel(y), spatial), "applied twice"),
+        (
+            lambda x, channel, spatial: of(x * channel(x), spatial) * CONV(x[:, :2]),
+            "reads the notebook's variable CONV",
+        ),
         (lambda x, channel, spatial: x.mul_(channel(x)), "changes its input"),
         (lambda x, channel, spatial: x * channel(x) * channel(x), "The channel gate is applied twice"),
         (lambda x, channel, spatial: x * channel(x) + x * spatial(x), "adds two gated maps"),
@@ -179,6 +265,15 @@ WRONG = {
         (lambda x, channel, spatial: spatial(x * channel(x)), "returns a gate"),
     ],
     "position_gate": [
+        (mapped(lambda x: x.max(1, keepdim=True)), "take .values"),
+        (mapped(lambda x: x.sort(1).values.max(1, True).indices), "Sorting hides the symptom"),
+        (mapped(lambda x: x.median(1, True).values), "is the median"),
+        (mapped(lambda x: x.norm(dim=1, keepdim=True)), "is the norm"),
+        (mapped(lambda x: x.logsumexp(1, True)), "a smooth maximum"),
+        (mapped(lambda x: largest(x).round()), "The maximum is rounded"),
+        (mapped(lambda x: 0 * largest(x) + x.amax()), "that of all values"),
+        (mapped(lambda x: x.max(1).values, lambda x: x.mean(1)), "keep it with keepdim=True"),
+        (mapped(lambda x: largest(x).detach()), "is a part of it detached"),
         (lambda x, conv: sigmoid(conv(two_maps(x).flip(1))), "maximum and mean are swapped"),
         (lambda x, conv: conv(two_maps(x)), "the sigmoid is gone"),
         (lambda x, conv: sigmoid(conv(torch.cat([x.mean(1, True)] * 2, 1))), "both maps are the mean"),
@@ -202,6 +297,17 @@ WRONG = {
         (lambda x, conv: sigmoid(F.conv2d(two_maps(x), conv.weight, padding=1)), "not for x (1, 3, 8, 6)"),
     ],
     "frameless_gate": [
+        (by_kernel(lambda k: 7), "is kernel_size used"),
+        (by_kernel(lambda k: (1, k)), "in both directions"),
+        (by_kernel(lambda k: (k, 1)), "in both directions"),
+        (by_kernel(lambda k: k, scaled_rows), "does not move with the pattern"),
+        (
+            by_kernel(lambda k: k, lambda gate, x: sigmoid(gate.conv(two_maps(x)))[:1].expand(len(x), -1, -1, -1)),
+            "in a ba",
+        ),
+        (by_kernel(lambda k: k, lambda gate, x: sigmoid(F.dropout(gate.conv(two_maps(x))))), "what is random"),
+        (by_kernel(lambda k: k, lambda gate, x: sigmoid(gate.conv(two_maps(x.mul_(0.9))))), "changes its input"),
+        (lambda k: ByKernel, "create the module, ByKernel()"),
         (lambda k: None, "is the return missing"),
         (lambda k: sigmoid, "not an nn.Module"),
         (gate_design(), "that is the frame"),

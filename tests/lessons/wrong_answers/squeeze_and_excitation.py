@@ -1,5 +1,6 @@
 """Plausible wrong answers to each exercise, each with words that its check must report."""
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -55,8 +56,63 @@ def argument(module, x):
     return module.w2(torch.relu(module.w1(x.mean(dim=(2, 3)))))[:, :, None, None]
 
 
+X, W1, reduction = torch.zeros(2, 3, 4, 5), nn.Linear(8, 2), 16  # variables of the notebook
+
+
+def item_by_item(x, s):
+    y = torch.zeros_like(x)
+    for b in range(x.shape[0]):
+        for c in range(x.shape[1]):
+            y[b, c] = x[b, c] * s[b, c].item()
+    return y
+
+
+def one_channel_short(x, s):
+    y = x.clone()
+    for c in range(x.shape[1] - 1):
+        y[:, c] = x[:, c] * s[:, c, None, None]
+    return y
+
+
+def last_image(x, s):
+    for maps, gates in zip(x, s, strict=True):
+        y = maps * gates[:, None, None]
+    return y
+
+
+class WithoutSuper(nn.Module):
+    def __init__(self):
+        self.layer = nn.Linear(8, 8)
+
+
+class InAList(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = [nn.Linear(8, 8)]
+
+    def forward(self, x):
+        return x * (1 + 0 * self.layers[0](x.mean(dim=(2, 3))))[:, :, None, None]
+
+
+def both_zero(module, channels, reduction):
+    for p in module.parameters():
+        nn.init.zeros_(p)
+
+
 WRONG = {
     "squeeze": [
+        (lambda x: X.mean(dim=(2, 3)), "reads the notebook's variable X"),
+        (lambda x: np.mean(x, axis=(2, 3)), "NumPy function was given a tensor"),
+        (lambda x: x.max(2).mean(2), "return a pair"),
+        (lambda x: nn.AdaptiveAvgPool2d(1), "call it"),
+        (lambda x: x[:, :, 0, 0], "the first value of each map"),
+        (lambda x: x.sum(dim=(2, 3)) / 4, "divides by 4"),
+        (lambda x: x.mean(dim=(2, 3)).T, "do not transpose"),
+        (lambda x: x.flatten(0, 1).flatten(1).mean(1), "keep the images and the channels apart"),
+        (lambda x: x[:1].mean(dim=(2, 3)).expand(len(x), -1), "image 0 for every image"),
+        (lambda x: F.normalize(x.mean(dim=(2, 3))), "divided by their norm"),
+        (lambda x: -x.mean(dim=(2, 3)), "The sign is wrong"),
+        (lambda x: F.dropout(x).mean(dim=(2, 3)), "give different results"),
         (lambda x: x.mean(dim=1), "averages over channels"),
         (lambda x: x.mean(dim=(2, 3), keepdim=True), "drop the last two axes"),
         (lambda x: x.amax(dim=(2, 3)), "this is the maximum"),
@@ -79,6 +135,20 @@ WRONG = {
         (lambda x: x.div_(x[0, 0].numel()).sum(dim=(2, 3)), "changes its input"),
     ],
     "excite": [
+        (lambda z, w1, w2: torch.sigmoid(w2(nn.ReLU(w1(z)))), "write torch.relu(v)"),
+        (lambda z, w1, w2: nn.Sigmoid(w2(torch.relu(w1(z)))), "write torch.relu(v)"),
+        (lambda z, w1, w2: torch.sigmoid(w2(torch.relu(w1)(z))), "call it first"),
+        (lambda z, w1, w2: torch.sigmoid(w2 * torch.relu(w1 * z)), "computes with a function or module itself"),
+        (lambda z, w1, w2: torch.sigmoid(w2(torch.relu(W1(z)))), "reads the notebook's variable W1"),
+        (lambda z, w1, w2: torch.sigmoid(w2(torch.relu(nn.Linear(*w1.weight.T.shape)(z)))), "give different results"),
+        (lambda z, w1, w2: torch.sigmoid(w2(torch.relu(w1(z)))) > 0.5, "The gates are torch.bool"),
+        (lambda z, w1, w2: torch.sigmoid(torch.relu(z @ w1.weight.T) @ w2.weight.T), "The biases are missing"),
+        (lambda z, w1, w2: 1 - torch.sigmoid(w2(torch.relu(w1(z)))), "This is 1 - s"),
+        (lambda z, w1, w2: 2 * torch.sigmoid(w2(torch.relu(w1(z)))), "The gates are doubled"),
+        (lambda z, w1, w2: torch.sigmoid(w2(w1(z).abs())), "this is the absolute value"),
+        (lambda z, w1, w2: torch.sigmoid(w2(torch.relu(w1(z)))).flip(0), "belong to other images"),
+        (lambda z, w1, w2: torch.sigmoid(w2(torch.relu(w1(z) - w1(z).mean(0)))), "depend on the other images"),
+        (lambda z, w1, w2: torch.sigmoid(w2(torch.relu(w1(z))))[:, :, None, None], "the axes for space come later"),
         (lambda z, w1, w2: w2(torch.relu(w1(z))), "is the sigmoid missing"),
         (lambda z, w1, w2: torch.sigmoid(w2(w1(z))), "ReLU between the layers is missing"),
         (lambda z, w1, w2: torch.softmax(w2(torch.relu(w1(z))), dim=1), "this is a softmax"),
@@ -102,6 +172,16 @@ WRONG = {
         (lambda z, w1, w2: torch.sigmoid(w2(w1.requires_grad_(False)(z).relu())), "changes the module"),
     ],
     "scale": [
+        (item_by_item, "by detach(), .data or .item()"),
+        (one_channel_short, "is the loop one too short"),
+        (last_image, "an axis is lost"),
+        (lambda x, s: x * s.mean(1)[:, None, None, None], "One gate for all channels"),
+        (lambda x, s: x * s.softmax(1)[:, :, None, None], "A softmax is applied"),
+        (lambda x, s: x * s.flip(0)[:, :, None, None], "of another image"),
+        (lambda x, s: torch.einsum("bchw,bc->bcwh", x, s), "Height and width are swapped"),
+        (lambda x, s: x[:, :, 0, 0] * s, "an axis is lost"),
+        (lambda x, s: x ** s[:, :, None, None], "the power of the gate"),
+        (lambda x, s: x * s[:, :, None, None].expand(2, 3, 3, 3), "Do not write the sizes of one example"),
         (lambda x, s: x + s[:, :, None, None], "instead of multiplying by it"),
         (lambda x, s: x * s[:, None, None, :], "along space instead of channels"),
         (lambda x, s: x * s[:, :, None, None] + x, "residual connection"),
@@ -122,6 +202,12 @@ WRONG = {
         (lambda x, s: x, "unchanged"),
     ],
     "se_parameters": [
+        (lambda c, r: 2 * r * (r // c) + r // c + r, "channels and reduction are swapped"),
+        (lambda c, r: (c * (c // r) + c // r, c // r * c + c), "returns a tuple"),
+        (lambda c, r: torch.tensor(2 * c * (c // r) + c // r + c), "returns a Tensor"),
+        (lambda c, r: c * (c // r) + (c // r) ** 2 + c // r + c, "the second layer leads from"),
+        (lambda c, r: 2 * (c * (c // r) + c // r + c), "counts both biases twice"),
+        (lambda c, r: 2 * c * (c // reduction) + c // reduction + c, "also reads the notebook's variable reduction"),
         (lambda c, r: 2 * c * (c // r), "only the weights"),
         (lambda c, r: c * (c // r) + c // r, "counts only one layer"),
         (lambda c, r: 2 * c * c + 2 * c, "ignores the reduction"),
@@ -145,7 +231,16 @@ WRONG = {
         (block(scale=lambda x, s: x * s.mean(1)[:, None, None, None]), "One gate for all channels"),
         (block(scale=lambda x, s: x + x * s[:, :, None, None]), "residual connection"),
         (block(scale=lambda x, s: s[:, :, None, None].expand_as(x)), "This is the gate itself"),
-        (block(scale=lambda x, s: x * s.view(1, -1, 1, 1)), "raises RuntimeError"),
+        (block(scale=lambda x, s: x * s.view(1, -1, 1, 1)), "use s[:, :, None, None] instead"),
+        (block(lambda x: x.mean(dim=(0, 2, 3))), "s has no axis for the images"),
+        (block(lambda x: x.mean(dim=(2, 3), keepdim=True)), "w1 reads z (B, C), without further axes"),
+        (block(lambda x: x.mean(dim=(1, 2))), "w1 reads z (B, C)"),
+        (block(gates=lambda z, w1, w2: torch.sigmoid(w1(torch.relu(w2(z))))), "w1 reads z (B, C)"),
+        (block(gates=lambda z, w1, w2: torch.sigmoid(w2(nn.ReLU(w1(z))))), "write torch.relu(v)"),
+        (block(gates=lambda z, w1, w2: torch.sigmoid(w2(torch.sigmoid(w1(z))))), "Between w1 and w2 is a ReLU"),
+        (block(scale=lambda x, s: x * (1 - s)[:, :, None, None]), "multiplies by 1 - s"),
+        (block(scale=lambda x, s: x + s[:, :, None, None]), "This adds the gates"),
+        (block(scale=lambda x, s: x * s.flip(0)[:, :, None, None]), "of another image"),
         (block(gates=lambda z, w1, w2: torch.softmax(w2(w1(z).relu()), dim=1)), "this is a softmax"),
         (block(gates=lambda z, w1, w2: torch.sigmoid(w2(w1(z)))), "the ReLU between the layers is gone"),
         (block(gates=lambda z, w1, w2: w2(w1(z).relu())), "The sigmoid is gone"),
@@ -157,9 +252,18 @@ WRONG = {
         (lambda x, w1, w2: x * x.mean(dim=1, keepdim=True), "the factor varies within a channel"),
     ],
     "open_block": [
+        (design(lambda m, x: 2 * x * torch.sigmoid(argument(m, x)), both_zero), "Zero only the last one"),
+        (design(lambda m, x: x.mul_(2 * torch.sigmoid(argument(m, x))), zero_last), "the module changes its input"),
+        (design(lambda m, x: 2 * x * F.dropout(torch.sigmoid(argument(m, x)), 0), both_zero), "Zero only the last one"),
+        (design(lambda m, x: 2 * x * torch.sigmoid(F.dropout(argument(m, x))), zero_last), "what is random"),
+        (lambda c, r: WithoutSuper(), "Begin __init__ with super().__init__()"),
+        (lambda c, r: InAList, "create the module, InAList()"),
+        (lambda c, r: InAList(), "use nn.ModuleList"),
+        (lambda c, r: type("Bare", (nn.Module,), {"layer": nn.Linear(1, 1)})(), "it can never learn"),
+        (lambda c, r: nn.Sequential(nn.Flatten(), nn.Linear(160, 8)), "keep the shape"),
         (lambda c, r: None, "is the return missing"),
         (lambda c, r: nn.Identity(), "it can never learn"),
-        (lambda c, r: torch.relu, "not a module"),
+        (lambda c, r: torch.relu, "not an nn.Module: return an nn.Module"),
         (design(lambda m, x: x * torch.sigmoid(argument(m, x))), "it must begin as the identity"),
         (design(lambda m, x: 2 * x * torch.sigmoid(argument(m, x))), "it must begin as the identity"),
         (design(lambda m, x: x * torch.sigmoid(argument(m, x)), zero_last), "changes its input by 50%"),
