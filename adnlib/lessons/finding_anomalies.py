@@ -137,6 +137,11 @@ def _wrong_distances(train: Tensor, test: Tensor):
     z = torch.linalg.solve_triangular(lower, offset.T, upper=False)
     yield z.sum(dim=0), "z is not squared before the sum."
     yield z.abs().sum(dim=0), "This sums |z|: the squared distance is the sum of z^2."
+    yield (
+        torch.linalg.solve(shrunk(cov), offset.T).sum(dim=0),
+        "One factor is missing: the distance is (y - mean)^T S^-1 (y - mean), a sum of squares of z.",
+    )
+    yield squared(test - train.median(dim=0).values, shrunk(cov)), "This subtracts the median: subtract the mean."
     yield 0.5 * right, "This is half of the squared distance: the formula has no factor."
     yield -right, "The sign is wrong: a larger distance is more anomalous."
     yield (

@@ -16,6 +16,7 @@ ADVICE = (  # a pattern of the message, and the advice; the first that is found 
         "max, median, sort and topk return a pair, values and positions: take .values. (amax returns values only.)",
     ),
     (r"max\(\) received an invalid combination", "max takes one axis: amax takes several."),
+    (r"invalid combination of arguments", "The function does not take arguments of this kind: see its help()."),
     (r"must be Tensor, not (float|int)", "Functions of torch work on tensors: for a plain number, use those of math."),
     (
         r"only one element tensors|only length-1 arrays|only 0-dimensional arrays",
@@ -53,7 +54,7 @@ ADVICE = (  # a pattern of the message, and the advice; the first that is found 
 
 
 def described(error: Exception) -> str:
-    """ "raises TypeError: …", the first line of the message, with advice if there is any."""
+    """The kind of an error, the first line of its message, and advice if there is any: "raises TypeError: …"."""
     line = str(error).split("\n")[0].rstrip(" .:")
     found = (advice for pattern, advice in ADVICE if re.search(pattern, line))
     shown = line if len(line) <= 160 else f"{line[:160]} …"

@@ -245,6 +245,15 @@ def check_se_parameters(answer):
                 2 * reduction * (reduction // channels) + reduction // channels + reduction,
                 "channels and reduction are swapped.",
             ),
+            (
+                2 * channels * (channels // 16) + channels // 16 + channels,
+                "this always reduces by 16: use the argument.",
+            ),
+            (
+                9 * weights + hidden + channels,
+                "these are kernels of 3 x 3: a linear layer from a to b has a * b weights.",
+            ),
+            (weights + hidden + 2 * channels, "there is one bias too many per channel: each layer has one per output."),
             (weights + 1, "this counts one bias: each layer has one for each of its outputs."),
             (2 * (channels * hidden + hidden + channels), "this counts both biases twice."),
             (channels * hidden + hidden * hidden + hidden + channels, "the second layer leads from C / r to C."),

@@ -24,6 +24,7 @@ ERRORS = [
     (lambda: torch.cat([x, x.max(1, keepdim=True)], 1), "take .values"),
     (lambda: x.max(1).mean(), "take .values"),
     (lambda: x.max(dim=(0, 1)), "amax takes several"),
+    (lambda: x.mean("rows"), "see its help()"),
     (lambda: torch.log(2.0), "those of math"),
     (lambda: float(x), "work on single numbers"),
     (lambda: float(np.ones(3)), "work on single numbers"),

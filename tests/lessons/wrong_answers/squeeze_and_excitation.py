@@ -206,6 +206,7 @@ WRONG = {
         (lambda c, r: (c * (c // r) + c // r, c // r * c + c), "returns a tuple"),
         (lambda c, r: torch.tensor(2 * c * (c // r) + c // r + c), "returns a Tensor"),
         (lambda c, r: c * (c // r) + (c // r) ** 2 + c // r + c, "the second layer leads from"),
+        (lambda c, r: 2 * c * (c // 16) + c // 16 + c, "this always reduces by 16"),
         (lambda c, r: 2 * (c * (c // r) + c // r + c), "counts both biases twice"),
         (lambda c, r: 2 * c * (c // reduction) + c // reduction + c, "also reads the notebook's variable reduction"),
         (lambda c, r: 2 * c * (c // r), "only the weights"),
