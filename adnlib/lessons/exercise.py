@@ -186,7 +186,7 @@ def _expect_agreement(solution: Callable, answer: Callable, make: Callable[[], t
         raise Mistake(f"{where}. There it {described(error)} Do not write the sizes of one example.") from error
     expect(
         all(_state(x) == was for x, was in modules),
-        f"{name} changes the module that it was given: call it, but leave its weights as they are.",
+        f"{name} changes the module that it was given: call it, but leave its weights and its mode as they are.",
     )
     right = solution(*arguments)
     pairs = list(zip(given, right, strict=True)) if isinstance(right, tuple) else [(given, right)]
