@@ -9,7 +9,8 @@ from adnlib.flow import build_flow, nll
 from adnlib.presets import Preset, get_preset
 from adnlib.views import View
 
-PRETEXTS = ("cutpaste", "wild_parts")  # attention is trained on synthetic defects and frozen before the flow is trained
+# Attention is trained on pairs of images and frozen before the flow is trained (adnlib.engine.pretext).
+PRETEXTS = ("cutpaste", "wild_parts", "background")
 # How attention is trained: not at all; with the flow, by maximising the likelihood; the same, guarded against shrinking
 # features (adnlib.training.spread); or on a pretext task.
 TRAINING = (False, True, "guarded", *PRETEXTS)

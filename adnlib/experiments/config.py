@@ -62,7 +62,7 @@ class RunConfig:
     )
     placement: str = _parameter("figure", "where attention is inserted: figure, before-pool or after-pool5")
     train_attention: bool | str = _parameter(
-        False, "False (frozen), True (with the flow), guarded, cutpaste or wild_parts", bool, str
+        False, "False, True (with the flow), guarded, cutpaste, wild_parts or background", bool, str
     )
     preset: str = _parameter("fast", "paper, fast, lean, unscaled, surprise or smoke")
     weights: str = _parameter("imagenet", "AlexNet's weights: imagenet or random")

@@ -5,7 +5,7 @@ import torch
 
 from adnlib import PRESETS, AdnError, DifferNet, fit
 from adnlib.engine import pretext
-from adnlib.engine.pretext import cut_paste, learn_attention, rendered_pairs
+from adnlib.engine.pretext import Matching, cut_paste, learn_attention, rendered_pairs, surrounded
 
 SMOKE = PRESETS["smoke"]
 
@@ -47,7 +47,7 @@ def test_rendered_pairs_differ_by_the_damage(few, size):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["cutpaste", "wild_parts"])
+@pytest.mark.parametrize("how", ["cutpaste", "wild_parts", "background"])
 def test_attention_learns_before_the_flow_and_stays(tiny, few, how):
     def gates(seed=0):
         model = DifferNet("se", train_attention=how, preset=replace(SMOKE, epochs=1), weights="random", seed=seed)
@@ -74,6 +74,24 @@ def test_it_learns_to_see_what_is_planted_and_not_what_is_not_there(tiny, monkey
 
     assert learned(defect=150) == 1
     assert learned(defect=0) == 0.5
+
+
+def test_the_centre_stays_and_the_surroundings_are_the_next_images():
+    images = torch.arange(4, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, 256, 256) * 50
+    changed = surrounded(images, dice())
+    assert changed[:, :, 120:136, 120:136].equal(images[:, :, 120:136, 120:136])
+    assert changed[:, :, :20, :20].equal(images.roll(1, dims=0)[:, :, :20, :20])
+    assert ((changed == images).all(dim=1).float().mean(dim=(1, 2)) > 0.19).all()
+
+
+def test_matching_asks_for_features_of_the_centre_alone():
+    torch.manual_seed(0)
+    centre, surroundings = torch.randn(16, 384).repeat(2, 1), torch.randn(32, 384)
+    loss, right = Matching()(torch.cat([centre, surroundings], dim=1))
+    better, all_right = Matching()(torch.cat([centre, 0.1 * centre], dim=1))
+    worse, wrong = Matching()(torch.cat([surroundings, surroundings], dim=1))
+    assert all_right.all() and right.shape == (16,) and wrong.float().mean() < 0.5
+    assert better < loss < worse
 
 
 def test_one_image_has_nothing_to_be_pasted_beside(tiny):
