@@ -30,7 +30,7 @@ def feature_spread(y: Tensor) -> Tensor:
 
 @check(feature_spread)
 def check_feature_spread(answer):
-    y = torch.tensor([[1.0, 10.0, 100.0], [3.0, 10.0, 104.0], [5.0, 10.0, 120.0], [2.0, 10.0, 90.0]])  # (B, D)
+    y = torch.tensor([[10.0, 1.0, 100.0], [10.0, 3.0, 104.0], [10.0, 5.0, 120.0], [10.0, 2.0, 90.0]])  # (B, D)
     spread = answer(y)
     expect(
         not isinstance(spread, (float, np.floating)),
@@ -62,6 +62,13 @@ def check_feature_spread(answer):
     expect_none_of(
         spread,
         [
+            (each[0], "This is the first feature only: average over all of them."),
+            (each.sum() / 4, "This divides by the number of images: average over the features, divide by D."),
+            (each.mean() / 2, "This is divided by the root of the number of images: take the plain deviation."),
+            (each.mean() / y.mean(), "This is divided by the mean of all features: leave this out."),
+            (each[each > 0].mean(), "A feature that is the same in all images counts too: it has the deviation 0."),
+            ((y - y.mean(dim=0)).square().mean(), "The root is missing: take the standard deviation."),
+            ((y - y.mean()).square().mean(dim=0).sqrt().mean(), "Subtract from each feature its own mean."),
             (each.sum(), "This is the sum over features: take the mean, which does not grow with D."),
             (each.max(), "This is the largest standard deviation: average over the features."),
             (each.median(), "This is the median over features: take the mean."),
@@ -80,11 +87,17 @@ def check_feature_spread(answer):
         either = [feature_spread(example), example.std(dim=0, correction=0).mean()]
         right = any(torch.isclose(answer(example), s) for s in either)
         expect(right, f"The shape is right, but the value for y {tuple(example.shape)} is not: use std, then mean.")
-    expect(
-        answer(y.clone().requires_grad_()).requires_grad,
+    given = y.clone().requires_grad_()
+    spread = answer(given)
+    lost = (
         "The value is right, but it has no gradient, so it could not be a part of a loss: leave out detach(), NumPy "
-        "and torch.tensor().",
+        "and torch.tensor()."
     )
+    expect(spread.requires_grad, lost)
+    slope = torch.autograd.grad(spread, given, materialize_grads=True)[0][:, 1:]  # feature 0 is the same everywhere
+    deviations = y - y.mean(dim=0)
+    slopes = [(deviations / (y.std(dim=0, correction=c) * (4 - c) * 3))[:, 1:] for c in (0, 1)]
+    expect(any(torch.allclose(slope, right, rtol=1e-3, atol=1e-5) for right in slopes), lost)
 
 
 def explained(plain: float, constant: float, attention: float) -> float:
@@ -122,6 +135,9 @@ def check_explained(answer):
         (-0.6875, "Python divides before it subtracts: put brackets around both differences."),
         (3.25, "Subtract plain from constant too: the part is a difference, like the whole."),
         (0, "This is rounded to a whole number: return the fraction itself."),
+        (-1 / 3, "The arguments are taken in another order: plain comes first, then constant, then attention."),
+        (1 / 64, "The two differences are multiplied: divide the first by the second."),
+        (-2.1875, "Python divides before it subtracts: put brackets around the first difference."),
     ):
         expect(not math.isclose(share, value), message)
     expect(not math.isnan(share), "nan is for attention == plain only: a small difference is a difference.")
@@ -134,13 +150,23 @@ def check_explained(answer):
         not math.isclose(answer(0.75, 0.625, 1.0), 0.5),
         "The sign is lost: where the constant gate and attention go in opposite directions, the share is negative.",
     )
+    for given, right in ((answer(0.75, 0.625, 1.0), -0.5), (answer(0.5, 1.0, 0.75), 2), (answer(0.75, 0.0, 1.0), -3)):
+        expect(
+            math.isclose(given, right),
+            "The share must not be clipped: below 0 the constant gate has the opposite effect, above 1 a larger one.",
+        )
     expect(
-        math.isclose(answer(0.75, 0.625, 1.0), -0.5) and math.isclose(answer(0.5, 1.0, 0.75), 2),
-        "The share must not be clipped: below 0 the constant gate has the opposite effect, above 1 a larger effect.",
+        math.isclose(answer(0.75, 0.7505, 0.752), 0.25, rel_tol=1e-6),
+        "nan is for attention == plain only: a small difference, as from 0.75 to 0.752, is a difference.",
+    )
+    expect(math.isclose(answer(0.5, 0.625, 0.875), 1 / 3), "The share is rounded: return the fraction itself.")
+    expect(
+        math.isclose(answer(0.5, 0.75, 0.75), 1),
+        "Where the constant gate changes as much as attention, its share is 1: nan is for attention == plain only.",
     )
     nothing = "Where attention equals plain there is nothing to explain: return float('nan')."
     try:
-        share = answer(0.75, 0.5, 0.75)
+        share = answer(0.75, 0.5, float("0.75"))  # equal numbers, but not the same object
     except ZeroDivisionError:
         expect(False, nothing)
     expect(isinstance(share, (int, float)) and math.isnan(share), f"{nothing} This returns {share!r}.")
@@ -159,7 +185,12 @@ def bounded_gate(a: Tensor) -> Tensor:
 def check_bounded_gate(answer):
     for count, channels in ((4, 6), (1, 5), (3, 64)):
         a = 2 * torch.randn(count, channels, generator=torch.Generator().manual_seed(channels))
-        gates, shape = answer(a), f"logits ({count}, {channels})"
+        shape = f"logits ({count}, {channels})"
+        try:
+            gates = answer(a)
+        except RuntimeError as error:
+            expect("must match" not in str(error), "The mean lost its axis: keep it with mean(dim=1, keepdim=True).")
+            raise
         expect_tensor("bounded_gate", gates)
         expect(gates.shape == a.shape, f"For {shape} the shape is {tuple(gates.shape)}: one gate per channel, (B, C).")
         expect(gates.isfinite().all(), f"For {shape} a gate is not finite.")
@@ -171,13 +202,15 @@ def check_bounded_gate(answer):
             "can still close.",
         )
         expect(gates.std() > 1e-3, "All gates are equal, whatever the logits: this attends to nothing.")
+        expect(torch.equal(answer(a), gates), "Two calls give different gates: use neither dropout nor random numbers.")
+        changed = [torch.cat([a[:1] + far, a[1:]]) for far in (-200, 200)]  # another first image
         expect(
-            torch.allclose(answer(a[:1]), gates[:1], atol=1e-5),
+            torch.allclose(answer(a[:1]), gates[:1], atol=1e-5)
+            and all(torch.allclose(answer(other)[1:], gates[1:], atol=1e-5) for other in changed),
             "The gates of an image depend on the other images of the batch: take the mean over channels, axis 1.",
         )
-        order = a[0].argsort()
         expect(
-            (gates[0, order].diff() >= -1e-6).all(),
+            (gates.gather(1, a.argsort(dim=1)).diff(dim=1) >= -1e-6).all(),
             "The order is lost: where the logit of a channel is larger, its gate must not be smaller.",
         )
         for extreme in (a - 20, a + 20, 30 * a):
@@ -192,4 +225,12 @@ def check_bounded_gate(answer):
         expect(
             given.requires_grad and torch.autograd.grad(given.square().sum(), a)[0].abs().max() > 1e-6,
             "The gates have no gradient with respect to the logits, so they could not be trained.",
+        )
+        expect(
+            torch.autograd.grad(answer(a).sum(), a)[0].abs().max() < 1e-3,
+            "The values are right, but the gradient does not know that their mean stays 1: is the mean detached?",
+        )
+        expect(
+            torch.allclose(answer(torch.zeros_like(a)), torch.ones_like(a), atol=1e-2),
+            "Where all logits of an image are equal, all gates must be 1: is this divided by a spread of 0?",
         )

@@ -57,18 +57,38 @@ def check_attend(answer):
     def run(attention: dict[int, nn.Module]) -> Tensor:
         try:
             return answer(x, layers, attention)
-        except KeyError:
-            raise Mistake("Not every layer is followed by a module: check `if index in attention` first.") from None
+        except KeyError as error:
+            raise Mistake(
+                f"No module follows layer {error} here: check `if index in attention` first, without fixed numbers."
+            ) from None
         except RuntimeError as error:
             expect("channels" not in str(error), "A layer receives the wrong map: each one continues from the last x.")
             raise
+        except AttributeError as error:
+            expect("_Affine" not in str(error), "Call the module itself: x = module(x). It returns the gated maps.")
+            raise
 
     with torch.no_grad():
+        plain, maps = layers(x), layers[1](layers[0](x))
         y = run({1: module})
-        expect(len(layers) == 4, "This inserts modules into `layers`, which all models share: leave it unchanged.")
+        expect(
+            len(layers) == 4 and torch.equal(layers(x), plain),
+            "This inserts modules into `layers`, which all models share: leave it unchanged.",
+        )
         expect_tensor("attend", y)
-        expect(y.shape != (2, 4, 6, 6), "This returns right after the module: the remaining layers must still run.")
+        if y.shape == (2, 4, 6, 6):
+            expect(not torch.equal(y, layers[0](x)), "Only the first layer runs: is the return inside the loop?")
+            expect(
+                not torch.allclose(y, _Affine()(layers[0](x))),
+                "This pairs layers and modules in their order, as zip does: attention[i] follows layer i.",
+            )
+            expect(False, "This returns right after the module: the remaining layers must still run.")
         expect(y.shape == (2, 2, 4, 4), f"The shape is {tuple(y.shape)}, not (2, 2, 4, 4): does every layer run once?")
+        last = _Affine()
+        expect(
+            module.calls > 0 or not run({3: last}).isfinite().all() or last.calls == 0,
+            "Only a module after the last layer is called: move the `if` into the loop.",
+        )
         expect(module.calls > 0, "The module is never called: the keys of attention are integers, such as 2, not '2'.")
         expect(
             not torch.allclose(y, layers(x)),
@@ -79,10 +99,12 @@ def check_attend(answer):
             "The module runs after every layer: apply it only where the index of the layer is a key of attention.",
         )
         before = layers[2:](layers[1](_Affine()(layers[0](x))))
-        expect(not torch.allclose(y, before), "The module runs before its layer: run the layer first, then the module.")
+        expect(
+            not torch.allclose(y, before),
+            "The module runs before its layer: run the layer first, then the module, and count the layers from 0.",
+        )
         instead = layers[2:](_Affine()(layers[0](x)))
         expect(not torch.allclose(y, instead), "The module replaces its layer: run the layer as well, then the module.")
-        maps = layers[1](layers[0](x))
         added, multiplied = (layers[2:](f(maps, _Affine()(maps))) for f in (torch.add, torch.mul))
         expect(not torch.allclose(y, added), "The module's output is added to x: it must replace x, x = module(x).")
         expect(
@@ -92,6 +114,11 @@ def check_attend(answer):
         expect(
             not torch.allclose(y, at_the_end), "All layers run first, then the module: it must follow its own layer."
         )
+        expect(not torch.allclose(y, layers[2](_Affine()(maps))), "The last layer does not run: run all of them.")
+        twice = layers[2:](_Affine()(_Affine()(maps)))
+        expect(not torch.allclose(y, twice), "The module is applied twice: once is enough.")
+        gated = layers[2:](maps * torch.sigmoid(_Affine()(maps)))
+        expect(not torch.allclose(y, gated), "The module's output is taken for a gate: it holds the gated maps.")
         after = layers[3](layers[2](layers[1](layers[0](x))) * 2 - 1)
         expect(not torch.allclose(y, after), "The module runs one layer late: count the layers from 0, as Python does.")
         expect(
@@ -130,7 +157,10 @@ def check_rescale_bias(answer):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         conv = nn.Conv2d(2, 3, 3)
-        convolutions = nn.Conv2d(2, 4, 3, stride=2, padding=1, groups=2), nn.Conv2d(2, 1, 2, dilation=2)
+        convolutions = (
+            nn.Conv2d(2, 4, 3, stride=2, padding=1, groups=2),
+            nn.Conv2d(2, 1, 2, dilation=2, padding=2, padding_mode="reflect"),
+        )
         x = torch.randn(1, 2, 7, 7)
     weight, bias = (p.detach().clone() for p in conv.parameters())
     g = 0.25
@@ -138,6 +168,9 @@ def check_rescale_bias(answer):
         new = answer(conv, g)
     except TypeError as error:
         expect("cannot assign" not in str(error), "bias is a Parameter: write into it, new.bias.copy_(…).")
+        raise
+    except RuntimeError as error:
+        expect("leaf" not in str(error), "Write into the bias inside `with torch.no_grad():`, as the stub does.")
         raise
     expect(new is not None, "rescale_bias returns None: keep the line `return new`.")
     expect(isinstance(new, nn.Conv2d), f"rescale_bias returns {type(new).__name__}, not a convolution.")
@@ -147,6 +180,14 @@ def check_rescale_bias(answer):
             "This changes the original convolution: write into new.bias, the bias of the copy.",
         )
         expect(new.bias is not None, "The bias is gone: then the term g b of g (W x + b) is missing.")
+        expect(
+            [(name, p.requires_grad) for name, p in new.named_parameters()] == [("weight", True), ("bias", True)],
+            "The bias of the copy can no longer be trained: write into it, new.bias.copy_(…).",
+        )
+        expect(
+            new.weight is not conv.weight,
+            "The copy shares the weights of the original, so training one would change the other: use deepcopy.",
+        )
         expect(
             torch.allclose(new.weight, weight),
             "The weights changed. W (g x) already equals g (W x): only the bias needs to change.",
@@ -162,6 +203,11 @@ def check_rescale_bias(answer):
         )
         for wrong, message in (
             (bias + g, "g is added to the bias: multiply by it."),
+            ((1 + g) * bias, "g times the bias is added to the bias: it must replace it."),
+            (bias + g - 1, "g - 1 is added to the bias: multiply by g."),
+            (g - bias, "The bias is subtracted from g: multiply it by g."),
+            (0.5 * bias, "The bias is halved, but here the gate is 0.25: use the argument g."),
+            ((g * bias[0]).expand(3), "All channels have the bias of channel 0: rescale each of them."),
             (bias - g, "g is subtracted from the bias: multiply by it."),
             ((1 - g) * bias, "The bias is multiplied by 1 - g, which is what the gate removes: multiply by g."),
             (-g * bias, "The bias has the wrong sign."),
@@ -219,12 +265,24 @@ def check_rescaled(answer):
     for values in ({}, {1: 0.5}, {1: 0.5, 3: 0.25}, {1: 0.5, 3: 0.5, 4: 0.5, 5: 0.2}, {0: 2.0, 3: 0.3}):
         gates = {index: ConstantGate(1, value) for index, value in values.items()}
         named = f"gates {values}" if values else "no gates"
-        new = answer(layers, gates)
+        try:
+            new = answer(layers, gates)
+        except AttributeError as error:
+            expect("'bias'" not in str(error), "Only a convolution has a bias to rescale: keep the other layers.")
+            raise
+        except TypeError as error:
+            expect("ConstantGate" not in str(error), "gates[index] is a module: its factor is gates[index].value.")
+            raise
         expect(isinstance(new, nn.Sequential), f"rescaled returns {type(new).__name__}: return nn.Sequential(*new).")
         expect(len(new) == len(layers), f"There are {len(new)} layers instead of {len(layers)}: one new for each old.")
         expect(
             all(torch.equal(layers.state_dict()[name], tensor) for name, tensor in before.items()),
             "This changes the original layers: rescale_bias returns a copy.",
+        )
+        weights = [[m.weight for m in chain if isinstance(m, nn.Conv2d)] for chain in (layers, new)]
+        expect(
+            len(weights[0]) == len(weights[1]) and all(map(torch.equal, *weights)),
+            "The weights of a convolution changed: only its bias has to be rescaled.",
         )
         with torch.no_grad():
             given, plain = attend(x, new, {**gates}), layers(x)

@@ -464,3 +464,17 @@ RIGHT["uncouple"] = [
     lambda y, a, b, clamp=3.0: uncouple_halves(y, a.forward, b.forward, clamp),
 ]
 RIGHT["my_step"] = [coupling_step, leaky_step, asinh_step, signed_step]
+
+
+def attend_with_hooks(x, layers, attention):
+    hooks = [layers[i].register_forward_hook(lambda m, given, y, f=f: f(y)) for i, f in attention.items()]
+    y = layers(x)
+    for hook in hooks:
+        hook.remove()
+    return y
+
+
+RIGHT["attend"].append(attend_with_hooks)
+RIGHT["rescale_bias"].append(written_into(lambda new, conv, g: new.bias.lerp_(torch.zeros_like(conv.bias), 1 - g)))
+RIGHT["feature_spread"].append(lambda y: (torch.linalg.vector_norm(y - y.mean(0), dim=0) / (len(y) - 1) ** 0.5).mean())
+RIGHT["bounded_gate"].append(lambda a: a.clamp(-9, 9).exp() / a.clamp(-9, 9).exp().mean(1, keepdim=True))

@@ -290,7 +290,7 @@ WRONG = {
         (bias(lambda b, g: (1 - g) * b), "what the gate removes"),
         (bias(lambda b, g: b + g), "g is added"),
         (bias(lambda b, g: b - g), "g is subtracted"),
-        (bias(lambda b, g: 0.5 * b), "the bias is not: find b'"),
+        (bias(lambda b, g: 0.5 * b), "use the argument g"),
         (bias(lambda b, g: (g * b).relu()), "Negative biases are set to zero"),
         (bias(lambda b, g: g * b.abs()), "have lost their sign"),
         (bias(lambda b, g: (g * b).mean()), "All channels have the same bias"),
@@ -392,3 +392,163 @@ WRONG = {
         (lambda a: None, "is the return missing"),
     ],
 }
+
+
+def returned_in_the_loop(x, layers, attention):
+    for index, layer in enumerate(layers):
+        x = layer(x)
+        return attention[index](x) if index in attention else x
+
+
+def outside_the_loop(x, layers, attention):
+    x, last = layers(x), len(layers) - 1  # what an `if` without its indent does
+    return attention[last](x) if last in attention else x
+
+
+def paired(x, layers, attention):
+    for layer, module in zip(layers, attention.values(), strict=False):
+        x = module(layer(x))
+    return x
+
+
+def fixed_numbers(x, layers, attention):
+    for index, layer in enumerate(layers):
+        x = layer(x)
+        if index in (2, 5, 11):
+            x = attention[index](x)
+    return x
+
+
+def put_into_the_layers(x, layers, attention):
+    for index, module in attention.items():
+        layers[index] = nn.Sequential(layers[index], module)
+    return layers(x)
+
+
+def hooked(x, layers, attention):
+    for index, module in attention.items():
+        layers[index].register_forward_hook(lambda layer, given, maps, module=module: module(maps))
+    return layers(x)
+
+
+def its_gate(x, layers, attention):
+    for index, layer in enumerate(layers):
+        x = layer(x)
+        if index in attention:
+            x = x * attention[index].gate(x)
+    return x
+
+
+def outside_no_grad(conv, g):
+    new = deepcopy(conv)
+    new.bias.copy_(g * conv.bias)
+    return new
+
+
+def frozen_bias(conv, g):
+    new = deepcopy(conv)
+    new.bias = nn.Parameter(g * conv.bias.detach(), requires_grad=False)
+    return new
+
+
+def shared_weights(conv, g):
+    new = rescale_bias(conv, g)
+    new.weight = conv.weight
+    return new
+
+
+def rebuilt_with_zeros(conv, g):
+    sizes = conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups
+    new = nn.Conv2d(conv.in_channels, conv.out_channels, *sizes)
+    with torch.no_grad():
+        new.weight.copy_(conv.weight)
+        new.bias.copy_(g * conv.bias)
+    return new
+
+
+def factor_of(value, layers_too=False):
+    """rescaled with another value of a gate, or for every layer."""
+
+    def answer(layers, gates):
+        g, new = 1.0, []
+        for index, layer in enumerate(layers):
+            new.append(rescale_bias(layer, g) if layers_too or isinstance(layer, nn.Conv2d) else layer)
+            if index in gates:
+                g *= value(gates[index])
+        return nn.Sequential(*new)
+
+    return answer
+
+
+def weights_rescaled(layers, gates):
+    new, g = deepcopy(rescaled(layers, gates)), 1.0
+    for index, layer in enumerate(new):
+        if isinstance(layer, nn.Conv2d):
+            layer.weight.data *= g
+        g *= gates[index].value if index in gates else 1
+    return new
+
+
+def over_mean(gate, mean=lambda g: g.mean(dim=1, keepdim=True)):
+    """bounded_gate that divides gate(a) by its mean."""
+    return lambda a: (g := gate(a)) / mean(g)
+
+
+WRONG["attend"] += [
+    (returned_in_the_loop, "is the return inside the loop"),
+    (outside_the_loop, "move the `if` into the loop"),
+    (paired, "as zip does"),
+    (fixed_numbers, "without fixed numbers"),
+    (put_into_the_layers, "inserts modules into `layers`"),
+    (hooked, "inserts modules into `layers`"),
+    (its_gate, "Call the module itself"),
+    (joined(lambda x, y: x * y.sigmoid()), "taken for a gate"),
+    (lambda x, layers, attention: attend(x, layers[:-1], attention), "The last layer does not run"),
+    (lambda x, layers, attention: attend(x, layers, {k: nn.Sequential(m, m) for k, m in attention.items()}), "twice"),
+]
+WRONG["rescale_bias"] += [
+    (outside_no_grad, "inside `with torch.no_grad():`"),
+    (frozen_bias, "can no longer be trained"),
+    (shared_weights, "shares the weights"),
+    (rebuilt_with_zeros, "not for others"),
+    (bias(lambda b, g: b + g * b), "it must replace it"),
+    (bias(lambda b, g: g * b[0]), "the bias of channel 0"),
+    (bias(lambda b, g: g - b), "subtracted from g"),
+    (bias(lambda b, g: g * b.flip(0)), "the bias is not: find b'"),
+    (bias(lambda b, g: b + (g - 1)), "g - 1 is added"),
+]
+WRONG["rescaled"] += [
+    (factor_of(lambda gate: gate), "its factor is gates[index].value"),
+    (factor_of(lambda gate: gate.value, layers_too=True), "Only a convolution has a bias"),
+    (weights_rescaled, "The weights of a convolution changed"),
+]
+WRONG["feature_spread"] += [
+    (lambda y: y.detach().std(dim=0).mean().requires_grad_(), "no gradient"),
+    (lambda y: (y - y.mean(dim=0)).detach().square().mean(dim=0).sqrt().mean() + 0 * y.sum(), "no gradient"),
+    (lambda y: y[:, 0].std(), "the first feature only"),
+    (lambda y: y.std(dim=0).sum() / len(y), "divides by the number of images"),
+    (lambda y: y.std(dim=0).mean() / y.mean(), "divided by the mean of all features"),
+    (lambda y: y.std(dim=0).mean() / len(y) ** 0.5, "the root of the number of images"),
+    (lambda y: y.std(dim=0)[y.std(dim=0) > 0].mean(), "counts too"),
+    (lambda y: (y - y.mean(dim=0)).square().mean(), "The root is missing"),
+    (lambda y: (y - y.mean()).square().mean(dim=0).sqrt().mean(), "its own mean"),
+]
+WRONG["explained"] += [
+    (share(lambda p, c, a: float("nan") if c == a else (c - p) / (a - p)), "its share is 1"),
+    (share(lambda p, c, a: float("nan") if abs(a - p) < 0.05 else (c - p) / (a - p)), "a small difference"),
+    (lambda p, c, a: float("nan") if a is p else (c - p) / (a - p), "nothing to explain"),
+    (share(lambda p, c, a: round((c - p) / (a - p), 2)), "The share is rounded"),
+    (share(lambda p, c, a: max(-1, min(2, (c - p) / (a - p)))), "must not be clipped"),
+    (lambda c, p, a: float("nan") if a == p else (c - p) / (a - p), "in another order"),
+    (share(lambda p, c, a: (c - p) * (a - p)), "are multiplied"),
+    (share(lambda p, c, a: c - p / (a - p)), "brackets around the first difference"),
+]
+WRONG["bounded_gate"] += [
+    (over_mean(lambda a: a - a.amin(dim=1, keepdim=True)), "Where all logits of an image are equal"),
+    (over_mean(torch.sigmoid, lambda g: g.mean(dim=1, keepdim=True).detach()), "is the mean detached"),
+    (over_mean(torch.sigmoid, lambda g: g.mean(dim=1)), "The mean lost its axis"),
+    (over_mean(lambda a: (a - a.max()).exp()), "depend on the other images"),
+    (over_mean(lambda a: (a - a[:1].amax()).exp()), "depend on the other images"),
+    (lambda a: a.shape[1] * torch.cat([a[:1].softmax(1), (-a[1:]).softmax(1)]), "The order is lost"),
+    (lambda a: a.shape[1] * nn.functional.dropout(a).softmax(dim=1), "neither dropout"),
+]
