@@ -1,4 +1,4 @@
-"""Exercises for notebooks/05_differnet: the score, and those of differnet_training."""
+"""Exercises for notebooks/05_differnet: the score, and those of differnet_features and differnet_training."""
 
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
@@ -6,14 +6,13 @@ from types import SimpleNamespace
 import torch
 from torch import Tensor
 
-from adnlib.lessons.differnet_training import (
+from adnlib.lessons.differnet_features import (
     check_multi_scale_features,
-    check_train_step,
     check_view_features,
     multi_scale_features,
-    train_step,
     view_features,
 )
+from adnlib.lessons.differnet_training import check_train_step, train_step
 from adnlib.lessons.exercise import check, expect, expect_none_of, expect_tensor
 
 __all__ = [
@@ -44,6 +43,7 @@ def check_anomaly_score(answer):
         not isinstance(score, float), "This is one number for the whole batch: return a tensor, one score per image."
     )
     expect_tensor("anomaly_score", score)
+    expect(score.is_floating_point(), f"The scores are {score.dtype}, so they are rounded: keep the fractions.")
     expect(score.shape != (8, 3), "The shape is (B, V), one score per view: average over the views too.")
     expect(score.shape != (8, 2), "The shape is (B, D): average over the dimensions too.")
     expect(score.ndim > 0, "This is one number for the whole batch: keep axis 0, which has one score per image.")
@@ -81,6 +81,16 @@ def check_anomaly_score(answer):
             (mean.log(), "This takes the logarithm as well: the score is the mean of z^2 itself."),
             (z.var(dim=(1, 2)), "This is the variance, which subtracts the mean: the distance is from zero."),
             (z.std(dim=(1, 2)), "This is the standard deviation, which subtracts the mean: average z^2 itself."),
+            (
+                (z - z.mean(dim=1, keepdim=True)).square().mean(dim=(1, 2)),
+                "The mean over views is subtracted first: the distance is from zero, so square z as it is.",
+            ),
+            (
+                (z - z.mean(dim=2, keepdim=True)).square().mean(dim=(1, 2)),
+                "The mean over dimensions is subtracted first: the distance is from zero, so square z as it is.",
+            ),
+            (by_view.sqrt().mean(dim=1), "This takes a root in each view: the score is the mean of z^2 itself."),
+            (by_view.prod(dim=1), "This multiplies the views: the score is their mean."),
             (z.relu().square().mean(dim=(1, 2)), "Negative z are lost: they are as far from zero as positive ones."),
             (0.5 * mean, "The factor 0.5 belongs to the loss: the score is the mean of z^2 without it."),
             (-mean, "The sign is wrong: a more anomalous image must have a larger score."),
@@ -126,7 +136,11 @@ def check_score_images(answer):
     for count, views in ((1, turns), (4, turns), (2, turns[:2]), (3, turns[1:2])):
         images = torch.randint(0, 256, (count, 3, 5, 5), generator=generator, dtype=torch.uint8)
         alone = torch.cat([score_images(model, image[None], views) for image in images])  # (B,)
-        given = answer(model, images, views)
+        try:
+            given = answer(model, images, list(views))
+        except IndexError as error:
+            expect("out of range" not in str(error), "anomaly_score needs z as (B, V, D), not as rows (B * V, D).")
+            raise
         expect_tensor("score_images", given)
         expect(given.ndim > 0, "This is one number for the whole batch: one score per image, (B,).")
         if given.shape == (len(views),) != alone.shape:
@@ -161,7 +175,7 @@ def robust_score(z: Tensor) -> Tensor:
 
 @check(robust_score)
 def check_robust_score(answer):
-    for count, views, dims in ((4, 5, 6), (1, 8, 3), (7, 4, 16)):
+    for count, views, dims in ((4, 5, 6), (1, 8, 3), (7, 6, 16)):
         z = torch.randn(count, views, dims, generator=torch.Generator().manual_seed(views))
         scores = answer(z)
         expect_tensor("robust_score", scores)
@@ -172,11 +186,19 @@ def check_robust_score(answer):
         def same(other, images=slice(None), scores=scores):
             return torch.allclose(answer(other), scores[images], rtol=1e-4, atol=1e-6)
 
-        expect(same(z[:1], slice(0, 1)), "The score of an image depends on the other images of the batch.")
+        expect(torch.equal(answer(z), scores), "Two calls give different scores: use no random numbers.")
+        alone = same(z[:1], slice(0, 1)) and same(z[-1:], slice(-1, None))
+        expect(alone, "The score of an image depends on the other images of the batch.")
         expect(same(z.flip(1)), "The score depends on the order of the views.")
         expect(same(-z), "The score depends on the sign of z: both directions are equally far from normal.")
         further = answer(3 * z)
         expect((further > scores).all(), "All views are three times as far from zero, but the score is not larger.")
+        for scale in (0.1, 10):
+            expect(
+                (answer(3 * scale * z) > answer(scale * z)).all(),
+                f"With z times {scale}, three times as far from zero gives no larger score: leave out rounding and "
+                "limits, which make different images equal.",
+            )
         expect(
             (answer(3 * z)[:, None] > scores).all() or count == 1,
             "An image whose views are all anomalous (3 z) does not score above every normal image (z).",
@@ -196,3 +218,5 @@ def check_robust_score(answer):
                 f"{what} of {views} makes an anomalous image score below the same normal image: "
                 "a single view must not decide.",
             )
+        alike = z[:, :1].expand_as(z)
+        expect((answer(3 * alike) > answer(alike)).all(), "Where all views are alike, further from zero is no larger.")

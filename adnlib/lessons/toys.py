@@ -10,7 +10,7 @@ from adnlib.attention import CBAM
 
 
 class ToyFlow(nn.Module):
-    """A scale and a shift for each dimension: the smallest trainable flow."""
+    """A bend, a scale and a shift for each dimension: the smallest trainable flow with a log_det for each row."""
 
     def __init__(self, s: Sequence[float] = (0.3, -0.2, 0.5)):
         super().__init__()
@@ -18,7 +18,8 @@ class ToyFlow(nn.Module):
         self.t = nn.Parameter(torch.tensor([1.0, -1.0, *[0.5] * (len(s) - 2)]))
 
     def forward(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        return y * self.s.exp() + self.t, self.s.sum().expand(len(y))
+        bent = y + 0.2 * y.sin()
+        return bent * self.s.exp() + self.t, self.s.sum() + (1 + 0.2 * y.cos()).log().sum(dim=1)
 
 
 def toy_steps(step: Callable, y: Tensor, count: int, flow: ToyFlow | None = None) -> tuple[Any, Tensor, bool]:
@@ -26,7 +27,7 @@ def toy_steps(step: Callable, y: Tensor, count: int, flow: ToyFlow | None = None
     flow = flow or ToyFlow()
     optimizer = torch.optim.SGD(flow.parameters(), lr=0.1, momentum=0.5)
     for _ in range(count):
-        loss = step(flow, y, optimizer)
+        loss = step(lambda y: flow(y), y, optimizer)  # a function, as the lesson's model.transform
     left = any(p.grad is not None and p.grad.any() for p in flow.parameters())
     return loss, torch.cat([flow.s, flow.t]).detach(), left
 

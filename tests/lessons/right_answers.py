@@ -478,3 +478,16 @@ RIGHT["attend"].append(attend_with_hooks)
 RIGHT["rescale_bias"].append(written_into(lambda new, conv, g: new.bias.lerp_(torch.zeros_like(conv.bias), 1 - g)))
 RIGHT["feature_spread"].append(lambda y: (torch.linalg.vector_norm(y - y.mean(0), dim=0) / (len(y) - 1) ** 0.5).mean())
 RIGHT["bounded_gate"].append(lambda a: a.clamp(-9, 9).exp() / a.clamp(-9, 9).exp().mean(1, keepdim=True))
+RIGHT["train_step"].append(
+    lambda flow, y, optimizer: step_of(lambda z, d: F.mse_loss(z, 0 * z) / 2 - d.mean() / z.shape[1])(
+        flow, y, optimizer
+    )
+)
+RIGHT["multi_scale_features"].append(
+    lambda x, f: torch.stack([RIGHT["multi_scale_features"][1](i[None], f)[0] for i in x])
+)
+RIGHT["robust_score"] += [
+    lambda z: z.square().mean(2).quantile(torch.tensor([0.3, 0.5, 0.7]), dim=1).mean(0),
+    lambda z: z.square().mean(2).sort(1).values[:, 1:4].mean(1),
+    lambda z: z.square().median(dim=1).values.mean(1),
+]

@@ -113,7 +113,7 @@ def two_steps(flow, y, optimizer):
 
 
 def optimizer_of_its_own(flow, y, optimizer):
-    return step(flow, y, torch.optim.Adam(flow.parameters(), lr=2e-4))
+    return step(flow, y, torch.optim.Adam(optimizer.param_groups[0]["params"], lr=2e-4))
 
 
 def without_the_optimizer(flow, y, optimizer):
@@ -121,7 +121,7 @@ def without_the_optimizer(flow, y, optimizer):
     optimizer.zero_grad()
     loss.backward()
     with torch.no_grad():
-        for p in flow.parameters():
+        for p in optimizer.param_groups[0]["params"]:
             p -= 0.1 * p.grad
     return loss.item()
 
@@ -252,7 +252,7 @@ WRONG = {
         (changed(step, per=3), "take D from y"),
         (
             with_loss(lambda z, d, y: ((0.5 * z.square().sum(dim=1) - d.abs()) / y.shape[1]).mean()),
-            "a negative log_det",
+            "not for y (1, 2)",
         ),
         (with_loss(lambda z, d, y: right_loss(z.detach(), d, y)), "part of its gradient is missing"),
         (with_loss(lambda z, d, y: right_loss(z, d.detach(), y)), "part of its gradient is missing"),
@@ -323,7 +323,7 @@ WRONG = {
         (lambda z: by_view(z).log().mean(dim=1), "One spoiled view"),
         (lambda z: by_view(z).std(dim=1), "One spoiled view"),
         (lambda z: by_view(z).amin(dim=1), "One blank view"),
-        (lambda z: by_view(z).clamp(max=1).mean(dim=1), "One blank view"),
+        (lambda z: by_view(z).clamp(max=1).mean(dim=1), "rounding and limits"),
         (lambda z: by_view(z)[:, 0], "order of the views"),
         (lambda z: by_view(z)[:, : z.shape[1] // 2].mean(dim=1), "order of the views"),
         (lambda z: z.amax(dim=2).median(dim=1).values, "depends on the sign of z"),
@@ -338,3 +338,88 @@ WRONG = {
         (lambda z: None, "is the return missing"),
     ],
 }
+
+
+def the_last_scale(x, convolve):
+    return scaled(x, convolve, divisors=(1, 2, 4), join=lambda y: y[-1])
+
+
+def reversed_in_place(images, views, features):
+    views.reverse()
+    return torch.stack([features(view(images)) for view in views], dim=1)
+
+
+def flow_zeroed(flow, y, optimizer):
+    loss = right_loss(*flow(y), y)
+    flow.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+def not_unpacked(flow, y, optimizer):
+    z = flow(y)
+    return with_loss(lambda *parts: z.square().mean())(flow, y, optimizer)
+
+
+def swapped(flow, y, optimizer):
+    return step(lambda y: flow(y)[::-1], y, optimizer)
+
+
+def medians(z):
+    return by_view(z).median(dim=1).values
+
+
+WRONG["multi_scale_features"] += [
+    (the_last_scale, "Only the last scale is left"),
+    (changed(scaled, pool=lambda m: m.mean()), "A mean without axes"),
+    (changed(scaled, pool=lambda m: m.mean(dim=-1)), "still differ after the mean"),
+    (changed(scaled, pool=lambda m: m.flatten(2).median(dim=2).values), "this is the median"),
+    (changed(scaled, pool=lambda m: m.sum(dim=(2, 3)) / m.shape[2] ** 2), "the sum divided by h * h"),
+    (lambda x, f: torch.cat([f(x[..., d - 1 :: d, d - 1 :: d]).mean((2, 3)) for d in (1, 2, 4)], 1), "the last pixel"),
+    (
+        lambda x, f: torch.cat([f(x[..., : x.shape[2] // d, : x.shape[3] // d]).mean((2, 3)) for d in (1, 2, 4)], 1),
+        "cuts a corner",
+    ),
+    (lambda x, f: of_sides(x, f, *x.shape), "the last two of x.shape"),
+]
+WRONG["view_features"] += [
+    (reversed_in_place, "is in another order afterwards"),
+    (lambda i, views, f: f(views[-1](i)), "Only the last view"),
+    (lambda i, views, f: f(views[0](i)), "Only the first view"),
+    (lambda i, views, f: f(views(i)), "a list of functions"),
+    (lambda i, views, f: torch.stack([f(i, v) for v in views], dim=1), "takes images alone"),
+]
+WRONG["train_step"] += [
+    (flow_zeroed, "without parameters or zero_grad()"),
+    (not_unpacked, "returns two values"),
+    (swapped, "z and log_det are swapped"),
+    (changed(step, order="zbbs"), "called twice"),
+    (changed(step, per=4), "divides by the number of images"),
+    (changed(step, per=12), "divides by the number of images and takes the mean"),
+    (with_loss(lambda z, d, y: (0.5 * z.square().sum(dim=1).mean() - d[0]) / y.shape[1]), "of the first image"),
+    (with_loss(lambda z, d, y: (0.5 * z.square().sum(dim=1).mean() - d.max()) / y.shape[1]), "the largest log_det"),
+    (with_loss(lambda z, d, y: (0.5 * z.square().sum(dim=1).mean() - d.median()) / y.shape[1]), "median of log_det"),
+    (with_loss(lambda z, d, y: (0.5 * z.square().sum(dim=1).mean() - d.sum()) / y.shape[1]), "log_det is summed"),
+    (with_loss(lambda z, d, y: right_loss(z, d.exp(), y)), "already a logarithm"),
+    (with_loss(lambda z, d, y: (((0.5 * z).square().sum(1) - d) / y.shape[1]).mean()), "this squares 0.5 too"),
+    (with_loss(lambda z, d, y: ((0.5 * z.sum(1).square() - d) / y.shape[1]).mean()), "squares the sum of z"),
+    (with_loss(lambda z, d, y: right_loss(z, d, y).abs()), "with a negative loss"),
+    (with_loss(lambda z, d, y: right_loss(z, d, y).clamp(min=0)), "with a negative loss"),
+]
+WRONG["anomaly_score"] += [
+    (lambda z: mean_square(z - z.mean(dim=1, keepdim=True)), "mean over views is subtracted"),
+    (lambda z: mean_square(z - z.mean(dim=2, keepdim=True)), "mean over dimensions is subtracted"),
+    (lambda z: by_view(z).sqrt().mean(dim=1), "a root in each view"),
+    (lambda z: by_view(z).prod(dim=1), "multiplies the views"),
+    (lambda z: mean_square(z).int(), "so they are rounded"),
+]
+WRONG["score_images"].append((lambda m, i, v: mean_square(latents(m, i, v)), "not as rows"))
+WRONG["robust_score"] += [
+    (lambda z: by_view(z).clamp(max=10).mean(dim=1), "rounding and limits"),
+    (lambda z: medians(z).tanh(), "rounding and limits"),
+    (lambda z: medians(z).round(), "rounding and limits"),
+    (lambda z: (by_view(z) - medians(z)[:, None]).abs().median(dim=1).values, "Where all views are alike"),
+    (lambda z: medians(z) + 0.01 * medians(z)[:1], "depends on the other images"),
+    (lambda z: medians(z) + torch.rand(len(z)), "no random numbers"),
+]
