@@ -491,3 +491,10 @@ RIGHT["robust_score"] += [
     lambda z: z.square().mean(2).sort(1).values[:, 1:4].mean(1),
     lambda z: z.square().median(dim=1).values.mean(1),
 ]
+RIGHT["log_density"].append(
+    lambda y, m, a: -F.gaussian_nll_loss(y * 0 + m, y, y * 0 + a * a, full=True, reduction="none")
+)
+RIGHT["couple"].append(
+    lambda x, a, b, clamp=3.0: tuple(map(torch.cat, zip(*[couple_list(r[None], a, b, clamp) for r in x], strict=True)))
+)
+RIGHT["my_step"].append(lambda v, rev=False: tuple(part for part in coupling_step(v.double(), rev)))

@@ -144,7 +144,7 @@ WRONG = {
         (lambda y, m, a: log_p(y, m, a) - 0.5 * LOG_2PI, "The factor 0.5 before log(2 pi)"),
         (lambda y, m, a: -(((y - m) / a) ** 2) - 0.5 * LOG_2PI - math.log(abs(a)), "The factor 0.5 before z squared"),
         (lambda y, m, a: log_p(y, m, a).detach(), "no gradient"),
-        (lambda y, m, a: -0.5 * ((y - m) / a) ** 2 - 0.5 * LOG_2PI - math.log(2), "not for y (3, 2)"),
+        (lambda y, m, a: -0.5 * ((y - m) / a) ** 2 - 0.5 * LOG_2PI - math.log(2.5), "not for y (3, 2)"),
         (lambda y, m, a: torch.log(torch.exp(-0.5 * ((y - m) / a) ** 2)) + log_p(m + 0 * y, m, a), "underflows"),
         (lambda y, m, a: y.sub_(m).div_(a).square() * -0.5 - 0.5 * LOG_2PI - math.log(abs(a)), "changes its input"),
         (lambda y, m, a: -0.5 * ((y - m) / a) ** 2 - 0.5 * LOG_2PI, "the slope is missing"),
@@ -236,3 +236,161 @@ WRONG = {
         (lambda z, log_det: (0.5 * (z**2).sum(1) - log_det) / z.shape[1] + 0.5 * LOG_2PI, "This is the full NLL"),
     ],
 }
+
+
+def y_minus(shift_of=lambda y, m, a: m, scale_of=lambda y, m, a: a):
+    """log_density with another shift or scale inside z."""
+    return lambda y, m, a: -0.5 * ((y - shift_of(y, m, a)) / scale_of(y, m, a)) ** 2 - 0.5 * LOG_2PI - math.log(abs(a))
+
+
+def one_step(first=None, second=None):
+    """couple with another first or second step, each a function of v, s (before the clamp), t and clamp."""
+
+    def plain(v, s, t, clamp):
+        return v * soft_clamp(s, clamp).exp() + t
+
+    def couple(x, subnet1, subnet2, clamp=3.0):
+        x1, x2 = x.chunk(2, dim=1)
+        s2, t2 = subnet2(x2).chunk(2, dim=1)
+        y1 = (first or plain)(x1, s2, t2, clamp)
+        s1, t1 = subnet1(y1).chunk(2, dim=1)
+        y = torch.cat([y1, (second or plain)(x2, s1, t1, clamp)], dim=1)
+        return y, (soft_clamp(s1, clamp) + soft_clamp(s2, clamp)).sum(dim=1)
+
+    return couple
+
+
+def undo_step(of_x2=right, of_x1=right):
+    """uncouple with another step for x2 or x1, each a function of v, the clamped s, and t."""
+
+    def uncouple(y, subnet1, subnet2, clamp=3.0):
+        y1, y2 = y.chunk(2, dim=1)
+        s1, t1 = subnet1(y1).chunk(2, dim=1)
+        x2 = of_x2(y2, soft_clamp(s1, clamp), t1)
+        s2, t2 = subnet2(x2).chunk(2, dim=1)
+        return torch.cat([of_x1(y1, soft_clamp(s2, clamp), t2), x2], dim=1)
+
+    return uncouple
+
+
+def unclamped(v, s, t, clamp):
+    return v * s.exp() + t
+
+
+def added_first(v, s, t, clamp):
+    return (v + t) * soft_clamp(s, clamp).exp()
+
+
+def everything_clamped(v, s, t, clamp):
+    return v * soft_clamp(s, clamp).exp() + soft_clamp(t, clamp)
+
+
+def every_other_column(x, subnet1, subnet2, clamp=3.0):
+    return coupling()(torch.cat([x[:, ::2], x[:, 1::2]], dim=1), subnet1, subnet2, clamp)
+
+
+def remembered():
+    """my_step whose inverse returns what the step received last."""
+    last = {}
+
+    def answer(v, rev=False):
+        if not rev:
+            last["v"], last["log_det"] = v, of_asinh(v)
+        return (last["v"], -last["log_det"]) if rev else (v.asinh(), last["log_det"])
+
+    return answer
+
+
+def random_weights(v, rev=False):
+    first, second = v.chunk(2, dim=1)
+    s = torch.nn.Linear(first.shape[1], first.shape[1])(first).tanh() * (-1 if rev else 1)
+    return torch.cat([first, second * s.exp()], dim=1), s.sum(dim=1)
+
+
+def by_slope(forward, slope, back, slope_back):
+    """A reader's my_step from a function of one number and its inverse, with their slopes."""
+    return step(forward, lambda v: slope(v).log().sum(1), back, lambda v: slope_back(v).log().sum(1))
+
+
+def cube_root(v):
+    return v.sign() * v.abs() ** (1 / 3)
+
+
+WRONG["log_density"] += [
+    (lambda y, m, a: -0.5 * (y - m / a) ** 2 - 0.5 * LOG_2PI - math.log(abs(a)), "put brackets around y - shift"),
+    (y_minus(scale_of=lambda y, m, a: a * a), "divides by scale squared"),
+    (y_minus(shift_of=lambda y, m, a: y.mean()), "subtracts the mean of y"),
+    (y_minus(scale_of=lambda y, m, a: y.std()), "the deviation of y"),
+    (lambda y, m, a: log_p(y, a, m), "shift and scale are swapped"),
+    (lambda y, m, a: log_p(y, m, a) + 0.5 * math.log(abs(a)), "Half of the slope"),
+    (lambda y, m, a: log_p(y, m, a) + math.log(abs(a)) - abs(a), "subtract log(scale), not scale"),
+    (lambda y, m, a: log_p(y, m, a) + math.log(abs(a)) + 1 / abs(a), "add log(1 / scale)"),
+    (lambda y, m, a: log_p(y, m, a) + 0.5 * math.log(2), "The 2 in the constant"),
+    (lambda y, m, a: log_p(y, m, abs(a) ** 0.5), "the scale for the variance"),
+    (lambda y, m, a: -0.5 * ((y - m) / a).abs() + log_p(m + 0 * y, m, a), "This takes |z|"),
+    (lambda y, m, a: (0.5 * (y - m) / a) ** 2 + log_p(m + 0 * y, m, a), "Square z first"),
+    (lambda y, m, a: log_p(y, m, a) / math.log(2), "to the base 2"),
+    (lambda y, m, a: (log_p(y, m, a).exp() + 1e-12).log(), "a small number added to it"),
+    (lambda y, m, a: log_p(y, m, a).clamp(min=-100), "a limit or a small number"),
+]
+WRONG["couple"] += [
+    (lambda *inputs: coupling()(*inputs)[::-1], "The two values are swapped"),
+    (one_step(first=unclamped), "only y1 is wrong. The soft clamp is missing"),
+    (one_step(second=unclamped), "y1 is right, but y2 is wrong. The soft clamp is missing"),
+    (one_step(added_first, added_first), "t is added before the multiplication"),
+    (one_step(second=added_first), "y2 is wrong. t is added before"),
+    (one_step(everything_clamped, everything_clamped), "t passes the soft clamp too"),
+    (one_step(second=lambda v, s, t, clamp: v), "y2 is wrong. These values are unchanged"),
+    (coupling(grow=lambda s: 1 + s), "The factor is 1 + s"),
+    (coupling(grow=lambda s: (-s).exp()), "This divides by exp(s)"),
+    (coupling(clamping=lambda s, clamp: 0.636 * torch.atan(s / clamp)), "The factor clamp"),
+    (every_other_column, "even and odd columns"),
+    (coupling(log_det=lambda s1, s2: 2 * (s1 + s2).sum(1)), "twice what it should be"),
+    (coupling(log_det=lambda s1, s2: (s1 + s2).sum(1).abs()), "has lost its sign"),
+    (coupling(log_det=lambda s1, s2: s1[:, 0] + s2[:, 0]), "the first s of each step"),
+]
+WRONG["uncouple"] += [
+    (undo_step(of_x1=lambda v, s, t: (v + t) * (-s).exp()), "x2 is right, but x1 is wrong. This adds t again"),
+    (undo_step(of_x2=lambda v, s, t: (v - t) * s.exp()), "only x2 is wrong. t is right, but this multiplies"),
+    (undo_step(of_x1=lambda v, s, t: v - t), "x1 is wrong. t is undone"),
+    (inverse(lambda v, s, t: v - t / s.exp()), "put brackets around the difference"),
+    (inverse(lambda v, s, t: (t - v) / s.exp()), "not y from t"),
+    (inverse(lambda v, s, t: (t - v) * s.exp()), "belongs into the exponent"),
+    (inverse(lambda v, s, t: (v - t) * (1 - s)), "1 - s does not undo"),
+    (lambda y, a, b, clamp=3.0: inverse(right)(y, a, a, clamp), "with subnet1 again"),
+    (inverse(lambda v, s, t: v * s.exp() + t), "repeats the forward step"),
+]
+WRONG["nll"] += [
+    (lambda z, log_det: (0.5 * (z**2).sum(1, keepdim=True) - log_det) / z.shape[1], "leave out keepdim"),
+    (lambda z, log_det: (0.5 * z.sum(1) ** 2 - log_det) / z.shape[1], "squares the sum of z"),
+    (lambda z, log_det: (((0.5 * z) ** 2).sum(1) - log_det) / z.shape[1], "this squares 0.5 too"),
+    (lambda z, log_det: (0.5 * (z**2).sum(1) - log_det) // z.shape[1], "rounds down"),
+    (lambda z, log_det: (0.5 * (z**2).sum(1) - log_det.sum()) / z.shape[1], "log_det is summed over the batch"),
+    (lambda z, log_det: (0.5 * (z**2).sum(1) - log_det[0]) / z.shape[1], "of the first row"),
+    (lambda z, log_det: (0.5 * (z**2).mean(1) - log_det) / z.shape[1], "The squares are divided by D twice"),
+    (lambda z, log_det: -(0.5 * (z**2).sum(1) + log_det) / z.shape[1], "The squares have the wrong sign"),
+    (lambda z, log_det: (0.5 * (z**2).sum(1) - log_det) / (2 * z.shape[1]), "divides by 2 D"),
+    (lambda z, log_det: (0.5 * (z**2).sum(1) - log_det) / 2 * z.shape[1], "put brackets around the denominator"),
+]
+WRONG["my_step"] += [
+    (by_slope(torch.tanh, lambda v: 1 - v.tanh() ** 2, torch.atanh, lambda v: 1 / (1 - v**2)), "between two limits"),
+    (
+        by_slope(torch.sigmoid, lambda v: v.sigmoid() * (-v).sigmoid(), torch.logit, lambda v: 1 / (v - v**2)),
+        "The inverse must take every number",
+    ),
+    (by_slope(torch.exp, torch.exp, torch.log, lambda v: 1 / v), "The inverse must take every number"),
+    (by_slope(lambda v: v**3, lambda v: 3 * v**2, cube_root, lambda v: v.abs() ** (-2 / 3) / 3), "slope of 0"),
+    (remembered(), "another v"),
+    (random_weights, "two calls give different results"),
+    (lambda v: (v.asinh(), of_asinh(v)), "keep the argument rev"),
+]
+WRONG["log_density"].append((lambda y, m, a: log_p(y, m, 1) - torch.log(a), "with math.log"))
+WRONG["couple"] += [
+    (lambda x, a, b, clamp: b(x.chunk(2)[1]).chunk(2, dim=1), "unless it is given dim=1"),
+    (lambda x, *rest: coupling()(torch.cat(x.chunk(2, dim=1)[::-1], dim=1), *rest), "x1 is the first half"),
+]
+WRONG["uncouple"].append((lambda y, a, b, clamp: inverse(right)(y, lambda v: a(y.chunk(2)[0]), b), "dim=1"))
+WRONG["nll"].append(
+    (lambda z, log_det: (0.5 * (z**2).sum(0) - log_det) / z.shape[1], "sum over axis 1, the dimensions")
+)
+WRONG["uncouple"].append((lambda y, a, b, clamp: coupling()(y, b, a, clamp)[0], "The forward pass with swapped"))
