@@ -167,7 +167,7 @@ def check_view_features(answer):
         raise
     expect(
         all(a is b for a, b in zip(given, views, strict=True)),
-        "The list of views is in another order afterwards: leave it as it is, without reverse() and sort().",
+        "view_features changes the list that it was given: loop over it, without reverse() and sort().",
     )
     expect(y is not None, "view_features returns None: is the return missing?")
     expect(isinstance(y, Tensor), f"view_features returns {type(y).__name__}: stack the list into one tensor.")

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from adnlib.lessons import normalizing_flows_coupling, normalizing_flows_design, repairs
+from adnlib.lessons import normalizing_flows_coupling, normalizing_flows_design, normalizing_flows_loss
 from adnlib.lessons.exercise import Mistake, check, expect, expect_none_of, expect_tensor
 from adnlib.lessons.normalizing_flows_coupling import couple, soft_clamp, uncouple
 
@@ -95,5 +95,5 @@ def check_log_density(answer):
 
 check_couple = normalizing_flows_coupling.check_couple
 check_uncouple = normalizing_flows_coupling.check_uncouple
-check_nll = repairs.check_nll
+check_nll = normalizing_flows_loss.check_nll
 check_my_step = normalizing_flows_design.check_my_step

@@ -384,7 +384,7 @@ WRONG["multi_scale_features"] += [
     (lambda x, f: of_sides(x, f, *x.shape), "the last two of x.shape"),
 ]
 WRONG["view_features"] += [
-    (reversed_in_place, "is in another order afterwards"),
+    (reversed_in_place, "changes the list that it was given"),
     (lambda i, views, f: f(views[-1](i)), "Only the last view"),
     (lambda i, views, f: f(views[0](i)), "Only the first view"),
     (lambda i, views, f: f(views(i)), "a list of functions"),
@@ -421,5 +421,5 @@ WRONG["robust_score"] += [
     (lambda z: medians(z).round(), "rounding and limits"),
     (lambda z: (by_view(z) - medians(z)[:, None]).abs().median(dim=1).values, "Where all views are alike"),
     (lambda z: medians(z) + 0.01 * medians(z)[:1], "depends on the other images"),
-    (lambda z: medians(z) + torch.rand(len(z)), "no random numbers"),
+    (lambda z: medians(z) + torch.rand(len(z)), "give different"),
 ]
