@@ -48,6 +48,8 @@ GUIDES = {
     "README.md": "about",
     "CONTRIBUTING.md": "contributing",
     "notebooks/README.md": "teaching",
+    "notebooks/formulas.md": "formulas",
+    "notebooks/glossary.md": "glossary",
     "data/README.md": "data",
     "data/evidence.md": "evidence",
 }
@@ -90,7 +92,7 @@ def write_sources(source: Path, executed: list[Path], live: Path | None) -> None
             insert_figure(notebook, figures[name])
         text = nbformat.writes(page(notebook, name, lessons, set(pages)))
         (source / f"{name}.ipynb").write_text(text, encoding="utf-8")
-    guides = [write_guide(source, path, name) for path, name in GUIDES.items() if (ROOT / path).exists()]
+    guides = [write_guide(source, path, name, set(pages)) for path, name in GUIDES.items() if (ROOT / path).exists()]
     write_ledger(source)
     reference = write_reference(source)
     write_contents(source, list(pages), guides, reference)
@@ -224,9 +226,14 @@ def used_objects(source: str, aliases: dict[str, object]) -> Iterator:
                 yield thing
 
 
-def write_guide(source: Path, path: str, name: str) -> str:
-    """Writes a document of the project as a page, with the files that it shows; returns the name of the page."""
-    text = document_links((ROOT / path).read_text(encoding="utf-8"), (ROOT / path).parent)
+def write_guide(source: Path, path: str, name: str, pages: set[str]) -> str:
+    """Writes a document of the project as a page, with the files that it shows; returns the name of the page.
+
+    pages: the notebooks that are pages, see `notebook_links`.
+    """
+    text = formulas_to_mathml((ROOT / path).read_text(encoding="utf-8"), path)
+    folder = (ROOT / path).parent
+    text = notebook_links(text, pages) if folder == NOTEBOOKS else document_links(text, folder)
     for file in re.findall(r"\]\(([\w.-]+\.(?:png|csv|cff))\)", text):
         shutil.copy(ROOT / file if (ROOT / file).exists() else DATA / file, source / file)
     if name == "evidence":
