@@ -13,7 +13,6 @@ from torch import Tensor
 
 from adnlib.differnet import DifferNet
 from adnlib.errors import AdnError, check_choice
-from adnlib.explain.maps import LAYERS, gates
 from adnlib.panels.loaded_run import category_names, heat_map, load_run, overlay, runs_in
 from adnlib.panels.panel import Panel, row
 from adnlib.panels.pictures import WIDTH, sheet
@@ -23,6 +22,8 @@ from adnlib.plots import ANOMALOUS_COLOUR, NORMAL_COLOUR
 @contextmanager
 def forced(model: DifferNet, place: str, channels: Sequence[int], value: float) -> Iterator[None]:
     """Inside the block, the channel gates `channels` after layer `place` ("pool1", …) are `value`, at all scales."""
+    from adnlib.explain.maps import LAYERS  # slow to import
+
     attention = model.features.attention
     modules = {name: attention[str(index)] for name, index in LAYERS.items() if str(index) in attention}
     check_choice("place", place, modules)
@@ -51,6 +52,8 @@ def forced(model: DifferNet, place: str, channels: Sequence[int], value: float) 
 
 
 def _gates(run: str, index: int) -> dict[str, dict[str, Any]]:
+    from adnlib.explain.maps import gates  # slow to import
+
     loaded = load_run(run)
 
     def make():

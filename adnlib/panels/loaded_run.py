@@ -17,7 +17,6 @@ from adnlib.datasets import Dataset
 from adnlib.differnet import DifferNet
 from adnlib.errors import AdnError
 from adnlib.experiments.runs import Run, read_run, read_runs
-from adnlib.explain.maps import grad_cam
 from adnlib.imagesets.reading import Sample, read_picture
 from adnlib.plots import ANOMALOUS_COLOUR, NORMAL_COLOUR
 from adnlib.views import View
@@ -89,6 +88,8 @@ class LoadedRun:
 
 def heat_map(model: DifferNet, image: Tensor) -> np.ndarray:
     """Grad-CAM of one unchanged image (3, H, W), without other views: (H, W) in [0, 1]."""
+    from adnlib.explain.maps import grad_cam  # slow to import: the first panel does not need it
+
     return grad_cam(model, image[None], views=AS_IT_IS)[0].numpy()
 
 

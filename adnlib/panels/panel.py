@@ -9,9 +9,13 @@ import base64
 import html
 import inspect
 import io
+import os
+import re
+import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
+from typing import ClassVar
 
 import ipywidgets
 import numpy as np
@@ -34,8 +38,9 @@ class Panel(ipywidgets.VBox):
     words: a function like those in `draw` that returns HTML for the text below the images.
     controls: widgets with a `value`, by the names that `draw` and `words` use.
 
-    An error is shown in the panel and also raised, for the tests. Each message of a slider is drawn immediately: during
-    a fast drag, ipywidgets merges the messages that arrive while an image is drawn and keeps the last position.
+    An error is shown instead of the images. Except at the start, where another choice may still be drawn, it is also
+    raised, for the tests. Each message of a slider is drawn immediately: during a fast drag, ipywidgets merges the
+    messages that arrive while an image is drawn and keeps the last position.
     """
 
     def __init__(
@@ -60,7 +65,8 @@ class Panel(ipywidgets.VBox):
         super().__init__([self.frame, *self.rows()])
         self.add_class("adn-panel")
         self.add_class(f"adn-{type(self).__name__.lower()}")
-        self._changed(None)
+        with suppress(AdnError):
+            self._changed(None)
 
     def rows(self) -> list[ipywidgets.Widget]:
         """The rows of the panel, from top to bottom: controls, message, images, text."""
@@ -97,9 +103,10 @@ class Panel(ipywidgets.VBox):
         try:
             yield
             self.message.value = ""
+            self.remove_class("adn-failed")
         except Exception as error:
-            words = str(error) if isinstance(error, AdnError) else f"{type(error).__name__}: {error}"
-            self.message.value = f'<p role="alert"><b>This cannot be drawn.</b> {html.escape(words)}</p>'
+            self.add_class("adn-failed")
+            self.message.value = f'<p role="alert"><b>This cannot be drawn.</b> {html.escape(in_words(error))}</p>'
             raise
 
     def redraw(self) -> None:
@@ -126,6 +133,8 @@ class Panel(ipywidgets.VBox):
 
     def still(self) -> bytes:
         """All images in one PNG, one below the other."""
+        if self.message.value:
+            return png(sentence(html.unescape(re.sub("<[^>]+>", "", self.message.value))))
         pictures = [Image.open(io.BytesIO(image.value)).convert("RGB") for image in self.images if image.value]
         whole = Image.new("RGB", (max(p.width for p in pictures), sum(p.height for p in pictures)), "white")
         top = 0
@@ -177,6 +186,10 @@ class Work(ipywidgets.Button):
         return self.current is steps
 
 
+def in_words(error: Exception) -> str:
+    return str(error) if isinstance(error, AdnError) else f"{type(error).__name__}: {error}"
+
+
 def takes(function: Callable) -> set[str]:
     """The names of a function's arguments."""
     return set() if isinstance(function, partial) else set(inspect.signature(function).parameters)
@@ -189,19 +202,61 @@ def row(*widgets: ipywidgets.Widget, kind: str = "pictures") -> ipywidgets.Box:
     return box
 
 
-def panel_of(kind: Callable[..., Panel], *arguments) -> Panel:
-    """`kind(*arguments)`, or a panel with the error message if something is missing."""
+def panel_of(kind: Callable[..., Panel], *arguments) -> "Panel | Later":
+    """`kind(*arguments)`, or a panel with the error message if it cannot be made; on Voila's page, made later."""
+    if "VOILA_PREHEAT" in os.environ:
+        return Later(partial(_made, kind, *arguments), first=not arguments)
+    return _made(kind, *arguments)
+
+
+def _made(kind: Callable[..., Panel], *arguments) -> Panel:
     try:
         return kind(*arguments)
-    except AdnError as error:
-        panel = Panel(partial(sentence, str(error)))
-        panel.message.value = f'<p role="alert">{html.escape(str(error))}</p>'
-        panel.images[0].layout.display = "none"  # only for readers without a kernel
-        return panel
+    except (AdnError, OSError) as error:
+        return _failed(error)
 
 
-def show_panel(panel: Panel, alt: str) -> None:
+def _failed(error: Exception) -> Panel:
+    panel = Panel([])
+    panel.message.value = f'<p role="alert">{html.escape(in_words(error))}</p>'
+    return panel
+
+
+class Later(ipywidgets.VBox):
+    """A panel that is made after all cells have been executed: a page does not wait for its panels.
+
+    They are made one after another, those that need no run first, and messages are processed between two of them.
+    """
+
+    queue: ClassVar[list["Later"]] = []
+
+    def __init__(self, make: Callable[[], Panel], first: bool):
+        super().__init__([ipywidgets.HTML('<p class="adn-wait" role="status">This panel is being prepared.</p>')])
+        self.make, self.alt = make, ""
+        self.queue.insert(0 if first else len(self.queue), self)
+        if len(self.queue) == 1:
+            type(self).task = asyncio.get_running_loop().create_task(self.make_all())
+
+    @classmethod
+    async def make_all(cls) -> None:
+        while cls.queue:
+            await asyncio.sleep(0.05)  # messages first
+            later = cls.queue.pop(0)
+            try:
+                panel = later.make()
+            except Exception as error:  # a defect of ours: the other panels must appear
+                traceback.print_exc()
+                panel = _failed(error)
+            panel.frame.alt = later.alt
+            later.children = [panel]
+
+
+def show_panel(panel: Panel | Later, alt: str) -> None:
     """Displays a panel, with an image of its first state and the text `alt` for readers without a kernel."""
+    if isinstance(panel, Later):
+        panel.alt = alt
+        display(panel)
+        return
     panel.frame.alt = alt
     bundle = {**panel._repr_mimebundle_(), "image/png": base64.b64encode(panel.still()).decode()}
     display(bundle, raw=True, metadata={"image/png": {"alt": f"{alt} {panel.warning}".strip()}})

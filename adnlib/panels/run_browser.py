@@ -1,15 +1,13 @@
 """Run browser: the filtered ledger, and the facts, learning curve and notebook of one run."""
 
 import html
+import re
 from pathlib import Path
 
 import ipywidgets
-import nbformat
 import pandas as pd
 from matplotlib.figure import Figure
-from nbconvert import HTMLExporter
 
-from adnlib.book.report import POLICY
 from adnlib.errors import AdnError
 from adnlib.experiments.ledger import read_ledger
 from adnlib.experiments.runs import read_run
@@ -41,10 +39,13 @@ def curve_picture(root: str, run: str) -> Figure:
     folder = Path(root) / run
     if not run:
         return sentence("No run matches these words and this status.")
-    if not (folder / "history.csv").exists():
+    if not (folder / "parameters.json").exists():
         return sentence(f"{run} is not finished and has no learning curve yet.")
-    loaded = read_run(folder)
-    history, chosen = loaded.history, loaded.facts["chosen_epoch"]
+    try:
+        loaded = read_run(folder)
+        history, chosen = loaded.history, loaded.facts["chosen_epoch"]
+    except AdnError as error:
+        return sentence(str(error))
     tested = history["test_auroc"].notna().any() if "test_auroc" in history else False
     figure = sheet(
         WIDTH,
@@ -75,6 +76,7 @@ def table(ledger: pd.DataFrame, run: str, words: str, status: str, sort: str) ->
     matches = filtered(ledger, words, status, sort)
     columns = [c for c in ("run", "status", "auroc", "auroc_low", "auroc_high", "seconds") if c in matches]
     rows = matches[columns].head(12).to_html(index=False, float_format="%.3f", na_rep="", border=0)
+    rows = re.sub(r"<td>(damaged|failed)</td>", r'<td class="adn-bad">\1</td>', rows)
     chosen = ledger[ledger["run"] == run]
     facts = ""
     if len(chosen):
@@ -83,13 +85,26 @@ def table(ledger: pd.DataFrame, run: str, words: str, status: str, sort: str) ->
     return f"<p><b>{html.escape(run)}</b>: {html.escape(facts)}</p><p>{len(matches)} of {len(ledger)} runs:</p>{rows}"
 
 
+def notebook_of(folder: Path) -> Path | None:
+    """The executed notebook that made a run: a sweep's is in the run's folder, that of `make run` beside the runs."""
+    import nbformat  # slow to import, and rarely needed
+
+    if (folder / "notebook.ipynb").exists():
+        return folder / "notebook.ipynb"
+    for path in sorted((folder.parent / "book").glob("07_train*.ipynb")):
+        outputs = [o for cell in nbformat.read(path, as_version=4).cells for o in cell.get("outputs", [])]
+        if any(folder.name in output.get("text", "").split() for output in outputs):  # it prints the runs it has saved
+            return path
+    return None
+
+
 def notebook_page(folder: Path) -> str:
     """The notebook of a run as HTML in a sandboxed frame, where nothing is executed."""
-    path = folder / "notebook.ipynb"
-    if not path.exists():
+    from adnlib.book.report import POLICY, notebook_html  # slow to import, and rarely needed
+
+    if not (path := notebook_of(folder)):
         return "<p>This run has no notebook: it was trained by a command, or in a notebook that was not saved.</p>"
-    exporter = HTMLExporter(template_name="basic")
-    body, _ = exporter.from_notebook_node(nbformat.read(path, as_version=4))
+    _, body = notebook_html(path)
     page = f"{POLICY}<style>body {{ font: 14px sans-serif; background: white }} img {{ max-width: 100% }}</style>{body}"
     style = "width: min(100%, 60rem); height: 32rem; border: 1px solid #8888; background: white"
     return f'<iframe sandbox title="notebook of the run" srcdoc="{html.escape(page)}" style="{style}"></iframe>'

@@ -3,11 +3,14 @@
 import asyncio
 import multiprocessing
 import os
+import time
+from multiprocessing import forkserver
 from typing import Any
 
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
+from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager, utcnow
 
 PANELS = ("flow_playground", "gate_explorer", "painter", "run_browser", "score_explorer", "view_explorer")
 PREPARED = ["ipykernel.kernelapp", *(f"adnlib.panels.{name}" for name in PANELS)]  # imported before the first fork
@@ -25,6 +28,28 @@ class NoDelay(ZMQChannelsWebsocketConnection):
         return super().connect()
 
 
+class PageKernels(AsyncMappingKernelManager):
+    """Kernels of pages: each ends soon after its page, and after an hour in which nobody has used the page.
+
+    A page that is closed says so, and its kernel ends immediately. This is for the others: a browser that has crashed,
+    and a page that was requested but never shown.
+    """
+
+    alone, starting, unused = 30, 120, 3600  # seconds that a kernel may be idle without a page, until its page comes,
+    cull_idle_timeout, cull_interval, cull_connected = alone, 5, True  # and with a page
+
+    def notify_disconnect(self, kernel_id: str) -> None:
+        super().notify_disconnect(kernel_id)
+        if kernel_id in self:
+            self.get_kernel(kernel_id).last_activity = utcnow()  # the page may be connecting again
+
+    async def cull_kernel_if_idle(self, kernel_id: str) -> None:
+        starts = self.get_kernel(kernel_id).execution_state == "starting"
+        used = self._kernel_connections.get(kernel_id)
+        self.cull_idle_timeout = self.unused if used else self.starting if starts else self.alone
+        await super().cull_kernel_if_idle(kernel_id)
+
+
 class ForkedKernel(LocalProvisioner):
     """A kernel that is forked from a process that has imported torch and the panels.
 
@@ -32,32 +57,46 @@ class ForkedKernel(LocalProvisioner):
     """
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
+        """Returns before the process has started: until the imports are done, a page can show its text."""
+        prepare()
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(PREPARED)  # pyright: ignore[reportAttributeAccessIssue]: missing in typeshed
         options = cmd[cmd.index("-f") :]
         process = context.Process(target=run_kernel, args=(options, kwargs["cwd"], kwargs["env"]), daemon=True)
-        await asyncio.to_thread(process.start)
-        self.process, self.pid, self.pgid = _Popen(process), process.pid, process.pid
+        self.process = _Popen(process)
         return self.connection_info
+
+    async def send_signal(self, signum: int) -> None:
+        if self.process:
+            await asyncio.to_thread(self.process.send_signal, signum)
+
+
+def prepare() -> None:
+    """Starts the process that kernels are forked from, and its imports; returns immediately."""
+    forkserver.set_forkserver_preload(PREPARED)
+    forkserver.ensure_running()
 
 
 class _Popen:
-    """A forked process with the methods of subprocess.Popen that LocalProvisioner calls."""
+    """A process that is forked in the background, with the methods of subprocess.Popen that LocalProvisioner calls."""
 
     stdin = stdout = stderr = None
 
     def __init__(self, process: Any):
         self.process = process
+        self.start = asyncio.get_running_loop().run_in_executor(None, process.start)
 
     def poll(self) -> int | None:
-        return self.process.exitcode
+        return self.process.exitcode if self.start.done() else None
 
     def wait(self) -> int | None:
         self.process.join()
         return self.process.exitcode
 
     def send_signal(self, signum: int) -> None:
-        os.kill(self.process.pid, signum)
+        """To the kernel and all its processes, as soon as it has started."""
+        while not self.start.done():
+            time.sleep(0.05)
+        os.killpg(self.process.pid, signum)
 
 
 def run_kernel(options: list[str], folder: str, environment: dict[str, str]) -> None:

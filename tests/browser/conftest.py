@@ -37,8 +37,7 @@ def project(tmp_path_factory, tiny_folder) -> Path:
         adnlib.train_run(root / "runs", config)
     (root / "runs" / "broken.failed").mkdir()
     (root / "runs" / "broken.failed" / "error.txt").write_text("It was stopped.")
-    (root / "notebooks").mkdir()
-    shutil.copy(ROOT / "notebooks" / "10_explore.ipynb", root / "notebooks")
+    shutil.copytree(ROOT / "notebooks", root / "notebooks", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
     for name, settings in (
         ("notebook-extension/tracker", {"windowingMode": "none"}),  # else cells out of sight are not there
         ("apputils-extension/notification", {"fetchNews": "false", "checkForUpdates": False}),

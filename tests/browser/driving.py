@@ -127,7 +127,7 @@ class Page:
         self.page.on("request", lambda request: self._check(request.url))
         self.page.on("websocket", lambda socket: self._check(socket.url))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("console", lambda m: self._hear(m) if m.type == "error" else None)
+        self.page.on("console", lambda message: self._hear(message) if message.type == "error" else None)
 
     def _check(self, url: str) -> None:
         address = urlparse(url)
@@ -135,8 +135,7 @@ class Page:
             self.elsewhere.append(url)
 
     def _hear(self, message) -> None:
-        if "/voila/api/shutdown/" not in message.location["url"]:  # Voila refuses its own page's farewell
-            self.complaints.append(f"{message.text} ({message.location['url']})")
+        self.complaints.append(f"{message.text} ({message.location['url']})")
 
     def wait_for_panels(self, panels=tuple(CONTROLS)) -> None:
         """Until every panel is there, with a name for every control."""

@@ -12,7 +12,7 @@ from urllib.request import url2pathname
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from adnlib.panels.app import PanelServer
 from adnlib.system.folders import ROOT
@@ -41,6 +41,9 @@ def test_without_the_token_nothing_is_shown_and_no_kernel_is_reached(tmp_path):
     imported = "import sys\n'it has imported the panels' if 'adnlib.panels.painter' in sys.modules else ''"
     cells = [new_code_cell("6 * 7"), new_code_cell(imported)]
     nbformat.write(new_notebook(cells=cells, metadata=kernel), tmp_path / "notebooks" / "a.ipynb")
+    lesson = "# A lesson\n\n[panels](a.ipynb) [word](words.md#flow) [outside](../data/README.md) [missing](c.ipynb)"
+    nbformat.write(new_notebook(cells=[new_markdown_cell(lesson)], metadata=kernel), tmp_path / "notebooks" / "b.ipynb")
+    (tmp_path / "notebooks" / "words.md").write_text(lesson)
     (tmp_path / "notebooks" / "painted.png").write_bytes(b"secret")
     for address in serve("voila", ["a.ipynb", "--no-browser", "--Voila.ip=127.0.0.1", "--template=explore"], tmp_path):
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\?token=[0-9a-f]{48}", address)
@@ -67,6 +70,19 @@ def test_without_the_token_nothing_is_shown_and_no_kernel_is_reached(tmp_path):
             ):
                 assert ask(address, path, method, **refused).status in (403, 405)
         assert ask(address, channel, **UPGRADE, Cookie=cookie).status == 101  # the kernel still runs
+
+        for name in ("b.ipynb", "words.md"):  # the links beside the panels
+            assert ask(address, f"/{name}").status == 302
+            lesson = ask(address, f"/{name}", Cookie=cookie)
+            text = lesson.read().decode()
+            assert lesson.status == 200 and "A lesson" in text and "Content-Security-Policy" in text
+            links = re.findall(r'<a href="([^"]*)">', text)
+            assert links == ["/", "/", "words.md#flow"]  # back, to the panels, beside; none outside the folder
+        assert ask(address, "/none.ipynb", Cookie=cookie).status == 404
+        assert (
+            ask(address, f"/voila/api/shutdown/{kernel_id}", "POST", Cookie=cookie).status == 204
+        )  # a page's farewell
+        assert ask(address, channel, **UPGRADE, Cookie=cookie).status == 404
 
 
 def test_the_browser_opens_a_private_file_that_leads_to_the_address_with_the_token(monkeypatch):

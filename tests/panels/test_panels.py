@@ -8,12 +8,14 @@ from contextlib import ExitStack
 from unittest.mock import Mock
 
 import ipywidgets
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 from jupyter_server.services.kernels.websocket import KernelWebsocketHandler
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 from sklearn.metrics import confusion_matrix, precision_score, recall_score
 
@@ -25,9 +27,9 @@ from adnlib.panels.flow_playground import DENSITIES, FlowPlayground, points, tra
 from adnlib.panels.gate_explorer import GateExplorer, forced
 from adnlib.panels.loaded_run import by_category, category_names, load_run, overlay
 from adnlib.panels.painter import KINDS, Painter, moved, paint
-from adnlib.panels.panel import Panel, Work, panel_of
+from adnlib.panels.panel import Later, Panel, Work, panel_of
 from adnlib.panels.pictures import Plate, png, sheet
-from adnlib.panels.run_browser import ANY, RunBrowser, filtered
+from adnlib.panels.run_browser import ANY, RunBrowser, filtered, notebook_page
 from adnlib.panels.score_explorer import ScoreExplorer, confusion
 from adnlib.panels.server import NoDelay
 from adnlib.panels.view_explorer import ViewExplorer, agreement
@@ -172,8 +174,89 @@ def test_data_that_changed_is_named(tiny_folder, tmp_path):
     shutil.copytree(tiny_folder, tmp_path / "data")
     adnlib.train_run(tmp_path / "runs", adnlib.RunConfig(f"folder:{tmp_path / 'data'}", "tiny", preset="smoke"))
     (tmp_path / "data" / "tiny" / "test" / "good" / "000.png").unlink()
-    with pytest.raises(AdnError, match="was trained on other images"):
-        ScoreExplorer(tmp_path / "runs")
+    assert "was trained on other images" in ScoreExplorer(tmp_path / "runs").message.value
+
+
+def damage_weights(folder):
+    (folder / "model.safetensors").unlink()
+
+
+def damage_facts(folder):
+    path = folder / "parameters.json"
+    path.write_text(path.read_text()[:200])
+
+
+def damage_end_of_weights(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+@pytest.mark.parametrize("damage", [damage_weights, damage_facts, damage_end_of_weights])
+def test_a_damaged_run_is_a_marked_row_and_the_panels_show_the_others(runs, tmp_path, damage):
+    root = shutil.copytree(runs, tmp_path / "runs")
+    first, *_ = adnlib.experiments.runs.read_runs(root)
+    damage(first.folder)
+    browser = RunBrowser(root)
+    browser.controls["run"].value = first.folder.name
+    assert browser.message.value == ""
+    if damage is not damage_end_of_weights:  # whose digest is compared when it is loaded
+        assert 'class="adn-bad">damaged' in browser.text.value
+    for kind in (ViewExplorer, GateExplorer):
+        panel = panel_of(kind, root)
+        c = panel.controls
+        if panel.message.value:
+            assert "damaged" in panel.message.value and "adn-failed" in panel._dom_classes
+            assert size_of(panel.still())[0] > 400
+        c["run"].value = c["run"].options[-1][1]
+        c["image"].value = c["image"].min + (c["image"].value == c["image"].min)
+        assert panel.message.value == "" and "adn-failed" not in panel._dom_classes
+
+
+def test_an_error_takes_the_stale_pictures_away():
+    def draw(a):
+        if a == 2:
+            raise AdnError("Not this one.")
+        return line(a)
+
+    panel = Panel(draw, a=ipywidgets.IntSlider(2))
+    assert "Not this one" in panel.message.value and "adn-failed" in panel._dom_classes
+    panel.controls["a"].value = 1
+    assert panel.message.value == "" and "adn-failed" not in panel._dom_classes
+
+
+def test_on_a_page_panels_are_made_one_after_another_and_one_that_fails_stops_no_other(runs, monkeypatch):
+    monkeypatch.setenv("VOILA_PREHEAT", "True")
+    made = []
+
+    def broken(root):
+        made.append("broken")
+        raise ZeroDivisionError
+
+    def good(root=None):
+        made.append("good" if root else "without runs")
+        return Panel(lambda a: line(a), a=ipywidgets.IntSlider(1))
+
+    async def page():
+        waiting = [panel_of(broken, runs), panel_of(good, runs), panel_of(good)]
+        assert made == []
+        await Later.task
+        return [later.children[0].message.value for later in waiting]
+
+    first, *others = asyncio.run(page())
+    assert made == ["without runs", "broken", "good"]
+    assert "ZeroDivisionError" in first and others == ["", ""]
+
+
+def test_the_notebook_of_make_run_is_found_by_the_run_that_it_saved(runs, attending, tmp_path):
+    name = attending.rsplit("/", 1)[-1]
+    (tmp_path / "book").mkdir()
+    for title, saved in (("07_train_none", "another"), ("07_train_se", name)):
+        cell = new_code_cell("1", outputs=[new_output("stream", text=f"{saved}\n")])
+        nbformat.write(
+            new_notebook(cells=[new_markdown_cell(f"# {title}"), cell]), tmp_path / "book" / f"{title}.ipynb"
+        )
+    assert "07_train_se" in notebook_page(tmp_path / name)
+    assert "no notebook" in notebook_page(tmp_path / "a run of a command")
 
 
 # --- every control of every panel ---
