@@ -4,6 +4,7 @@ import base64
 import html
 import io
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
@@ -27,31 +28,46 @@ POLICY = (
 
 def write_report(executed: list[Path], summary: str, page: Path) -> Path:
     """Writes a summary (HTML) and executed notebooks, in order, as one HTML page without scripts or network access."""
-    exporter = HTMLExporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True)
-    exporter.register_preprocessor(CoalesceStreamsPreprocessor, enabled=True)  # a progress bar shows its last state
+    names = {path.stem: path.stem for path in executed}
+    if trained := [name for name in names if name.startswith("07_train")]:
+        names["07_train"] = trained[0]
+
+    def inside(link: str) -> str | None:
+        name, ending, _ = link.partition(".ipynb")
+        return f"#{names[name]}" if ending and name in names else None
+
     entries, sections = [], []
     for path in executed:
-        notebook = nbformat.read(path, as_version=4)
-        notebook.metadata.pop("widgets", None)
-        for cell in notebook.cells:
-            for output in cell.get("outputs", []):  # without a kernel, a panel is shown as its image
-                output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
-            if cell.cell_type == "markdown":
-                cell.source = formulas_to_mathml(cell.source, path.name)
-        body, _ = exporter.from_notebook_node(notebook)
-        title = notebook_title(notebook)
+        title, body = notebook_html(path)
         name = html.escape(path.stem)
         entries.append(f'<li><a href="#{name}">{html.escape(title)}</a><br>{name}</li>')
-        sections.append(f'<section id="{name}"><p class="file">{name}</p>{_local_links(body)}</section>')
-    text = _PAGE.format(
-        policy=POLICY,
-        code_style=HtmlFormatter(style="default").get_style_defs(".highlight"),
-        summary=summary,
-        entries="".join(entries),
-        sections="".join(sections),
-    )
-    write_whole(page, text.encode())
+        sections.append(f'<section id="{name}"><p class="file">{name}</p>{links_to(body, inside)}</section>')
+    navigation = f"<nav aria-label='Notebooks'><strong>AttentDifferNet</strong><ol>{''.join(entries)}</ol></nav>"
+    heading = "AttentDifferNet: report"
+    write_whole(page, html_page(heading, navigation, f"<h1>{heading}</h1>{summary}{''.join(sections)}").encode())
     return page
+
+
+def html_page(title: str, navigation: str, main: str) -> str:
+    """A page (title: text, the others: HTML) in the style of the report."""
+    light, dark = (HtmlFormatter(style=name).get_style_defs(".highlight") for name in ("default", "github-dark"))
+    style = f"{light}\n@media screen and (prefers-color-scheme: dark) {{ {dark} }}"
+    return _PAGE.format(policy=POLICY, code_style=style, title=html.escape(title), navigation=navigation, main=main)
+
+
+def notebook_html(path: Path) -> tuple[str, str]:
+    """The title (text) and the content (HTML) of a notebook, without scripts."""
+    exporter = HTMLExporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True)
+    exporter.register_preprocessor(CoalesceStreamsPreprocessor, enabled=True)  # a progress bar shows its last state
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):  # without a kernel, a panel is shown as its image
+            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+        if cell.cell_type == "markdown":
+            cell.source = formulas_to_mathml(cell.source, path.name)
+    body, _ = exporter.from_notebook_node(notebook)
+    return notebook_title(notebook), body
 
 
 def figure_html(figure: Figure, alt: str, caption: str) -> str:
@@ -93,17 +109,33 @@ def formulas_to_mathml(source: str, name: str) -> str:
     return re.sub(pattern, convert, source, flags=re.DOTALL)
 
 
-def _local_links(body: str) -> str:
-    """Turns links between notebooks into links inside the page (for 07_train, to the first training)."""
-    return re.sub(r'href="(07_train|\w+)\.ipynb"', lambda m: f'href="#{m[1]}{"_none" * (m[1] == "07_train")}"', body)
+def links_to(body: str, address: Callable[[str], str | None]) -> str:
+    """HTML in which each link to a file has the address that `address` returns for it.
+
+    None: no link, the text stays.
+    """
+
+    def changed(link: re.Match) -> str:
+        if re.match(r"https?:|mailto:|#", link["to"]):
+            return link[0]
+        to = address(html.unescape(link["to"]))
+        return "<a" if to is None else f'<a href="{html.escape(to)}"'
+
+    return re.sub(r'<a\s+href="(?P<to>[^"]*)"', changed, body)
 
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">{policy}<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>AttentDifferNet: report</title>
+<title>{title}</title>
 <style>
-:root {{ --ink: #1b1f24; --soft: #59636e; --line: #d1d9e0; --code: #f6f8fa; --link: #0b57a4; }}
-body {{ margin: 0; color: var(--ink); background: #fff; font: 16px/1.55 system-ui, sans-serif; }}
+:root {{ --ink: #1b1f24; --soft: #59636e; --line: #d1d9e0; --code: #f6f8fa; --link: #0b57a4; --paper: #fff;
+  --error: #fff4e5; }}
+@media screen and (prefers-color-scheme: dark) {{
+  :root {{ color-scheme: dark; --ink: #e6edf3; --soft: #9aa5b1; --line: #3d444d; --code: #151b23; --link: #79b8ff;
+    --paper: #0d1117; --error: #3a2300; }}
+  img {{ background: #fff; }}
+}}
+body {{ margin: 0; color: var(--ink); background: var(--paper); font: 16px/1.55 system-ui, sans-serif; }}
 nav {{ position: fixed; top: 0; bottom: 0; width: 15rem; padding: 1.2rem; overflow: auto; font-size: 0.85rem;
   border-right: 1px solid var(--line); box-sizing: border-box; color: var(--soft); }}
 nav ol {{ padding-left: 1.2rem; }} nav li {{ margin: 0.5rem 0; }}
@@ -123,13 +155,22 @@ pre {{ overflow-x: auto; font: 0.85rem/1.45 ui-monospace, monospace; margin: 0; 
   padding: 0.6rem 0.8rem; margin: 0.8rem 0 0.4rem; }}
 .input_area .highlight {{ background: none; }}
 .output_area {{ margin: 0.4rem 0 0.8rem; overflow-x: auto; }} .output_area pre {{ white-space: pre-wrap; }}
-.output_stderr {{ background: #fff4e5; padding: 0.4rem; }}
+.output_stderr {{ background: var(--error); padding: 0.4rem; }}
 table {{ border-collapse: collapse; font-size: 0.9rem; margin: 0.8rem 0; display: block; overflow-x: auto; }}
 th, td {{ padding: 0.3rem 0.6rem; border-bottom: 1px solid var(--line); }}
 th, td {{ text-align: right; }}
 .text_cell th, .text_cell td, th:first-child, td:first-child {{ text-align: left; }}
-math[display="block"] {{ margin: 0.8rem 0; }}
+math[display="block"] {{ margin: 0.8rem 0; overflow-x: auto; }}
+.headline {{ font-size: 1.15rem; }}
+:focus-visible {{ outline: 2px solid var(--link); outline-offset: 2px; }}
+@media print {{
+  nav {{ display: none; }} main {{ margin: 0; padding: 0; max-width: none; }} body {{ font-size: 10pt; }}
+  pre, :not(pre) > code {{ white-space: pre-wrap !important; overflow-wrap: anywhere; }}
+  table {{ display: table; font-size: 7pt; }} th, td {{ padding: 0.1rem 0.25rem; overflow-wrap: anywhere; }}
+  .output_area, pre, table {{ overflow: visible; }}
+  h1, h2, h3 {{ break-after: avoid; }} figure, img, tr {{ break-inside: avoid; }}
+}}
 </style><style>{code_style}</style></head>
-<body><nav><strong>AttentDifferNet</strong><ol>{entries}</ol></nav>
-<main><h1>AttentDifferNet: report</h1>{summary}{sections}</main></body></html>
+<body>{navigation}
+<main>{main}</main></body></html>
 """

@@ -70,8 +70,8 @@ def _execute(chapters: list, page: str) -> None:
         "Normal and defective test images, evenly spaced by score, and where each model looks (Grad-CAM). Blue frame: "
         "normal, orange frame: anomalous, as labelled (first row) and as judged (other rows)."
     )
-    summary = f"<p>{heading}</p>{figure_html(overview(runs), alt, caption)}"
-    summary += "".join(f"<p>{html.escape(line)}</p>" for line in differences) + plots.table(table).to_html()
+    summary = "".join(f"<p class='headline'>{html.escape(line)}</p>" for line in differences)
+    summary += f"<p>{heading}</p>{plots.table(table).to_html()}{figure_html(overview(runs), alt, caption)}"
     path = write_report([RUNS / "book" / f"{chapter.title}.ipynb" for chapter in chapters], summary, RUNS / page)
     print(f"\n{heading}\n\n{table.to_string(index=False, float_format='%.3f')}\n")
     print("\n".join([*differences, ""]))

@@ -62,8 +62,16 @@ def test_the_report_shows_formulas_pictures_and_the_last_state_of_a_bar(page):
     assert "Title &amp; more" in page and "<p>summary</p>" in page
 
 
-def test_links_between_notebooks_stay_inside_the_page(page):
-    assert 'href="#08_results"' in page and 'href="#07_train_none"' in page
+def test_links_between_notebooks_stay_inside_the_page(page, tmp_path):
+    assert re.findall(r'<a href="#(?!00)', page) == [] and "next" in page  # neither notebook is in it
+    training = "[start](00_start_here.ipynb) [results](08_results.ipynb#table)"
+    for name in ("07_train_se", "07_train_none"):
+        nbformat.write(new_notebook(cells=[new_markdown_cell(f"# {name}\n\n{training}")]), tmp_path / f"{name}.ipynb")
+    executed = [tmp_path / f"{name}.ipynb" for name in ("00_start_here", "07_train_none", "07_train_se")]
+    page = write_report(executed, "", tmp_path / "report.html").read_text(encoding="utf-8")
+    targets = re.findall(r'<a href="#([^"]*)"', page[page.index("<main>") :])
+    assert targets == ["07_train_none", "00_start_here", "00_start_here"]
+    assert all(f'id="{target}"' in page for target in targets)
 
 
 def test_a_formula_that_cannot_be_read_is_named(tmp_path, monkeypatch):
