@@ -1,7 +1,7 @@
 """Gate explorer: the gates for an image, and what happens when some are forced to a value."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +9,19 @@ import ipywidgets
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.patches import StepPatch
+from matplotlib.text import Text
 from torch import Tensor
 
 from adnlib.differnet import DifferNet
 from adnlib.errors import AdnError, check_choice
 from adnlib.panels.loaded_run import category_names, heat_map, load_run, overlay, runs_in
 from adnlib.panels.panel import Panel, row
-from adnlib.panels.pictures import WIDTH, sheet
+from adnlib.panels.pictures import WIDTH, Plate, sheet
 from adnlib.plots import ANOMALOUS_COLOUR, NORMAL_COLOUR
+
+EVERYWHERE = "all of them"  # insertion points
 
 
 @contextmanager
@@ -51,6 +56,15 @@ def forced(model: DifferNet, place: str, channels: Sequence[int], value: float) 
             del module.gate
 
 
+@contextmanager
+def forced_all(model: DifferNet, channels: Sequence[tuple[str, int]], value: float) -> Iterator[None]:
+    """`forced` for channels (layer, index) after several layers."""
+    with ExitStack() as stack:
+        for place in dict.fromkeys(place for place, _ in channels):
+            stack.enter_context(forced(model, place, [channel for p, channel in channels if p == place], value))
+        yield
+
+
 def _gates(run: str, index: int) -> dict[str, dict[str, Any]]:
     from adnlib.explain.maps import gates  # slow to import
 
@@ -66,46 +80,65 @@ def _gates(run: str, index: int) -> dict[str, dict[str, Any]]:
     return loaded.once(("gates", index), make)
 
 
-def judge(run: str, index: int, place: str, channels: tuple[int, ...], value: float) -> tuple[float, np.ndarray]:
+def _sorted(run: str, index: int, place: str) -> tuple[np.ndarray, list[tuple[str, int]]]:
+    """The channel gates (C,) after a layer, or after all layers, in ascending order, and their channels."""
+    gates = {name: gate["channel"] for name, gate in _gates(run, index).items() if place in (name, EVERYWHERE)}
+    values = np.concatenate(list(gates.values()))
+    channels = [(name, channel) for name, gate in gates.items() for channel in range(len(gate))]
+    order = values.argsort(kind="stable")
+    return values[order], [channels[i] for i in order]
+
+
+def judge(run: str, index: int, channels: tuple[tuple[str, int], ...], value: float) -> tuple[float, np.ndarray]:
     """Score and heat map of a test image with these gates forced; without channels, of the unchanged model."""
     loaded, image = load_run(run), load_run(run).image(index)
 
     def make():
-        with forced(loaded.model, place, channels, value):
+        with forced_all(loaded.model, channels, value):
             return loaded.model.anomaly_score(image[None]).item(), heat_map(loaded.model, image)
 
-    return loaded.once(("forced", index, place if channels else "", channels, value), make)
+    return loaded.once(("forced", index, channels, value if channels else 0), make)
 
 
-def chosen(run: str, index: int, place: str, ranks: tuple[int, int], force: bool) -> tuple[int, ...]:
+def chosen(run: str, index: int, place: str, ranks: tuple[int, int], force: bool) -> tuple[tuple[str, int], ...]:
     """The channels of the gates with `ranks` (from, to; 1: the smallest), or none if `force` is False."""
-    order = _gates(run, index)[place]["channel"].argsort(kind="stable")
-    return tuple(int(channel) for channel in order[ranks[0] - 1 : ranks[1]]) if force else ()
+    return tuple(_sorted(run, index, place)[1][ranks[0] - 1 : ranks[1]]) if force else ()
 
 
-def bars_picture(run: str, image: int, place: str, ranks: tuple[int, int], force: bool, value: float) -> Figure:
-    """The channel gates from the smallest to the largest, with the forced ones in orange."""
-    gate = np.sort(_gates(run, image - 1)[place]["channel"])
+def bars_picture(
+    run: str, image: int, other: int, place: str, ranks: tuple[int, int], force: bool, value: float
+) -> bytes:
+    """The channel gates from the smallest to the largest, with the forced ones in orange.
+
+    The gates of the same channels for another image are dots.
+    """
+    key = ("bars", image, other, place)
+    plate, forced_bars, title = load_run(run).once(key, lambda: _bars(run, image, other, place))
+    first, last = ranks if force else (1, 0)
+    forced_bars.set_data(np.full(last - first + 2, value), np.arange(first, last + 3) - 0.5)
+    forced_bars.set_visible(force)
+    name = f"{load_run(run).name}: gates after {place}"
+    title.set_text(f"{name}, {last - first + 1} forced to {value:.2f}" if force else name)
+    return plate.png()
+
+
+def _bars(run: str, image: int, other: int, place: str) -> tuple[Plate, StepPatch, Text]:
+    """The sorted gates, and what moves on them: the forced ones and the title."""
+    gate, channels = _sorted(run, image - 1, place)
     figure = sheet(WIDTH, 2.4, (0.6, 0.45, WIDTH - 0.75, 1.6))
     (axis,) = figure.axes
     axis.stairs(gate, np.arange(len(gate) + 1) + 0.5, fill=True, color=NORMAL_COLOUR, alpha=0.6, label="unchanged")
-    if force:
-        first, last = ranks
-        edges = np.arange(first, last + 2) - 0.5
-        axis.stairs(
-            np.full(last - first + 1, value),
-            edges,
-            fill=True,
-            hatch="//",
-            color=ANOMALOUS_COLOUR,
-            alpha=0.6,
-            label=f"forced to {value:.2f}",
-        )
+    forced_bars = axis.stairs([0.0], [0, 1], fill=True, hatch="//", color=ANOMALOUS_COLOUR, alpha=0.6, label="forced")
+    if other:
+        gates = _gates(run, other - 1)
+        values = np.array([gates[name]["channel"][channel] for name, channel in channels])
+        label = f"image {other}: differs by {np.abs(values - gate).mean():.2g} (mean)"
+        axis.plot(np.arange(1, len(gate) + 1), values, ".", markersize=3, color="black", label=label)
     axis.axhline(gate.mean(), color="black", linestyle=":", label=f"mean {gate.mean():.2f}")
     axis.set(xlim=(0.5, len(gate) + 0.5), ylim=(0, 1.15), xlabel="channel (rank of its gate)", ylabel="gate (0 to 1)")
-    axis.set_title(f"{load_run(run).name}: {len(gate)} gates after {place}", fontsize=10)
-    axis.legend(frameon=False, fontsize=8, loc="upper left", ncols=3)
-    return figure
+    title = axis.set_title("", fontsize=10)
+    axis.legend(frameon=False, fontsize=8, loc="upper left", ncols=2)
+    return Plate(figure, forced_bars, title), forced_bars, title
 
 
 def places_picture(run: str, image: int) -> Figure:
@@ -129,19 +162,31 @@ def places_picture(run: str, image: int) -> Figure:
     return figure
 
 
-def effect_picture(run: str, image: int, place: str, ranks: tuple[int, int], force: bool, value: float) -> Figure:
+def effect_picture(run: str, image: int, place: str, ranks: tuple[int, int], force: bool, value: float) -> bytes:
     """Score and heat map without and with the forced gates."""
-    loaded, index, side = load_run(run), image - 1, WIDTH / 2
+    loaded, index = load_run(run), image - 1
+    plate, shown, title = loaded.once(("effect", image), lambda: _effect(run, index))
+    score, heat = judge(run, index, chosen(run, index, place, ranks, force), value)
+    shown.set_data(overlay(loaded.image(index), heat))
+    title.set_text(_verdict("forced" if force else "no gate forced", score, loaded.threshold))
+    return plate.png()
+
+
+def _effect(run: str, index: int) -> tuple[Plate, AxesImage, Text]:
+    """The unchanged map, and what moves: the map beside it and its title."""
+    loaded, side = load_run(run), WIDTH / 2
     figure = sheet(WIDTH, side + 0.4, *((side * i + 0.03, 0.03, side - 0.06, side - 0.06) for i in range(2)))
-    before = judge(run, index, place, (), 0.0)
-    after = judge(run, index, place, chosen(run, index, place, ranks, force), value)
-    for axis, (score, heat), name in zip(figure.axes, (before, after), ("unchanged", "forced"), strict=True):
+    score, heat = judge(run, index, (), 0.0)
+    for axis in figure.axes:
         axis.set_axis_off()
-        axis.imshow(overlay(loaded.image(index), heat))
-        sign = ">" if score > loaded.threshold else "≤"
-        words = name if name == "unchanged" or force else "no gate forced"
-        axis.set_title(f"{words}: score {score:.3g}\n{sign} threshold {loaded.threshold:.3g}", fontsize=10)
-    return figure
+        shown = axis.imshow(overlay(loaded.image(index), heat))
+        title = axis.set_title(_verdict("unchanged", score, loaded.threshold), fontsize=10)
+    return Plate(figure, shown, title), shown, title
+
+
+def _verdict(words: str, score: float, threshold: float) -> str:
+    sign = ">" if score > threshold else "≤"
+    return f"{words}: score {score:.3g}\n{sign} threshold {threshold:.3g}"
 
 
 class GateExplorer(Panel):
@@ -161,28 +206,43 @@ class GateExplorer(Panel):
             [bars_picture, effect_picture, places_picture],
             run=ipywidgets.Dropdown(options=options, description="run"),
             image=ipywidgets.IntSlider(1, 1, 1, description="test image (number)"),
+            other=ipywidgets.IntSlider(0, 0, 1, description="compare with image (0: none)"),
             place=ipywidgets.ToggleButtons(options=[""], description="after", tooltip="The layer before the module"),
             force=ipywidgets.Checkbox(False, description="force these gates", indent=False),
             ranks=ipywidgets.IntRangeSlider(value=(1, 1), min=1, max=1, description="gates (rank)", tooltip=tip),
             value=ipywidgets.FloatSlider(0, min=0, max=1, step=0.05, description="force to (0 off, 1 open)"),
+            tries={"two images": self.two_images, "all gates at one half": self.one_half},
         )
 
     def rows(self):
-        first, second = (row(*list(self.controls.values())[part], kind="controls") for part in (slice(3), slice(3, 6)))
-        return [first, second, self.message, row(*self.images)]
+        first, second = (row(*list(self.controls.values())[part], kind="controls") for part in (slice(4), slice(4, 7)))
+        return [first, second, self.tries, self.message, row(*self.images)]
+
+    def two_images(self) -> None:
+        """Compares the lowest score with the highest."""
+        c, order = self.controls, load_run(self.controls["run"].value).order
+        c["force"].value = False
+        c["other"].value = int(order[0]) + 1
+        c["image"].value = int(order[-1]) + 1
+
+    def one_half(self) -> None:
+        c = self.controls
+        c["place"].value = EVERYWHERE
+        c["ranks"].value = (1, c["ranks"].max)
+        c["value"].value = 0.5
 
     def follow(self, name):
         c = self.controls
         loaded = load_run(c["run"].value)
         if name in (None, "run"):
-            c["image"].max = len(loaded.dataset.test)
+            c["image"].max = c["other"].max = len(loaded.dataset.test)
             c["image"].value = int(loaded.order[round(0.9 * len(loaded.order)) - 1]) + 1
-            places = list(_gates(c["run"].value, c["image"].value - 1))
+            places = [*_gates(c["run"].value, c["image"].value - 1), EVERYWHERE]
             if c["place"].options != tuple(places):
                 c["place"].options = places
-                c["place"].value = places[-1]
+                c["place"].value = places[-2]
         if name in (None, "run", "place"):
-            count = len(_gates(c["run"].value, c["image"].value - 1)[c["place"].value]["channel"])
+            count = len(_sorted(c["run"].value, c["image"].value - 1, c["place"].value)[0])
             c["ranks"].max = count
             c["ranks"].value = (count // 2 + 1, count)
         elif name in ("ranks", "value"):

@@ -24,9 +24,18 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from adnlib.errors import AdnError
-from adnlib.panels.pictures import encode, png, sentence
+from adnlib.panels.pictures import encode, png, sentence, titles
 from adnlib.panels.widgets import Frame
 from adnlib.plots import mark_weights
+
+# Hidden while the panel is live. In a notebook that is opened again, it is what is left of the panel.
+STILL = """<figure class="adn-still" data-panel="{panel}" style="margin: 0">
+<style>
+.adn-still figcaption {{ display: none }} .jp-Notebook .adn-still figcaption {{ display: block }}
+.jp-OutputArea-child:has(.adn-still) + .jp-OutputArea-child:not(:has(.adn-panel)) .jupyter-widgets {{ display: none }}
+</style>
+<img src="data:image/png;base64,{image}" alt="{alt}" style="max-width: 100%">
+<figcaption>This is an image of the panel. Execute the cell for the panel itself.</figcaption></figure>"""
 
 
 class Panel(ipywidgets.VBox):
@@ -36,6 +45,7 @@ class Panel(ipywidgets.VBox):
     controls that it depends on, and it runs when one of them changes.
     weights: if AlexNet's weights are not ImageNet's, each image states it.
     words: a function like those in `draw` that returns HTML for the text below the images.
+    tries: buttons for the tasks that the notebook sets: each name with a method that sets the controls.
     controls: widgets with a `value`, by the names that `draw` and `words` use.
 
     An error is shown instead of the images. Except at the start, where another choice may still be drawn, it is also
@@ -48,14 +58,17 @@ class Panel(ipywidgets.VBox):
         draw: Callable[..., Figure | bytes] | Sequence[Callable[..., Figure | bytes]],
         weights: str = "imagenet",
         words: Callable[..., str] | None = None,
+        tries: dict[str, Callable[[], None]] | None = None,
         **controls: ipywidgets.Widget,
     ):
         self.draws = [draw] if callable(draw) else list(draw)
         self.weights, self.words, self.controls, self.warning = weights, words, controls, ""
         self.message, self.text = ipywidgets.HTML(), ipywidgets.HTML()
         self.images = [ipywidgets.Image(format="png") for _ in self.draws]
-        self.frame = Frame()  # names handles and images for screen readers
+        self.text.add_class("adn-words")
+        self.frame = Frame(alts=[""] * len(self.draws))  # names handles and images for screen readers
         self._drawn, self._held = {}, False
+        self.tries = row(*(self._button(name, act) for name, act in (tries or {}).items()), kind="tries")
         for name, control in controls.items():
             control.add_class(f"adn-{name}")
             if hasattr(control, "description"):
@@ -67,6 +80,11 @@ class Panel(ipywidgets.VBox):
         self.add_class(f"adn-{type(self).__name__.lower()}")
         with suppress(AdnError):
             self._changed(None)
+
+    def _button(self, name: str, act: Callable[[], None]) -> ipywidgets.Button:
+        button = ipywidgets.Button(description=f"Try: {name}", layout={"width": "auto"})
+        button.on_click(lambda _: act())
+        return button
 
     def rows(self) -> list[ipywidgets.Widget]:
         """The rows of the panel, from top to bottom: controls, message, images, text."""
@@ -82,6 +100,7 @@ class Panel(ipywidgets.VBox):
     def _changed(self, change) -> None:
         if self._held:
             return
+        self.frame.busy = True
         with self.in_words():
             with self.held():
                 owner = change and next(name for name, control in self.controls.items() if control is change["owner"])
@@ -108,11 +127,16 @@ class Panel(ipywidgets.VBox):
             self.add_class("adn-failed")
             self.message.value = f'<p role="alert"><b>This cannot be drawn.</b> {html.escape(in_words(error))}</p>'
             raise
+        finally:
+            self.frame.busy = False
 
     def redraw(self) -> None:
         """Draws the images and the text whose values have changed."""
         for image, draw in zip(self.images, self.draws, strict=True):
             if (picture := self._new(draw)) is not None:
+                place = self.images.index(image)
+                alts = [*self.frame.alts[:place], described(draw, picture), *self.frame.alts[place + 1 :]]
+                self.frame.alts = alts
                 if isinstance(picture, Figure):
                     self.warning = mark_weights(picture, self.weights)
                     picture = png(picture, cut=bool(self.warning))
@@ -186,6 +210,13 @@ class Work(ipywidgets.Button):
         return self.current is steps
 
 
+def described(draw: Callable, picture: Figure | bytes) -> str:
+    """The alternative text of an image: the first sentence on its drawing function, and the titles of a figure."""
+    sentence = (inspect.getdoc(draw) or "").partition("\n\n")[0].replace("\n", " ")
+    words = titles(picture) if isinstance(picture, Figure) else getattr(picture, "words", "")
+    return f"{sentence} {words}".strip()
+
+
 def in_words(error: Exception) -> str:
     return str(error) if isinstance(error, AdnError) else f"{type(error).__name__}: {error}"
 
@@ -257,6 +288,9 @@ def show_panel(panel: Panel | Later, alt: str) -> None:
         panel.alt = alt
         display(panel)
         return
-    panel.frame.alt = alt
-    bundle = {**panel._repr_mimebundle_(), "image/png": base64.b64encode(panel.still()).decode()}
-    display(bundle, raw=True, metadata={"image/png": {"alt": f"{alt} {panel.warning}".strip()}})
+    panel.frame.alt, panel.frame.panel = alt, panel.model_id
+    image, words = base64.b64encode(panel.still()).decode(), f"{alt} {panel.warning}".strip()
+    still = STILL.format(panel=panel.model_id, image=image, alt=html.escape(words))
+    display({"text/html": still, "image/png": image}, raw=True, metadata={"image/png": {"alt": words}})
+    view = {kind: data for kind, data in panel._repr_mimebundle_().items() if "widget-view" in kind}
+    display(view, raw=True)  # no words: without a kernel, they would be shown below the image

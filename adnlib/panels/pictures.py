@@ -41,11 +41,24 @@ class Plate:
         self.canvas.draw()
         self.rest = self.canvas.copy_from_bbox(figure.bbox)
 
-    def png(self) -> bytes:
+    def png(self) -> "Drawing":
         self.canvas.restore_region(self.rest)
         for artist in self.moving:
             self.canvas.figure.draw_artist(artist)
-        return encode(np.asarray(self.canvas.buffer_rgba())[..., :3])
+        drawing = Drawing(encode(np.asarray(self.canvas.buffer_rgba())[..., :3]))
+        drawing.words = titles(self.canvas.figure)
+        return drawing
+
+
+class Drawing(bytes):
+    """PNG bytes with the titles of what they show."""
+
+    words = ""
+
+
+def titles(figure: Figure) -> str:
+    """The titles of a figure's axes in one line, for the alternative text."""
+    return "; ".join(" ".join(axis.get_title().split()) for axis in figure.axes if axis.get_title())
 
 
 def encode(pixels: np.ndarray) -> bytes:

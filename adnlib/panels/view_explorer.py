@@ -7,19 +7,26 @@ from pathlib import Path
 import ipywidgets
 import numpy as np
 import torch
-from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from PIL import Image, ImageOps
 
 from adnlib.panels.loaded_run import category_names, load_run, runs_in
 from adnlib.panels.panel import Panel, Work, row
-from adnlib.panels.pictures import WIDTH, encode, sheet
+from adnlib.panels.pictures import WIDTH, Plate, encode, sheet
 from adnlib.plots import ANOMALOUS_COLOUR, NORMAL_COLOUR
 from adnlib.views import View, quarter_turns, random_turns
 
 TURNS = {"random angles": random_turns(64, seed=0), "quarter turns, mirrored": quarter_turns(8)}
-CHUNK = 4  # views between two updates
+OWN = "the run's own"  # views on which the run is scored
+FIRST, CHUNK = 4, 16  # views before the first update, and between two others
 DRAWS = 1000
 SIDE = 58  # px, of a view in the mosaic
+
+
+def views_of(run: str, turns: str) -> tuple[View, ...]:
+    """The views that the control `turns` names."""
+    return load_run(run).model.preset.views("test") if turns == OWN else TURNS[turns]
 
 
 def score_view(run: str, index: int, view: View) -> float:
@@ -38,54 +45,71 @@ def agreement(scores: np.ndarray, count: int, threshold: float, seed: int = 0) -
 
 def mosaic_picture(run: str, image: int, turns: str, views: int, done: int) -> bytes:
     """The views scored so far, framed in the colour of their verdicts. Views that are not in use are pale."""
-    loaded, shown = load_run(run), TURNS[turns]
-    small = torch.nn.functional.interpolate(loaded.image(image - 1)[None].float(), SIDE - 6, mode="area")
-    small = small.round().to(torch.uint8)
-    whole = Image.new("RGB", (8 * SIDE, -(-len(shown) // 8) * SIDE), "white")
-    for place, view in enumerate(shown[:done]):
-        score = score_view(run, image - 1, view)
-        tile = Image.fromarray(view(small)[0].permute(1, 2, 0).numpy())
-        if place >= views:
-            tile = Image.blend(tile, Image.new("RGB", tile.size, "white"), 0.6)
-        colour = ANOMALOUS_COLOUR if score > loaded.threshold else NORMAL_COLOUR
-        framed = ImageOps.expand(tile, 3, tuple(round(255 * c) for c in colour))
-        whole.paste(framed, (place % 8 * SIDE, place // 8 * SIDE))
+    loaded, total = load_run(run), len(views_of(run, turns))
+    whole = Image.new("RGB", (8 * SIDE, -(-total // 8) * SIDE), "white")
+    for place in range(done):
+        tile = loaded.once(("tile", image, turns, place), lambda place=place: _tile(run, image, turns, place))
+        whole.paste(tile[place >= views], (place % 8 * SIDE, place // 8 * SIDE))
     return encode(np.asarray(whole))
 
 
-def mean_picture(run: str, image: int, turns: str, views: int, done: int) -> Figure:
+def _tile(run: str, image: int, turns: str, place: int) -> tuple[Image.Image, Image.Image]:
+    """A framed view, in use and pale."""
+    loaded, view = load_run(run), views_of(run, turns)[place]
+    small = torch.nn.functional.interpolate(loaded.image(image - 1)[None].float(), SIDE - 6, mode="area")
+    tile = Image.fromarray(view(small.round().to(torch.uint8))[0].permute(1, 2, 0).numpy())
+    pale = Image.blend(tile, Image.new("RGB", tile.size, "white"), 0.6)
+    colour = ANOMALOUS_COLOUR if score_view(run, image - 1, view) > loaded.threshold else NORMAL_COLOUR
+    frame = tuple(round(255 * c) for c in colour)
+    return ImageOps.expand(tile, 3, frame), ImageOps.expand(pale, 3, frame)
+
+
+def mean_picture(run: str, image: int, turns: str, views: int, done: int) -> bytes:
     """The score of each view, and the mean of the first views as a function of their number."""
-    loaded, total = load_run(run), len(TURNS[turns])
-    scores = np.array([score_view(run, image - 1, view) for view in TURNS[turns][:done]])
+    loaded, total = load_run(run), len(views_of(run, turns))
+    plate, mark, title, means = loaded.once(("means", image, turns, done), lambda: _means(run, image, turns, done))
+    used = min(views, done)
+    mark.set_data([used], [means[used - 1]])
+    title.set_text(f"{used} of {total} views: score {means[used - 1]:.3g}")
+    return plate.png()
+
+
+def _means(run: str, image: int, turns: str, done: int) -> tuple[Plate, Line2D, Text, np.ndarray]:
+    """The curve, what moves on it (the mark and the title), and the means of the first views (done,)."""
+    loaded, shown = load_run(run), views_of(run, turns)
+    scores = np.array([score_view(run, image - 1, view) for view in shown[:done]])
     counts = np.arange(1, done + 1)
+    means = np.cumsum(scores) / counts
     figure = sheet(WIDTH, 3.1, (0.65, 0.45, WIDTH - 0.8, 2.15))
     (axis,) = figure.axes
     axis.plot(counts, scores, ".", color="grey", label="one view")
-    axis.plot(counts, np.cumsum(scores) / counts, color=NORMAL_COLOUR, linewidth=2, label="mean of the first views")
+    axis.plot(counts, means, color=NORMAL_COLOUR, linewidth=2, label="mean of the first views")
     axis.axhline(loaded.threshold, color="black", linestyle="--", label="the run's threshold")
-    if views <= done:
-        axis.plot([views], [scores[:views].mean()], "o", color=ANOMALOUS_COLOUR, markersize=9)
-    axis.set(xlim=(0, total + 1), yscale="log", xlabel="views (count)", ylabel="anomaly score (mean of z²)")
+    (mark,) = axis.plot([1], [means[0]], "o", color=ANOMALOUS_COLOUR, markersize=9)
+    axis.set(xlim=(0, len(shown) + 1), yscale="log", xlabel="views (count)", ylabel="anomaly score (mean of z²)")
     axis.yaxis.set_major_formatter("{x:.3g}")
     axis.yaxis.set_minor_formatter("{x:.3g}")
     axis.tick_params(axis="y", which="minor", labelsize=7)
-    used = scores[: min(views, done)]
-    axis.set_title(f"{len(used)} of {total} views: score {used.mean():.3g}", fontsize=10)
+    title = axis.set_title("", fontsize=10)
     axis.legend(frameon=False, fontsize=8)
-    return figure
+    return Plate(figure, mark, title), mark, title, means
 
 
 def enough(run: str, image: int, turns: str, views: int, done: int) -> str:
     """Sentences on whether this number of views gives the verdict of all views."""
-    loaded, total = load_run(run), len(TURNS[turns])
-    preset = loaded.run.facts["preset"]
-    note = f"This run was trained with {preset['turns']} turns and is scored on {preset['test_views']} views."
-    if not set(TURNS[turns]) <= {*loaded.model.preset.views("train"), *loaded.model.preset.views("test")}:
-        note += " The views here are different, so its threshold does not apply to their scores."
+    loaded, shown = load_run(run), views_of(run, turns)
+    total, own = len(shown), loaded.model.preset.views("test")
+    known = len(set(own) & set(shown))
+    if set(shown) == set(own):
+        note = f"The run is scored on exactly these {total} views; its threshold is for their mean."
+    else:
+        note = f"The run is scored on {len(own)} views, and its threshold is for their mean. "
+        some = f"{known} of the {total} views here are among them" if known else "None of the views here is among them"
+        note += f"{some}, so the threshold applies only roughly."
     note = f"<p>{html.escape(note)}</p>"
-    if done < total:
+    if done < total or total == 1:
         return note
-    scores = np.array([score_view(run, image - 1, view) for view in TURNS[turns]])
+    scores = np.array([score_view(run, image - 1, view) for view in shown])
     share = agreement(scores, views, loaded.threshold)
     called = "anomalous" if scores.mean() > loaded.threshold else "normal"
     error = scores.std(ddof=1) / np.sqrt(views) * np.sqrt(1 - views / total)
@@ -106,15 +130,27 @@ class ViewExplorer(Panel):
             words=enough,
             run=ipywidgets.Dropdown(options=options, description="run"),
             image=ipywidgets.IntSlider(1, 1, 1, description="test image (number)", continuous_update=False),
-            turns=ipywidgets.ToggleButtons(options=list(TURNS), description="views"),
+            turns=ipywidgets.ToggleButtons(options=[*TURNS, OWN], description="views"),
             views=ipywidgets.IntSlider(4, 1, 64, description="views in use"),
             done=ipywidgets.IntProgress(0, 0, 64, description="views scored"),
+            tries={"an image near the threshold": self.near, "an image far from it": self.far},
         )
 
     def rows(self):
         c = self.controls
         above = row(c["run"], c["image"], c["turns"], c["views"], c["done"], self.work, kind="controls")
-        return [above, self.message, row(*self.images), self.text]
+        return [above, self.tries, self.message, row(*self.images), self.text]
+
+    def near(self) -> None:
+        self.controls["image"].value = int(self._distance().argmin()) + 1
+
+    def far(self) -> None:
+        self.controls["image"].value = int(self._distance().argmax()) + 1
+
+    def _distance(self) -> np.ndarray:
+        """How far each test image is from the threshold, as the absolute logarithm of the ratio (N,)."""
+        loaded = load_run(self.controls["run"].value)
+        return np.abs(np.log(loaded.test["score"].to_numpy().clip(1e-30, 1e30) / loaded.threshold))
 
     def follow(self, name):
         c = self.controls
@@ -124,7 +160,7 @@ class ViewExplorer(Panel):
             c["image"].value = int(loaded.order[len(loaded.order) // 2]) + 1
             c["turns"].value = next(turns for turns in TURNS if turns.startswith(loaded.run.facts["preset"]["turns"]))
         if name in (None, "run", "image", "turns"):
-            views = TURNS[c["turns"].value]
+            views = views_of(c["run"].value, c["turns"].value)
             c["views"].max = c["done"].max = len(views)
             if name != "image":
                 c["views"].value = min(4, len(views))
@@ -136,14 +172,15 @@ class ViewExplorer(Panel):
     def start(self) -> None:
         """Scores the first views immediately and the others in the background."""
         c = self.controls
-        c["done"].value = min(CHUNK, c["done"].max)
+        c["done"].value = min(FIRST, c["done"].max)
         self.work.run(self.score())
 
     def score(self) -> Iterator[None]:
         c = self.controls
-        run, index, views = c["run"].value, c["image"].value - 1, TURNS[c["turns"].value]
-        for count in range(CHUNK, len(views) + 1, CHUNK):
-            for view in views[count - CHUNK : count]:
-                score_view(run, index, view)
-                yield
-            c["done"].value = count
+        run, index = c["run"].value, c["image"].value - 1
+        views = views_of(run, c["turns"].value)
+        for count, view in enumerate(views, 1):
+            score_view(run, index, view)
+            yield
+            if count % CHUNK == 0 or count == len(views):
+                c["done"].value = count

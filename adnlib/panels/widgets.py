@@ -9,11 +9,17 @@ HERE = Path(__file__).parent
 
 
 class Frame(anywidget.AnyWidget):
-    """An invisible widget that adds accessible names, tooltips, alternative texts and the style to its panel."""
+    """An invisible widget that adds accessible names, tooltips, alternative texts and the style to its panel.
+
+    It marks the images as old while new ones are computed, and says when the kernel has ended.
+    """
 
     _esm = (HERE / "frame.js").read_text(encoding="utf-8")
     _css = (HERE / "panel.css").read_text(encoding="utf-8")
-    alt = traitlets.Unicode().tag(sync=True)  # alternative text of the images
+    alt = traitlets.Unicode().tag(sync=True)  # alternative text of all images together
+    alts = traitlets.List(traitlets.Unicode()).tag(sync=True)  # of each image; "": `alt`
+    busy = traitlets.Bool().tag(sync=True)  # whether images are being computed
+    panel = traitlets.Unicode().tag(sync=True)  # the panel's id, which its still image carries
 
 
 class Thumbnails(anywidget.AnyWidget):

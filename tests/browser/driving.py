@@ -50,6 +50,7 @@ CONTROLS = {
     "gateexplorer": {
         "run": "pictures",
         "image": "pictures",
+        "other": "pictures",
         "place": "pictures",
         "force": "pictures",
         "ranks": "pictures",

@@ -2,7 +2,9 @@
 
 import time
 
-from driving import CONTROLS, STARTING
+import npm_packages
+import pytest
+from driving import CONTROLS, STARTING, Page, serve
 
 
 def kernels(project) -> int:
@@ -36,3 +38,53 @@ def test_ten_visits_with_reloads_leave_only_the_prepared_kernel(browser, voila, 
     while kernels(project) > before:
         assert time.monotonic() - left < 60, f"{kernels(project) - before} kernels have no page"
         time.sleep(1)
+
+
+def test_axe_finds_no_serious_violation(voila):
+    if not npm_packages.archive("axe-core").exists():
+        pytest.skip("axe-core is not here: .venv/bin/python site/npm_packages.py fetches it")
+    voila.page.evaluate(npm_packages.content("axe-core", "axe.min.js").decode() + "; 0")
+    result = voila.page.evaluate("axe.run().then(result => result.violations)")
+    serious = [v for v in result if v["impact"] in ("serious", "critical")]
+    assert [(v["id"], [node["html"][:200] for node in v["nodes"][:3]]) for v in serious] == []
+    assert voila.page.locator("main").count() == 1
+
+
+def test_names_and_values_are_those_that_a_person_would_say(voila):
+    page = voila.page
+    handle = voila.control("gateexplorer", "value").locator("[role=slider]")
+    assert handle.get_attribute("aria-label") == "force to (0 off, 1 open)"
+    voila.changes("gateexplorer", lambda: handle.press("End"))
+    voila.wait_until(lambda: handle.get_attribute("aria-valuetext") == "1.00", "the value is that of the readout")
+    ends = voila.control("gateexplorer", "ranks").locator("[role=slider]")
+    assert [end.get_attribute("aria-label") for end in ends.all()] == ["gates (rank), from", "gates (rank), to"]
+    pressed = page.locator(".adn-gateexplorer .adn-place button[aria-pressed=true]")
+    assert pressed.count() == 1
+    other = page.locator(".adn-gateexplorer .adn-place button[aria-pressed=false]").first
+    name = other.inner_text()
+    before = page.locator(".adn-gateexplorer img").first.get_attribute("alt")
+    voila.changes("gateexplorer", other.click)
+    voila.wait_until(lambda: pressed.inner_text() == name, "the other button is pressed")
+    alt = page.locator(".adn-gateexplorer img").first
+    voila.wait_until(lambda: name in alt.get_attribute("alt") != before, "the alternative text follows the picture")
+
+
+def test_a_panel_whose_kernel_or_server_has_ended_says_so(browser, project):
+    options = ["10_explore.ipynb", "--no-browser", "--Voila.ip=127.0.0.1", "--template=explore"]
+    for address in serve("voila", options, project):
+        first, second = (Page(browser, "voila") for _ in range(2))
+        for one in (first, second):
+            one.page.goto(address, timeout=1000 * STARTING)
+            one.wait_for_panels()
+            assert one.page.locator(".adn-gone").count() == 0
+        kernel = first.page.evaluate("JSON.parse(document.getElementById('jupyter-config-data').textContent).kernelId")
+        assert first.page.request.post(f"{address.split('?')[0]}voila/api/shutdown/{kernel}").status == 204
+        first.page.wait_for_selector(".adn-runbrowser > .adn-gone", timeout=60_000)
+        assert second.page.locator(".adn-gone").count() == 0
+    for one in (first, second):
+        notes = one.page.locator(".adn-panel > .adn-gone")
+        one.wait_until(lambda notes=notes: notes.count() == len(CONTROLS), "every panel says so")
+        assert "Reload the page" in one.page.locator(".adn-gone").first.inner_text()
+        assert one.page.locator(".adn-gone[role=alert]").count() == 1
+        assert one.page.evaluate("!!document.querySelector('.adn-viewexplorer select').closest('[inert]')")
+        one.page.close()

@@ -22,9 +22,9 @@ from sklearn.metrics import confusion_matrix, precision_score, recall_score
 import adnlib
 from adnlib import AdnError
 from adnlib.experiments.ledger import facts_digest
-from adnlib.panels import flow_playground, score_explorer
+from adnlib.panels import flow_playground, gate_explorer, score_explorer
 from adnlib.panels.flow_playground import DENSITIES, FlowPlayground, points, train, untrained
-from adnlib.panels.gate_explorer import GateExplorer, forced
+from adnlib.panels.gate_explorer import GateExplorer, chosen, forced
 from adnlib.panels.loaded_run import by_category, category_names, load_run, overlay
 from adnlib.panels.painter import KINDS, Painter, moved, paint
 from adnlib.panels.panel import Later, Panel, Work, panel_of
@@ -32,7 +32,7 @@ from adnlib.panels.pictures import Plate, png, sheet
 from adnlib.panels.run_browser import ANY, RunBrowser, filtered, notebook_page
 from adnlib.panels.score_explorer import ScoreExplorer, confusion
 from adnlib.panels.server import NoDelay
-from adnlib.panels.view_explorer import ViewExplorer, agreement
+from adnlib.panels.view_explorer import ViewExplorer, agreement, enough, views_of
 from adnlib.system.files import sha256
 from adnlib.system.folders import ROOT
 
@@ -548,6 +548,57 @@ def test_views_are_scored_one_by_one_and_their_mean_is_the_runs_score(runs):
     close = 1e-3 if opened.run.facts["precision"] == "float32" else 1e-2  # the panel computes in float32
     assert np.mean(scores) == pytest.approx(opened.test["score"][index], rel=close)
     assert c["done"].value == c["done"].max and "of all (standard error)" in panel.text.value
+
+
+def press(panel, words):
+    """Clicks the button of a task."""
+    (button,) = [button for button in panel.tries.children if button.description == f"Try: {words}"]
+    button.click()
+    assert panel.message.value == ""
+
+
+def test_the_task_of_two_images_compares_the_gates_of_the_lowest_and_the_highest_score(runs):
+    panel = GateExplorer(runs)
+    c, before = panel.controls, panel.images[0].value
+    press(panel, "two images")
+    scores = load_run(c["run"].value).test["score"]
+    assert (c["image"].value - 1, c["other"].value - 1) == (scores.argmax(), scores.argmin())
+    assert panel.images[0].value != before and not c["force"].value
+
+
+def test_the_task_of_one_half_forces_every_gate(runs, attending):
+    panel = GateExplorer(runs)
+    c = panel.controls
+    c["run"].value = attending
+    press(panel, "all gates at one half")
+    loaded, index = load_run(attending), c["image"].value - 1
+    channels = chosen(attending, index, c["place"].value, c["ranks"].value, c["force"].value)
+    assert len(set(channels)) == sum(len(gate["channel"]) for gate in gate_explorer._gates(attending, index).values())
+    half = adnlib.DifferNet("constant", preset=loaded.model.preset, value=0.5)
+    image = loaded.image(index)[None]
+    with torch.no_grad(), gate_explorer.forced_all(loaded.model, channels, 0.5):
+        torch.testing.assert_close(loaded.model.features(image), half.features(image))
+
+
+def test_the_tasks_of_the_view_explorer_choose_an_image_near_the_threshold_and_one_far_from_it(runs):
+    panel = ViewExplorer(runs)
+    c, loaded = panel.controls, load_run(panel.controls["run"].value)
+    distance = np.abs(np.log(loaded.test["score"].to_numpy() / loaded.threshold))
+    press(panel, "an image near the threshold")
+    assert distance[c["image"].value - 1] == distance.min()
+    press(panel, "an image far from it")
+    assert distance[c["image"].value - 1] == distance.max()
+
+
+def test_what_is_said_on_the_views_is_true_of_each_choice(runs):
+    c = ViewExplorer(runs).controls
+    own = set(load_run(c["run"].value).model.preset.views("test"))
+    for turns in c["turns"].options:
+        shown = set(views_of(c["run"].value, turns))
+        words = enough(c["run"].value, 1, turns, 1, 0)
+        assert ("exactly these" in words) == (shown == own)
+        assert ("None of the views" in words) == (not shown & own)
+        assert (f"{len(shown & own)} of the {len(shown)} views" in words) == bool(shown & own and shown != own)
 
 
 # --- playground ---
