@@ -26,11 +26,15 @@ export default {
     let silent = 0; // seconds without a connection
 
     // Keys that a control uses must not reach JupyterLab, where they move between cells or delete them. Its shortcuts
-    // must: Ctrl+S saves, Escape leaves the panel.
+    // must: Ctrl+S saves. Escape leaves the panel for its cell.
     function keep(event) {
       const field = event.target.matches("input:not([type=checkbox]), textarea, [contenteditable]");
       const shortcut = (event.ctrlKey || event.metaKey) && !(field && IN_FIELD.includes(event.key.toLowerCase()));
       if (event.key !== "Escape" && event.key !== "Tab" && !shortcut) event.stopPropagation();
+      if (event.key !== "Escape") return;
+      const cell = panel.closest(".jp-Cell[tabindex]");
+      if (cell) cell.focus();
+      else document.activeElement.blur();
     }
 
     function name() {
@@ -104,6 +108,22 @@ export default {
       panel.prepend(note);
     }
 
+    function addSaves() {
+      const saves = document.createElement("p");
+      saves.className = "adn-saves";
+      panel.querySelectorAll(".adn-pictures img").forEach((image, place) => {
+        const link = saves.appendChild(document.createElement("a"));
+        link.textContent = `Save image ${place + 1}`;
+        link.href = "#";
+        link.title = "Save this image as a PNG file";
+        link.onclick = () => {
+          link.href = image.src;
+          link.download = `${model.get("kind")}-${place + 1}.png`;
+        };
+      });
+      if (saves.children.length) panel.append(saves);
+    }
+
     const observer = new MutationObserver(() => name());
     let ticking = 0;
     const started = setInterval(() => {
@@ -116,9 +136,20 @@ export default {
       name();
       model.widget_manager?.kernel?.statusChanged?.connect(listen);
       ticking = setInterval(watch, 1000);
+      addSaves();
+      const asked = document.body.dataset.voila && new URLSearchParams(location.hash.slice(1)).get("image");
+      if (asked) {
+        model.set("asked", asked);
+        model.save_changes();
+      }
       for (const still of document.querySelectorAll(`[data-panel="${model.get("panel")}"]`)) still.hidden = true;
     }, 50);
     model.on("change:alt change:alts", () => panel && name());
+    model.on("change:image", () => {
+      if (!document.body.dataset.voila) return; // in JupyterLab, the address is that of the notebook
+      const image = encodeURIComponent(model.get("image")).replaceAll("%2F", "/");
+      history.replaceState(null, "", `#image=${image}`);
+    });
     model.on("change:busy", () => panel?.classList.toggle("adn-busy", model.get("busy")));
     return () => {
       clearInterval(started);

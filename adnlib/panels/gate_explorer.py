@@ -17,8 +17,9 @@ from torch import Tensor
 from adnlib.differnet import DifferNet
 from adnlib.errors import AdnError, check_choice
 from adnlib.panels.loaded_run import category_names, heat_map, load_run, overlay, runs_in
-from adnlib.panels.panel import Panel, row
+from adnlib.panels.panel import row
 from adnlib.panels.pictures import WIDTH, Plate, sheet
+from adnlib.panels.selection import ImagePanel
 from adnlib.plots import ANOMALOUS_COLOUR, NORMAL_COLOUR
 
 EVERYWHERE = "all of them"  # insertion points
@@ -189,7 +190,7 @@ def _verdict(words: str, score: float, threshold: float) -> str:
     return f"{words}: score {score:.3g}\n{sign} threshold {threshold:.3g}"
 
 
-class GateExplorer(Panel):
+class GateExplorer(ImagePanel):
     """A run with SE or CBAM, a test image, and gates to force: 0 switches a channel off, 1 passes it unchanged."""
 
     def __init__(self, root: Path | str):

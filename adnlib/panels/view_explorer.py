@@ -12,8 +12,9 @@ from matplotlib.text import Text
 from PIL import Image, ImageOps
 
 from adnlib.panels.loaded_run import category_names, load_run, runs_in
-from adnlib.panels.panel import Panel, Work, row
+from adnlib.panels.panel import Work, row
 from adnlib.panels.pictures import WIDTH, Plate, encode, sheet
+from adnlib.panels.selection import ImagePanel, distance
 from adnlib.plots import ANOMALOUS_COLOUR, NORMAL_COLOUR
 from adnlib.views import View, quarter_turns, random_turns
 
@@ -103,9 +104,9 @@ def enough(run: str, image: int, turns: str, views: int, done: int) -> str:
     if set(shown) == set(own):
         note = f"The run is scored on exactly these {total} views; its threshold is for their mean."
     else:
-        note = f"The run is scored on {len(own)} views, and its threshold is for their mean. "
-        some = f"{known} of the {total} views here are among them" if known else "None of the views here is among them"
-        note += f"{some}, so the threshold applies only roughly."
+        among = f"{known} of the {total} views here {'is' if known == 1 else 'are'} among them"
+        note = f"The run is scored on {len(own)} view{'s' * (len(own) > 1)}, and its threshold is for their mean. "
+        note += f"{among if known else 'None of the views here is among them'}, so the threshold applies only roughly."
     note = f"<p>{html.escape(note)}</p>"
     if done < total or total == 1:
         return note
@@ -117,7 +118,7 @@ def enough(run: str, image: int, turns: str, views: int, done: int) -> str:
     return f"{note}<p>{result}. Their mean deviates by {error:.2g} from the mean of all (standard error).</p>"
 
 
-class ViewExplorer(Panel):
+class ViewExplorer(ImagePanel):
     """A run, a test image, and the number of its views in use. Scoring runs in the background and can be stopped."""
 
     def __init__(self, root: Path | str):
@@ -133,7 +134,7 @@ class ViewExplorer(Panel):
             turns=ipywidgets.ToggleButtons(options=[*TURNS, OWN], description="views"),
             views=ipywidgets.IntSlider(4, 1, 64, description="views in use"),
             done=ipywidgets.IntProgress(0, 0, 64, description="views scored"),
-            tries={"an image near the threshold": self.near, "an image far from it": self.far},
+            tries={"far from the threshold": self.far},
         )
 
     def rows(self):
@@ -141,16 +142,8 @@ class ViewExplorer(Panel):
         above = row(c["run"], c["image"], c["turns"], c["views"], c["done"], self.work, kind="controls")
         return [above, self.tries, self.message, row(*self.images), self.text]
 
-    def near(self) -> None:
-        self.controls["image"].value = int(self._distance().argmin()) + 1
-
     def far(self) -> None:
-        self.controls["image"].value = int(self._distance().argmax()) + 1
-
-    def _distance(self) -> np.ndarray:
-        """How far each test image is from the threshold, as the absolute logarithm of the ratio (N,)."""
-        loaded = load_run(self.controls["run"].value)
-        return np.abs(np.log(loaded.test["score"].to_numpy().clip(1e-30, 1e30) / loaded.threshold))
+        self.show(int(distance(self.loaded).argmax()))
 
     def follow(self, name):
         c = self.controls

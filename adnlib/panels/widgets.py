@@ -19,6 +19,9 @@ class Frame(anywidget.AnyWidget):
     alt = traitlets.Unicode().tag(sync=True)  # alternative text of all images together
     alts = traitlets.List(traitlets.Unicode()).tag(sync=True)  # of each image; "": `alt`
     busy = traitlets.Bool().tag(sync=True)  # whether images are being computed
+    image = traitlets.Unicode().tag(sync=True)  # name of the chosen image, for the page's address
+    asked = traitlets.Unicode().tag(sync=True)  # name of the image in the address of a page that is opened
+    kind = traitlets.Unicode("panel").tag(sync=True)  # of the panel, for the names of saved images
     panel = traitlets.Unicode().tag(sync=True)  # the panel's id, which its still image carries
 
 

@@ -88,3 +88,27 @@ def test_a_panel_whose_kernel_or_server_has_ended_says_so(browser, project):
         assert one.page.locator(".adn-gone[role=alert]").count() == 1
         assert one.page.evaluate("!!document.querySelector('.adn-viewexplorer select').closest('[inert]')")
         one.page.close()
+
+
+def test_a_choice_is_in_the_address_which_opens_the_page_with_it_and_images_can_be_saved(browser, voila):
+    page = voila.page
+    voila.settled("gateexplorer")
+    with voila.page.expect_download() as saved:
+        page.locator(".adn-gateexplorer .adn-saves a").first.click()
+    assert saved.value.suggested_filename == "GateExplorer-1.png"
+
+    def number(one, panel):
+        return one.control(panel, "image").locator(".widget-readout").inner_text()
+
+    for words in ("the worst miss", "far from the threshold"):
+        page.locator(f".adn-viewexplorer button:has-text('{words}')").click()
+        voila.settled("viewexplorer")
+    voila.wait_until(lambda: number(voila, "gateexplorer") == number(voila, "viewexplorer"), "the choice is shared")
+    assert "#image=" in page.url
+    voila.wait_until(lambda: page.url.count("/") == 4, "the address names a folder and a file")
+    other = Page(browser, "voila")
+    other.page.goto(f"{voila.address}#{page.url.partition('#')[2]}", timeout=1000 * STARTING)
+    other.wait_for_panels()
+    for panel in ("gateexplorer", "viewexplorer"):
+        other.wait_until(lambda panel=panel: number(other, panel) == number(voila, panel), "a shared address opens it")
+    other.page.close()

@@ -37,7 +37,7 @@ def test_a_notebook_that_is_opened_again_shows_the_images_of_its_panels(lab, pro
     assert lab.page.locator(".adn-still img:visible").count() == 0  # the panels are live
     shutil.copy(path, path.with_name("saved.ipynb"))
     page = lab.page.context.browser.new_page()
-    page.goto(lab.page.url.replace("10_explore.ipynb", "saved.ipynb"))
+    page.goto(lab.page.url.partition("/lab")[0] + "/lab/workspaces/again/tree/saved.ipynb")
     page.wait_for_function(f"document.querySelectorAll('.adn-still img').length == {len(CONTROLS)}", timeout=60_000)
     page.wait_for_timeout(4000)  # until the widgets have not been found
     assert page.locator(".adn-still img:visible").count() == len(CONTROLS)

@@ -31,6 +31,7 @@ from adnlib.panels.panel import Later, Panel, Work, panel_of
 from adnlib.panels.pictures import Plate, png, sheet
 from adnlib.panels.run_browser import ANY, RunBrowser, filtered, notebook_page
 from adnlib.panels.score_explorer import ScoreExplorer, confusion
+from adnlib.panels.selection import ImagePanel
 from adnlib.panels.server import NoDelay
 from adnlib.panels.view_explorer import ViewExplorer, agreement, enough, views_of
 from adnlib.system.files import sha256
@@ -580,14 +581,30 @@ def test_the_task_of_one_half_forces_every_gate(runs, attending):
         torch.testing.assert_close(loaded.model.features(image), half.features(image))
 
 
-def test_the_tasks_of_the_view_explorer_choose_an_image_near_the_threshold_and_one_far_from_it(runs):
-    panel = ViewExplorer(runs)
-    c, loaded = panel.controls, load_run(panel.controls["run"].value)
-    distance = np.abs(np.log(loaded.test["score"].to_numpy() / loaded.threshold))
-    press(panel, "an image near the threshold")
-    assert distance[c["image"].value - 1] == distance.min()
-    press(panel, "an image far from it")
-    assert distance[c["image"].value - 1] == distance.max()
+def test_an_image_chosen_anywhere_is_chosen_everywhere_by_tasks_and_by_the_address(runs):
+    ImagePanel.choice = None
+    views, gates = ViewExplorer(runs), GateExplorer(runs)
+    assert views.place != gates.place  # each starts with its own
+    scores = views.loaded.test["score"]
+    ratio = np.abs(np.log(scores / views.loaded.threshold))
+    press(views, "far from the threshold")
+    assert views.place == gates.place == ratio.argmax()
+    press(views, "nearest to the threshold")
+    assert views.place == gates.place == ratio.argmin()
+    press(gates, "the worst miss")
+    lowest = gates.loaded.test[gates.loaded.test["label"] == 1]["score"].idxmin()
+    assert views.place == gates.place == lowest
+    press(views, "models disagree most")
+    ranks = np.stack([run.test["score"].rank() for run in adnlib.experiments.runs.read_runs(runs)])
+    spread = ranks.max(0) - ranks.min(0)
+    assert spread[views.place] == spread.max() and gates.place == views.place
+    names = list(views.loaded.test["image"])
+    assert views.frame.image == names[views.place]
+    other = (views.place + 1) % len(names)
+    gates.frame.asked = names[other]
+    assert views.place == gates.place == other
+    assert ViewExplorer(runs).place == other  # also one that is made later
+    ImagePanel.choice = None
 
 
 def test_what_is_said_on_the_views_is_true_of_each_choice(runs):
@@ -598,7 +615,7 @@ def test_what_is_said_on_the_views_is_true_of_each_choice(runs):
         words = enough(c["run"].value, 1, turns, 1, 0)
         assert ("exactly these" in words) == (shown == own)
         assert ("None of the views" in words) == (not shown & own)
-        assert (f"{len(shown & own)} of the {len(shown)} views" in words) == bool(shown & own and shown != own)
+        assert (f"{len(shown & own)} of the {len(shown)} views here" in words) == bool(shown & own and shown != own)
 
 
 # --- playground ---
