@@ -66,9 +66,7 @@ class Panel(ipywidgets.VBox):
         self.message, self.text = ipywidgets.HTML(), ipywidgets.HTML()
         self.images = [ipywidgets.Image(format="png") for _ in self.draws]
         self.text.add_class("adn-words")
-        self.frame = Frame(
-            alts=[""] * len(self.draws), kind=type(self).__name__
-        )  # names handles and images for screen readers
+        self.frame = Frame(alts=[""] * len(self.draws), kind=type(self).__name__)
         self._drawn, self._held = {}, False
         self.tries = row(*(self._button(name, act) for name, act in (tries or {}).items()), kind="tries")
         for name, control in controls.items():
