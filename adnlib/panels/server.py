@@ -4,13 +4,14 @@ import asyncio
 import multiprocessing
 import os
 import time
+from datetime import UTC, datetime
 from multiprocessing import forkserver
 from typing import Any
 
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
-from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager, utcnow
+from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 
 PANELS = ("flow_playground", "gate_explorer", "painter", "run_browser", "score_explorer", "view_explorer")
 PREPARED = ["ipykernel.kernelapp", *(f"adnlib.panels.{name}" for name in PANELS)]  # imported before the first fork
@@ -35,19 +36,24 @@ class PageKernels(AsyncMappingKernelManager):
     and a page that was requested but never shown.
     """
 
-    alone, starting, unused = 30, 120, 3600  # seconds that a kernel may be idle without a page, until its page comes,
-    cull_idle_timeout, cull_interval, cull_connected = alone, 5, True  # and with a page
+    alone, unused = 30, 3600  # seconds that a kernel may be idle without a page, and with one
+    cull_idle_timeout, cull_interval, cull_connected = alone, 5, True
 
     def notify_disconnect(self, kernel_id: str) -> None:
         super().notify_disconnect(kernel_id)
         if kernel_id in self:
-            self.get_kernel(kernel_id).last_activity = utcnow()  # the page may be connecting again
+            self._count_from_now(kernel_id)  # the page may be connecting again
 
     async def cull_kernel_if_idle(self, kernel_id: str) -> None:
-        starts = self.get_kernel(kernel_id).execution_state == "starting"
-        used = self._kernel_connections.get(kernel_id)
-        self.cull_idle_timeout = self.unused if used else self.starting if starts else self.alone
+        if getattr(self.get_kernel(kernel_id).provisioner, "waiting", False):
+            self._count_from_now(kernel_id)
+            return
+        self.cull_idle_timeout = self.unused if self._kernel_connections.get(kernel_id) else self.alone
         await super().cull_kernel_if_idle(kernel_id)
+
+    def _count_from_now(self, kernel_id: str) -> None:
+        kernel: Any = self.get_kernel(kernel_id)
+        kernel.last_activity = datetime.now(UTC)
 
 
 class ForkedKernel(LocalProvisioner):
@@ -64,6 +70,11 @@ class ForkedKernel(LocalProvisioner):
         process = context.Process(target=run_kernel, args=(options, kwargs["cwd"], kwargs["env"]), daemon=True)
         self.process = _Popen(process)
         return self.connection_info
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the imports are not done yet."""
+        return isinstance(self.process, _Popen) and not self.process.start.done()
 
     async def send_signal(self, signum: int) -> None:
         if self.process:

@@ -26,20 +26,6 @@ def test_the_text_is_there_before_the_panels_and_the_links_lead_to_lessons(brows
     page.close()
 
 
-def test_ten_visits_with_reloads_leave_only_the_prepared_kernel(browser, voila, project):
-    before = kernels(project)
-    for _ in range(5):
-        page = browser.new_page()
-        page.goto(voila.address, timeout=1000 * STARTING, wait_until="commit")
-        page.wait_for_timeout(500)  # gone before its panels
-        page.reload(timeout=1000 * STARTING, wait_until="commit")
-        page.close(run_before_unload=True)
-    left = time.monotonic()
-    while kernels(project) > before:
-        assert time.monotonic() - left < 60, f"{kernels(project) - before} kernels have no page"
-        time.sleep(1)
-
-
 def test_axe_finds_no_serious_violation(voila):
     if not npm_packages.archive("axe-core").exists():
         pytest.skip("axe-core is not here: .venv/bin/python site/npm_packages.py fetches it")
@@ -112,3 +98,17 @@ def test_a_choice_is_in_the_address_which_opens_the_page_with_it_and_images_can_
     for panel in ("gateexplorer", "viewexplorer"):
         other.wait_until(lambda panel=panel: number(other, panel) == number(voila, panel), "a shared address opens it")
     other.page.close()
+
+
+def test_ten_visits_with_reloads_leave_only_the_prepared_kernel(browser, voila, project):
+    before = kernels(project)
+    for _ in range(5):
+        page = browser.new_page()
+        page.goto(voila.address, timeout=1000 * STARTING, wait_until="commit")
+        page.wait_for_timeout(500)  # gone before its panels
+        page.reload(timeout=1000 * STARTING, wait_until="commit")
+        page.close(run_before_unload=True)
+    left = time.monotonic()
+    while kernels(project) > before:
+        assert time.monotonic() - left < 60, f"{kernels(project) - before} kernels have no page"
+        time.sleep(1)

@@ -213,6 +213,26 @@ def test_a_damaged_run_is_a_marked_row_and_the_panels_show_the_others(runs, tmp_
         assert panel.message.value == "" and "adn-failed" not in panel._dom_classes
 
 
+def test_images_are_marked_as_old_while_new_ones_are_drawn_and_described_as_drawn():
+    marks = []
+
+    def draw(a):
+        """The height of a line.
+
+        More on it.
+        """
+        marks.append(panel.frame.busy if a > 1 else None)
+        figure = line(a)
+        figure.axes[0].set_title(f"height {a}")
+        return figure
+
+    panel = Panel(draw, a=ipywidgets.IntSlider(1))
+    assert panel.frame.alts == ["The height of a line. height 1"]
+    panel.controls["a"].value = 2
+    assert marks == [None, True] and not panel.frame.busy
+    assert panel.frame.alts == ["The height of a line. height 2"]
+
+
 def test_an_error_takes_the_stale_pictures_away():
     def draw(a):
         if a == 2:
