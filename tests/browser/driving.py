@@ -33,6 +33,7 @@ CONTROLS = {
         "compare": "pictures",
         "rank": "pictures",
         "thumb": "pictures",
+        "cut": "pictures",
         "threshold": "pictures",
     },
     "painter": {

@@ -36,6 +36,12 @@ def act(page, control, mouse: bool) -> None:
         else:
             handle.focus()
             page.keyboard.press("Home" if now >= (low + high) / 2 else "End")
+    elif (slider := control.locator("input[type=range]")).count():
+        now, high = (float(slider.evaluate(f"s => s.{which}")) for which in ("value", "max"))
+        if mouse:
+            slider.click(position={"x": (0.2 if now > high / 2 else 0.8) * slider.bounding_box()["width"], "y": 5})
+        else:
+            slider.press("Home" if now > high / 2 else "End")
     elif (select := control.locator("select")).count():
         at, count = select.evaluate("s => [s.selectedIndex, s.options.length]")
         step = 1 if at + 1 < count else -1
@@ -68,8 +74,8 @@ def act(page, control, mouse: bool) -> None:
         field = control.locator("input").first
         field.click() if mouse else field.focus()
         page.keyboard.press("Control+a")
-        colour = control.locator("input[type=color]").count()
-        page.keyboard.type(("#00ff00" if mouse else "#0000ff") if colour else ("tiny" if mouse else "se"))
+        texts = {"color": ("#00ff00", "#0000ff"), "number": ("1.02", "1.4")}
+        page.keyboard.type(texts.get(field.get_attribute("type"), ("tiny", "se"))[not mouse])
         page.keyboard.press("Enter")
 
 
@@ -135,7 +141,25 @@ def test_a_painted_stroke_changes_the_scores(shown, project):
     shown.wait_until(lambda: len(list((project / "runs" / "painted").glob("*.png"))) == saved + 1, "a file is saved")
 
 
-@pytest.mark.parametrize("panel, name", [("scoreexplorer", "threshold"), ("gateexplorer", "value")])
+def test_the_threshold_is_dragged_in_the_histogram_and_on_the_roc_curve_and_spoken(shown):
+    page, dial = shown.page, shown.control("scoreexplorer", "cut").locator("input")
+    for chart in shown.page.locator(".adn-scoreexplorer .adn-chart img").all():
+        chart.scroll_into_view_if_needed()
+        shown.settled("scoreexplorer")
+        before, box = dial.get_attribute("aria-valuetext"), chart.bounding_box()
+        for share in (0.25, 0.7):
+            page.mouse.move(box["x"] + 0.4 * box["width"], box["y"] + 0.4 * box["height"])
+            page.mouse.down()
+            page.mouse.move(box["x"] + share * box["width"], box["y"] + share * box["height"], steps=8)
+            page.mouse.up()
+            shown.wait_until(
+                lambda before=before: dial.get_attribute("aria-valuetext") != before, "dragging moves the threshold"
+            )
+            before = dial.get_attribute("aria-valuetext")
+            assert "normal images are false alarms" in before
+
+
+@pytest.mark.parametrize("panel, name", [("gateexplorer", "value")])
 def test_a_fast_drag_leaves_the_picture_of_the_last_position(shown, panel, name):
     page, handle = shown.page, shown.control(panel, name).locator("[role=slider]").first
     handle.scroll_into_view_if_needed()

@@ -15,7 +15,6 @@ import torch
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 from jupyter_server.services.kernels.websocket import KernelWebsocketHandler
 from PIL import Image
-from sklearn.metrics import confusion_matrix, precision_score, recall_score
 
 import adnlib
 from adnlib import AdnError
@@ -23,12 +22,13 @@ from adnlib.experiments.ledger import facts_digest
 from adnlib.panels import flow_playground, score_explorer
 from adnlib.panels.flow_playground import DENSITIES, FlowPlayground, points, train, untrained
 from adnlib.panels.gate_explorer import GateExplorer, forced
+from adnlib.panels.instruments import Dial
 from adnlib.panels.loaded_run import by_category, category_names, load_run, overlay
 from adnlib.panels.painter import KINDS, Painter, moved, paint
 from adnlib.panels.panel import Panel, Work, panel_of
 from adnlib.panels.pictures import Plate, png, sheet
 from adnlib.panels.run_browser import ANY, RunBrowser, filtered
-from adnlib.panels.score_explorer import ScoreExplorer, confusion
+from adnlib.panels.score_explorer import ScoreExplorer
 from adnlib.panels.server import NoDelay
 from adnlib.panels.view_explorer import ViewExplorer, agreement
 from adnlib.system.files import sha256
@@ -190,8 +190,10 @@ def other(control):
         return "se"
     if isinstance(control, ipywidgets.IntRangeSlider):
         return (control.min, control.min + 3)
-    if isinstance(control, ipywidgets.FloatLogSlider):
+    if isinstance(control, ipywidgets.FloatText):
         return control.value * 1.5
+    if isinstance(control, Dial):
+        return (control.value + 1) % (control.max + 1)
     if hasattr(control, "min"):
         return control.min if control.value != control.min else control.max
     return (control.value + 1) % len(control.names)  # thumbnails
@@ -200,7 +202,7 @@ def other(control):
 @pytest.mark.parametrize(
     "kind, names",
     [
-        (ScoreExplorer, ["run", "compare", "rank", "thumb", "threshold"]),
+        (ScoreExplorer, ["run", "compare", "rank", "thumb", "cut", "threshold"]),
         (Painter, ["run", "other", "image", "angle", "brightness"]),
         (GateExplorer, ["run", "image", "place", "force", "ranks", "value"]),
         (ViewExplorer, ["run", "image", "turns", "views"]),
@@ -236,18 +238,6 @@ def test_data_sets_of_one_name_are_kept_apart():
 
 
 # --- score explorer ---
-
-
-def test_confusion_is_scikit_learns():
-    rng = np.random.default_rng(0)
-    label, score = rng.integers(2, size=50), rng.normal(size=50)
-    found = confusion(label, score, 0.3)
-    (tn, fp), (fn, tp) = confusion_matrix(label, score > 0.3)
-    assert [found[k] for k in ("tn", "fp", "fn", "tp")] == [tn, fp, fn, tp]
-    assert found["precision"] == pytest.approx(precision_score(label, score > 0.3))
-    assert found["recall"] == pytest.approx(recall_score(label, score > 0.3))
-    assert found["false-positive rate"] == pytest.approx(fp / (fp + tn))
-    assert np.isnan(confusion(label, score, 99)["precision"])  # nothing is called anomalous
 
 
 def test_another_run_keeps_the_image(runs):
