@@ -1,7 +1,6 @@
 """Every panel in JupyterLab and in Voila: each control by keyboard and by mouse, painting, dragging, both themes."""
 
 import math
-import re
 
 import pytest
 from driving import CONTROLS
@@ -98,47 +97,59 @@ def test_every_control_moves(shown, panel, name, effect, mouse):
         shown.settled(panel, 0.3)  # a choice may bring others, which must not overtake the next move
 
 
-def scores(shown) -> list[tuple[float, float]]:
-    """(original score, score now) of both runs, from the painter's words."""
-    words = shown.page.locator(".adn-painter .widget-html-content").all_inner_texts()
-    found = re.findall(r"score (\S+) originally, (\S+) now", " ".join(words))
-    return [(float(a), float(b)) for a, b in found]
+def verdicts(shown) -> list[str]:
+    """The rows of the painter's table, one for each variant."""
+    return shown.page.locator(".adn-painter .adn-verdicts tr").all_inner_texts()[1:]
 
 
-def test_a_painted_stroke_changes_the_scores(shown, project):
-    page, canvas = shown.page, shown.control("painter", "strokes").locator("canvas")
+def test_a_painted_stroke_changes_the_verdicts(shown):
+    page, easel = shown.page, shown.control("painter", "strokes")
+    canvas, status = easel.locator("canvas"), easel.locator("[role=status]")
+    pixels = "c => c.toDataURL()"
 
-    def both_differ(others):
-        return lambda: all(now != other for (_, now), (_, other) in zip(scores(shown), others, strict=True))
+    def all_differ(others):
+        return lambda: all(now != other for now, other in zip(verdicts(shown), others, strict=True))
 
     page.locator(".adn-painter .adn-kind button", has_text="hole").click()
     canvas.scroll_into_view_if_needed()
     shown.settled("painter", 1)
-    clean = scores(shown)
-    assert len(clean) == 2
+    clean, blank = verdicts(shown), canvas.evaluate(pixels)
+    assert len(clean) == 3
     box = canvas.bounding_box()
     page.mouse.move(box["x"] + 60, box["y"] + 60)
     page.mouse.down()
     for step in range(12):
         page.mouse.move(box["x"] + 60 + 12 * step, box["y"] + 60 + 8 * step)
+    assert canvas.evaluate(pixels) != blank, "the stroke is shown while the pen is down"
+    assert verdicts(shown) == clean
     page.mouse.up()
-    shown.wait_until(both_differ(clean), "a stroke by mouse changes both scores")
-    painted = scores(shown)
+    assert "judg" in status.inner_text()
+    shown.wait_until(all_differ(clean), "a stroke by mouse changes all verdicts")
+    shown.wait_until(lambda: status.inner_text() == "Stroke, judged", "the easel says that it is judged")
+    assert easel.locator("[aria-busy]").count() == 0
+    painted = verdicts(shown)
 
-    canvas.focus()  # the same by keyboard: brush down, along, up
+    canvas.focus()  # the same by keyboard: pen down, along, up
     page.keyboard.press(" ")
+    assert "Pen down at" in status.inner_text()
     for _ in range(6):
         page.keyboard.press("ArrowRight")
+    assert "% across" in status.inner_text()
     page.keyboard.press(" ")
-    shown.wait_until(both_differ(painted), "a stroke by keyboard changes both scores")
+    shown.wait_until(all_differ(painted), "a stroke by keyboard changes all verdicts")
+    twice = verdicts(shown)
 
+    page.keyboard.press("Control+z")
+    shown.wait_until(lambda: verdicts(shown) == painted, "the undo key brings the verdicts back")
+    page.keyboard.press("Control+Shift+z")
+    shown.wait_until(lambda: verdicts(shown) == twice, "and the redo key the stroke")
     shown.control("painter", "undo").click()
-    shown.wait_until(lambda: scores(shown) == painted, "undo brings the scores back")
+    shown.wait_until(lambda: verdicts(shown) == painted, "undo does the same")
+    with page.expect_download() as download:
+        shown.control("painter", "save").click()
+    assert download.value.suggested_filename == "painted.png"
     shown.control("painter", "clear").click()
-    shown.wait_until(lambda: scores(shown) == clean, "clear brings the first scores back")
-    saved = len(list((project / "runs" / "painted").glob("*.png")))
-    shown.control("painter", "save").click()
-    shown.wait_until(lambda: len(list((project / "runs" / "painted").glob("*.png"))) == saved + 1, "a file is saved")
+    shown.wait_until(lambda: verdicts(shown) == clean, "clear brings the first verdicts back")
 
 
 def test_the_threshold_is_dragged_in_the_histogram_and_on_the_roc_curve_and_spoken(shown):

@@ -24,7 +24,7 @@ from adnlib.panels.flow_playground import DENSITIES, FlowPlayground, points, tra
 from adnlib.panels.gate_explorer import GateExplorer, forced
 from adnlib.panels.instruments import Dial
 from adnlib.panels.loaded_run import by_category, category_names, load_run, overlay
-from adnlib.panels.painter import KINDS, Painter, moved, paint
+from adnlib.panels.painter import Painter
 from adnlib.panels.panel import Panel, Work, panel_of
 from adnlib.panels.pictures import Plate, png, sheet
 from adnlib.panels.run_browser import ANY, RunBrowser, filtered
@@ -203,7 +203,7 @@ def other(control):
     "kind, names",
     [
         (ScoreExplorer, ["run", "compare", "rank", "thumb", "cut", "threshold"]),
-        (Painter, ["run", "other", "image", "angle", "brightness"]),
+        (Painter, ["image", "angle", "brightness"]),
         (GateExplorer, ["run", "image", "place", "force", "ranks", "value"]),
         (ViewExplorer, ["run", "image", "turns", "views"]),
         (RunBrowser, ["sort", "status", "run", "filter"]),
@@ -297,105 +297,6 @@ def test_overlay_is_dark_where_the_map_is_zero_and_yellow_where_it_is_one():
     pixels = overlay(image, heat)
     assert pixels.shape == (4, 4, 3) and pixels[0, 0, :2].min() > pixels[1, 1, :2].max()
     assert pixels[0, 0, 2] < pixels[0, 0, :2].min()  # yellow
-
-
-# --- paint ---
-
-
-def stroke(**changes):
-    along = [[0.25, 0.25], [0.75, 0.25]]
-    return {"points": along, "size": 0.1, "colour": "#ff0000", "blur": 0.0, "opacity": 1.0, **changes}
-
-
-def test_a_stroke_paints_its_pixels_and_no_others():
-    image = torch.zeros(3, 40, 40, dtype=torch.uint8)
-    painted = paint(image, [stroke()])
-    red = painted[0] == 255
-    assert red[9:12, 9:32].all() and not red[14:].any() and not red[:7].any() and not red[:, 34:].any()
-    assert painted[1:].max() == 0 and image.max() == 0
-    assert paint(image, []).equal(image)
-
-
-def test_blur_and_opacity_soften_a_stroke():
-    image = torch.zeros(3, 40, 40, dtype=torch.uint8)
-    sharp, soft = paint(image, [stroke()])[0], paint(image, [stroke(blur=0.075)])[0]
-    assert soft.max() < sharp.max() and (soft > 0).sum() > (sharp > 0).sum()
-    assert abs(int(paint(image, [stroke(opacity=0.5)])[0].max()) - 127) <= 1
-
-
-def test_a_click_is_a_dot():
-    painted = paint(torch.zeros(3, 40, 40, dtype=torch.uint8), [stroke(points=[[0.5, 0.5]], size=0.15)])
-    assert 20 <= int((painted[0] > 0).sum()) <= 50
-
-
-@pytest.mark.parametrize("blur", [0.0, 0.05])
-def test_a_stroke_is_the_same_defect_at_any_image_size(blur):
-    small, large = (paint(torch.zeros(3, side, side, dtype=torch.uint8), [stroke(blur=blur)])[:1] for side in (80, 320))
-    shrunk = torch.nn.functional.avg_pool2d(large.float(), 4)
-    assert (shrunk - small).abs().mean() < 0.3 * shrunk.mean()  # the edges are only as fine as the pixels
-
-
-def test_moved():
-    image = torch.randint(0, 120, (3, 8, 8), dtype=torch.uint8)
-    assert moved(image, 0, 1).equal(image)
-    assert moved(image, 90, 1).equal(torch.rot90(image, 1, (-2, -1)))
-    assert moved(image, 0, 2).equal(image * 2)
-    assert moved(image, 0, 99).max() == 255
-
-
-def test_painting_changes_the_scores_and_undo_brings_them_back(runs):
-    painter = Painter(runs)
-    c = painter.controls
-    clean, picture = painter.text.value, c["strokes"].picture
-    c["kind"].value = "hole"
-    assert (c["size"].value, c["colour"].value, c["blur"].value) == KINDS["hole"][:3]
-    c["strokes"].value = [{"points": [[0.25, 0.25], [0.75, 0.75]], **c["strokes"].brush}]
-    assert painter.text.value != clean and c["strokes"].picture != picture
-    painter.undo.click()
-    assert painter.text.value == clean and c["strokes"].picture == picture
-
-
-def test_both_runs_are_shown_the_same_defect_whatever_their_image_size(runs, tmp_path):
-    shutil.copytree(runs, tmp_path, dirs_exist_ok=True)
-    change_facts(adnlib.experiments.runs.read_runs(tmp_path)[0], preset={"image_size": 320})
-    painter = Painter(tmp_path)
-    c = painter.controls
-    c["kind"].value = "hole"
-    c["strokes"].value = [{"points": [[0.8, 0.8]], **c["strokes"].brush}]
-    for _, run in c["run"].options:
-        c["run"].value = run
-        opened = load_run(run)
-        changed = (painter.painted != opened.image(painter.place)).any(0).nonzero() / opened.size
-        assert c["strokes"].size == opened.size == painter.painted.shape[-1]
-        assert changed.amin(0).tolist() == pytest.approx([0.765] * 2, abs=0.01)
-        assert changed.amax(0).tolist() == pytest.approx([0.835] * 2, abs=0.01)
-
-
-def test_the_untouched_image_has_the_score_of_the_run(runs):
-    painter = Painter(runs)
-    opened = load_run(painter.controls["run"].value)
-    score = float(painter.text.value.split("score ")[1].split(" ")[0])
-    assert score == pytest.approx(opened.test["score"][painter.place], rel=2e-3)  # of four digits
-
-
-def test_save_writes_what_is_judged(runs):
-    painter = Painter(runs)
-    painter.controls["angle"].value = 90
-    path = painter.write()
-    saved = torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1)
-    assert saved.equal(moved(painter.painted, 90, 1)) and painter.write() != path
-
-
-def test_save_never_overwrites(runs, tmp_path):
-    shutil.copytree(runs, tmp_path, dirs_exist_ok=True)
-    shutil.rmtree(tmp_path / "painted", ignore_errors=True)
-    painter = Painter(tmp_path)
-    first, *others = [painter.write() for _ in range(3)]
-    first.unlink()
-    kept = [path.stat().st_mtime_ns for path in others]
-    painter.write()
-    assert painter.write() not in others and [path.stat().st_mtime_ns for path in others] == kept
-    assert len(list((tmp_path / "painted").glob("*.png"))) == 4
 
 
 # --- gates ---
