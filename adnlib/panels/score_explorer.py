@@ -7,20 +7,21 @@ import numpy as np
 
 from adnlib.imagesets.reading import NORMAL
 from adnlib.panels.instruments import Chart, Dial
-from adnlib.panels.loaded_run import by_category, choices, contact_sheet, load_run, runs_in
+from adnlib.panels.loaded_run import LoadedRun, by_category, choices, contact_sheet, load_run, runs_in
 from adnlib.panels.panel import Panel, row
 from adnlib.panels.score_pictures import (
     NAMES,
     decisions,
     histogram_picture,
     images_picture,
-    other_histogram_picture,
     place_of,
+    ranks_picture,
     roc_picture,
     threshold_in_histogram,
     threshold_on_roc,
 )
 from adnlib.panels.thresholds import cut_at, cuts, plain, spoken
+from adnlib.panels.variants import disagreement, family, most_disputed
 from adnlib.panels.widgets import Thumbnails
 
 SHOWN = 60  # thumbnails, plus the worst miss and the worst false alarm; the slider reaches every image
@@ -34,15 +35,22 @@ class ScoreExplorer(Panel):
 
     def __init__(self, root: Path | str):
         self.runs = by_category(runs_in(root))
-        tip = "A run on the same images, with its own threshold"
+        self.ranks, self.disputed = None, -1  # of the thumbnails; the image that `dispute` has chosen
+        tip = "Runs on the same images, each with its own threshold"
         super().__init__(
-            [images_picture, histogram_picture, other_histogram_picture, roc_picture],
+            [images_picture, ranks_picture, histogram_picture, roc_picture],
             words=decisions,
             category=ipywidgets.Dropdown(options=list(self.runs), description="data set · category"),
             run=ipywidgets.Dropdown(options=[("", "")], description="run"),
-            compare=ipywidgets.Dropdown(options=[("no other", "")], description="compare with", tooltip=tip),
+            compare=ipywidgets.Dropdown(options=[("no other", ())], description="compare with", tooltip=tip),
+            sort=ipywidgets.ToggleButtons(
+                options=["score", "disagreement"],
+                description="strip by",
+                tooltip="Disagreement: the largest difference of the image's ranks in the compared runs",
+                style={"button_width": "7rem"},
+            ),
             rank=ipywidgets.IntSlider(1, 1, 1, description="image (rank by score)"),
-            thumb=Thumbnails(label="Test images from the lowest score to the highest; blue: normal, orange: anomalous"),
+            thumb=Thumbnails(label="Test images; blue: normal, orange: anomalous"),
             cut=Dial(label="threshold (a step: one image)", tip="Each step passes the score of one image"),
             threshold=ipywidgets.FloatText(1.0, description="threshold (mean of z²)"),
         )
@@ -51,16 +59,40 @@ class ScoreExplorer(Panel):
         c = self.controls
         self.histogram = Chart(label="Histogram of the scores: drag the threshold")
         self.roc = Chart(label="ROC curve: drag the point of the threshold")
-        self.images[1], self.images[3] = self.histogram, self.roc
+        self.images[2:] = self.histogram, self.roc
         for chart, threshold_at in ((self.histogram, threshold_in_histogram), (self.roc, threshold_on_roc)):
             chart.observe(lambda change, at=threshold_at: self.move_to(at(c["run"].value, change["new"])), "at")
-        above = row(c["category"], c["run"], c["compare"], c["rank"], kind="controls")
+        disputed = ipywidgets.Button(
+            description="Models disagree most",
+            tooltip="The next image by difference of the ranks",
+            layout={"width": "auto"},
+        )
+        disputed.add_class("adn-disputed")
+        disputed.on_click(lambda _: self.dispute())
+        above = row(c["category"], c["run"], c["compare"], c["rank"], c["sort"], disputed, kind="controls")
         strip = row(c["thumb"], kind="controls")
         steer = row(c["cut"], c["threshold"], kind="controls")
-        return [above, strip, steer, self.message, row(*self.images, self.text)]
+        images, ranks, *charts = self.images
+        pictures = row(images, ipywidgets.VBox([ranks, charts[0]]), charts[1], self.text)
+        return [above, strip, steer, self.message, pictures]
 
     def move_to(self, threshold: float) -> None:
         self.controls["threshold"].value = threshold
+
+    @property
+    def compared(self) -> list[LoadedRun]:
+        """The run and those that it is compared with."""
+        return [load_run(folder) for folder in (self.controls["run"].value, *self.controls["compare"].value)]
+
+    def dispute(self) -> None:
+        """Chooses the next image on which the runs disagree, beginning with the most disputed one."""
+        order, current = most_disputed(self.compared), place_of(self.shown, self.controls["rank"].value)
+        following = order[(int(np.flatnonzero(order == current)[0]) + 1) % len(order)]
+        self.disputed = following if self.disputed == current else order[0]
+        self.controls["rank"].value = self.rank_of(self.disputed)
+
+    def rank_of(self, place: int) -> int:
+        return int(np.flatnonzero(load_run(self.shown).order == place)[0]) + 1
 
     def follow(self, name):
         c = self.controls
@@ -69,6 +101,8 @@ class ScoreExplorer(Panel):
         if name in (None, "category", "run"):
             place = place_of(self.shown, c["rank"].value) if name == "run" else None
             self.show_run(c["run"].value, place)
+        if name in (None, "category", "run", "compare", "sort"):
+            self.fill_strip()
         if name == "thumb" and c["thumb"].value >= 0:
             c["rank"].value = int(self.ranks[c["thumb"].value])
         test = load_run(c["run"].value).test
@@ -84,22 +118,35 @@ class ScoreExplorer(Panel):
     def show_run(self, run: str, place: int | None) -> None:
         """Sets all controls for a run; `place`: the index of the image to keep, None: an image with a high score."""
         c, loaded = self.controls, load_run(run)
-        self.shown, count = run, len(loaded.order)
-        others = [pair for pair in choices(self.runs[c["category"].value]) if pair[1] != run]
-        current = c["compare"].value
-        c["compare"].options = [("no other", ""), *others]
-        c["compare"].value = current if current in dict(others).values() else ""
-        label = loaded.test["label"].to_numpy()[loaded.order]
-        worst = [1 + label.argmax(), count - (label[::-1] == NORMAL).argmax()]  # lowest anomalous, highest normal image
-        evenly = np.linspace(1, count, min(count, SHOWN)).round()
-        self.ranks = np.unique(np.append(evenly, worst)).astype(int)
-        samples = [loaded.dataset.test[int(loaded.order[r - 1])] for r in self.ranks]
+        self.shown, count, runs = run, len(loaded.order), self.runs[c["category"].value]
+        chosen = c["compare"].label
+        variants = tuple(str(one.run.folder) for one in family(run, runs) if str(one.run.folder) != run)
+        others = [(label, (folder,)) for label, folder in choices(runs) if folder != run]
+        c["compare"].options = [("its variants", variants), ("no other", ()), *others]
+        if chosen in dict(c["compare"].options) and self.ranks is not None:
+            c["compare"].label = chosen
         c["rank"].max = count
-        c["rank"].value = round(0.9 * count) if place is None else int(np.flatnonzero(loaded.order == place)[0]) + 1
-        c["thumb"].sheet = contact_sheet(tuple(s.path for s in samples), tuple(s.label for s in samples))
-        scores = loaded.test["score"].to_numpy()[loaded.order]
-        labels = [NAMES[sample.label] for sample in samples]
-        rows = zip(self.ranks, scores[self.ranks - 1], labels, strict=True)
-        c["thumb"].names = [f"rank {rank}, score {plain(score)}, {label}" for rank, score, label in rows]
+        c["rank"].value = round(0.9 * count) if place is None else self.rank_of(place)
         c["cut"].max = loaded.test["score"].nunique()
         c["threshold"].value = loaded.threshold
+
+    def fill_strip(self) -> None:
+        """The thumbnails: a selection from the lowest score to the highest, or the most disputed images."""
+        c, loaded = self.controls, load_run(self.shown)
+        count = len(loaded.order)
+        if c["sort"].value == "score":
+            label = loaded.test["label"].to_numpy()[loaded.order]
+            worst = [1 + label.argmax(), count - (label[::-1] == NORMAL).argmax()]  # lowest anomalous, highest normal
+            evenly = np.linspace(1, count, min(count, SHOWN)).round()
+            self.ranks = np.unique(np.append(evenly, worst)).astype(int)
+        else:
+            self.ranks = np.array([self.rank_of(place) for place in most_disputed(self.compared)[:SHOWN]])
+        places = loaded.order[self.ranks - 1]
+        samples = [loaded.dataset.test[int(place)] for place in places]
+        c["thumb"].sheet = contact_sheet(tuple(s.path for s in samples), tuple(s.label for s in samples))
+        apart = disagreement(self.compared)[places]
+        rows = zip(self.ranks, loaded.test["score"][places], apart, samples, strict=True)
+        c["thumb"].names = [
+            f"rank {rank}, score {plain(score)}, {NAMES[sample.label]}, ranks differ by {100 * share:.0f} %"
+            for rank, score, share, sample in rows
+        ]

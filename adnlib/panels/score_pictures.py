@@ -9,9 +9,10 @@ from matplotlib.text import Text
 from sklearn.metrics import roc_curve
 
 from adnlib.imagesets.reading import ANOMALOUS, NORMAL
-from adnlib.panels.loaded_run import load_run, overlay
+from adnlib.panels.loaded_run import LoadedRun, load_run, overlay
 from adnlib.panels.pictures import WIDTH, Plate, png, sheet
 from adnlib.panels.thresholds import confusion, cuts, nearest_cut, plain
+from adnlib.panels.variants import below, draw_ranks, p_value, share_below
 from adnlib.plots import ANOMALOUS_COLOUR, NORMAL_COLOUR, short_name
 
 NAMES = {NORMAL: "normal", ANOMALOUS: "anomalous"}
@@ -25,20 +26,20 @@ def place_of(run: str, rank: int) -> int:
     return int(load_run(run).order[rank - 1])
 
 
-def images_picture(run: str, compare: str, rank: int) -> bytes:
+def images_picture(run: str, compare: tuple[str, ...], rank: int) -> bytes:
     """The image, with an outlined defect if there is a mask, and the Grad-CAM map of each model."""
-    key = ("images", compare and load_run(compare), rank)
+    key = ("images", *map(load_run, compare), rank)
     return load_run(run).once(key, lambda: png(_images(run, compare, rank)))
 
 
-def _images(run: str, compare: str, rank: int) -> Figure:
+def _images(run: str, compare: tuple[str, ...], rank: int) -> Figure:
     loaded, place = load_run(run), place_of(run, rank)
     sample, image = loaded.dataset.test[place], loaded.image(place)
-    shown = [loaded, *([load_run(compare)] if compare else [])]
-    side = WIDTH / (1 + len(shown))  # inches
-    figure = sheet(
-        WIDTH, side + 0.4, *((side * i + 0.03, 0.03, side - 0.06, side - 0.06) for i in range(1 + len(shown)))
-    )
+    shown = [loaded, *map(load_run, compare)]
+    side, down = WIDTH / 2, 1 + len(shown) // 2  # inches, rows of two pictures
+    cells = [divmod(cell, 2) for cell in range(1 + len(shown))]
+    boxes = [(side * x + 0.03, (side + 0.4) * (down - 1 - y) + 0.03, side - 0.06, side - 0.06) for y, x in cells]
+    figure = sheet(WIDTH, down * (side + 0.4), *boxes)
     for axis in figure.axes:
         axis.set_axis_off()
     figure.axes[0].imshow(image.permute(1, 2, 0).numpy())
@@ -87,16 +88,7 @@ def _histogram(run: str) -> tuple[Plate, Text, Line2D, Line2D]:
 
 def histogram_picture(run: str, rank: int, threshold: float) -> bytes:
     """The scores of all test images, the score of the selected one, and the threshold."""
-    return _scores_of(run, place_of(run, rank), threshold)
-
-
-def other_histogram_picture(run: str, compare: str, rank: int) -> bytes:
-    """The same image among the scores of the other run, with the threshold of that run."""
-    return _scores_of(compare, place_of(run, rank), load_run(compare).threshold) if compare else b""
-
-
-def _scores_of(run: str, place: int, threshold: float) -> bytes:
-    loaded = load_run(run)
+    loaded, place = load_run(run), place_of(run, rank)
     plate, title, line, mark = loaded.once("histogram", lambda: _histogram(run))
     low, high = mark.axes.get_xlim()
     score = loaded.test["score"][place]
@@ -107,18 +99,45 @@ def _scores_of(run: str, place: int, threshold: float) -> bytes:
     return plate.png()
 
 
-def _roc(run: str, compare: str) -> tuple[Plate, Line2D]:
-    """ROC curves and the moving point of the threshold. The point of the other run stays at its own threshold."""
+def _ranks(shown: list[LoadedRun]) -> tuple[Plate, list[Line2D], list[Text]]:
+    """The test images by rank, a row for each run, and what moves: the marks of the selected image, and the words."""
+    pitch = 0.62  # inches
+    boxes = [(0.1, 0.32 + pitch * (len(shown) - 1 - k), WIDTH - 0.2, 0.3) for k in range(len(shown))]
+    figure = sheet(WIDTH, pitch * len(shown) + 0.35, *boxes)
+    marks, words = [], []
+    for axis, run in zip(figure.axes, shown, strict=True):
+        draw_ranks(axis, run)
+        marks += axis.plot([0], [0.5], "o", color="black", markeredgecolor="white", markersize=10, clip_on=False)
+        words.append(axis.set_title("", loc="left", fontsize=9))
+    figure.axes[-1].set_xlabel("rank among the test images (orange: anomalous, line: threshold)", fontsize=8)
+    return Plate(figure, *marks, *words), marks, words
+
+
+def ranks_picture(run: str, compare: tuple[str, ...], rank: int) -> bytes:
+    """The selected image among the ranks of each run: ranks and p-values can be compared between models."""
+    shown, place = [load_run(run), *map(load_run, compare)], place_of(run, rank)
+    plate, marks, words = shown[0].once(("ranks", *shown), lambda: _ranks(shown))
+    for one, mark, title in zip(shown, marks, words, strict=True):
+        score = one.test["score"][place]
+        called = "ANOMALOUS" if score > one.threshold else "normal"
+        title.set_text(
+            f"{one.name}: {called}, rank {below(one, score) + 1} of {len(one.test)}, p = {p_value(one, score):.2g}"
+        )
+        mark.set_xdata([share_below(one, score)])
+    return plate.png()
+
+
+def _roc(run: str, compare: tuple[str, ...]) -> tuple[Plate, Line2D]:
+    """ROC curves and the moving point of the threshold. The points of other runs stay at their own thresholds."""
     size, box = ROC
     figure = sheet(*size, box)
     (axis,) = figure.axes
-    for folder, style in ((run, "-"), (compare, ":")):
-        if folder:
-            loaded = load_run(folder)
-            fpr, tpr, _ = roc_curve(loaded.test["label"], loaded.test["score"].rank())  # ranks allow infinite scores
-            axis.plot(fpr, tpr, style, color="black", linewidth=1.5, label=loaded.name)
-    if compare:
-        axis.plot(*_point(compare, load_run(compare).threshold), "o", color="black", fillstyle="none")
+    for folder, style in zip((run, *compare), ("-", ":", "--", "-."), strict=False):
+        loaded = load_run(folder)
+        fpr, tpr, _ = roc_curve(loaded.test["label"], loaded.test["score"].rank())  # ranks allow infinite scores
+        axis.plot(fpr, tpr, style, color="black", linewidth=1.5, label=loaded.name)
+        if folder != run:
+            axis.plot(*_point(folder, loaded.threshold), "o", color="black", fillstyle="none")
     (dot,) = axis.plot([0], [0], "o", color=ANOMALOUS_COLOUR, markersize=9)
     axis.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
     axis.set(xlim=(-0.01, 1), ylim=(0, 1.02))
@@ -134,9 +153,9 @@ def _point(run: str, threshold: float) -> tuple[list[float], list[float]]:
     return [rates["false-positive rate"]], [rates["recall"]]
 
 
-def roc_picture(run: str, compare: str, threshold: float) -> bytes:
-    """The ROC curve with the point of the threshold."""
-    plate, dot = load_run(run).once(("roc", compare and load_run(compare)), lambda: _roc(run, compare))
+def roc_picture(run: str, compare: tuple[str, ...], threshold: float) -> bytes:
+    """The ROC curves with the point of the threshold."""
+    plate, dot = load_run(run).once(("roc", *map(load_run, compare)), lambda: _roc(run, compare))
     dot.set_data(*_point(run, threshold))
     return plate.png()
 

@@ -43,9 +43,10 @@ def cuts(score: np.ndarray) -> np.ndarray:
 
 
 def _between(low: float, high: float) -> float:
-    """A threshold t with low <= t < high."""
-    middle = float(f"{math.sqrt(low) * math.sqrt(high):.4g}")
-    return middle if low <= middle < high else low
+    """A threshold t with low <= t < high, with as few digits as possible, but four at least."""
+    middle = math.sqrt(low) * math.sqrt(high)
+    found = (float(f"{middle:.{digits}g}") for digits in range(4, 18))
+    return next((t for t in found if low <= t < high), low)
 
 
 def cut_at(score: np.ndarray, threshold: float) -> int:

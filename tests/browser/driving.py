@@ -32,6 +32,7 @@ CONTROLS = {
         "run": "pictures",
         "compare": "pictures",
         "rank": "pictures",
+        "sort": "own",
         "thumb": "pictures",
         "cut": "pictures",
         "threshold": "pictures",

@@ -29,7 +29,9 @@ from adnlib.panels.panel import Panel, Work, panel_of
 from adnlib.panels.pictures import Plate, png, sheet
 from adnlib.panels.run_browser import ANY, RunBrowser, filtered
 from adnlib.panels.score_explorer import ScoreExplorer
+from adnlib.panels.score_pictures import place_of
 from adnlib.panels.server import NoDelay
+from adnlib.panels.variants import most_disputed
 from adnlib.panels.view_explorer import ViewExplorer, agreement
 from adnlib.system.files import sha256
 from adnlib.system.folders import ROOT
@@ -265,6 +267,23 @@ def test_no_thumbnail_is_chosen_where_the_image_has_none(runs, monkeypatch):
     assert c["rank"].value == 1 and c["thumb"].value == 0  # an image is always shown
 
 
+def test_the_strip_shows_the_most_disputed_images_first_and_a_button_chooses_them(runs, monkeypatch):
+    monkeypatch.setattr(score_explorer, "SHOWN", 3)
+    panel = ScoreExplorer(runs)
+    c, order = panel.controls, most_disputed(panel.compared)
+    assert len(panel.compared) == 3 and c["compare"].label == "its variants"
+    c["sort"].value = "disagreement"
+    assert [place_of(panel.shown, rank) for rank in panel.ranks] == list(order[:3])
+    for place in order[:2]:
+        panel.dispute()
+        assert place_of(panel.shown, c["rank"].value) == place
+    assert c["thumb"].value == 1
+    c["run"].value = c["run"].options[1][1]
+    assert c["compare"].label == "its variants" and c["run"].value not in c["compare"].value
+    c["compare"].label = "no other"
+    assert panel.compared == [load_run(c["run"].value)]
+
+
 @pytest.mark.parametrize("factor", [1e-9, 1e9])
 def test_the_threshold_follows_to_a_run_of_quite_other_scores(runs, tmp_path, factor):
     shutil.copytree(runs, tmp_path, dirs_exist_ok=True)
@@ -350,7 +369,8 @@ def test_views_are_scored_one_by_one_and_their_mean_is_the_runs_score(runs):
     opened, count = load_run(c["run"].value), load_run(c["run"].value).run.facts["preset"]["test_views"]
     c["views"].value = count
     index = c["image"].value - 1
-    from adnlib.panels.view_explorer import TURNS, score_view
+    from adnlib.panels.variants import most_disputed
+from adnlib.panels.view_explorer import TURNS, score_view
 
     scores = [score_view(c["run"].value, index, view) for view in TURNS[c["turns"].value][:count]]
     close = 1e-3 if opened.run.facts["precision"] == "float32" else 1e-2  # the panel computes in float32
