@@ -11,6 +11,7 @@ from adnlib.panels.loaded_run import LoadedRun, by_category, choices, contact_sh
 from adnlib.panels.panel import Panel, row
 from adnlib.panels.score_pictures import (
     NAMES,
+    cheapest_threshold,
     decisions,
     histogram_picture,
     images_picture,
@@ -20,7 +21,7 @@ from adnlib.panels.score_pictures import (
     threshold_in_histogram,
     threshold_on_roc,
 )
-from adnlib.panels.thresholds import cut_at, cuts, plain, spoken
+from adnlib.panels.thresholds import Costs, cut_at, cuts, plain, spoken
 from adnlib.panels.variants import disagreement, family, most_disputed
 from adnlib.panels.widgets import Thumbnails
 
@@ -53,6 +54,9 @@ class ScoreExplorer(Panel):
             thumb=Thumbnails(label="Test images; blue: normal, orange: anomalous"),
             cut=Dial(label="threshold (a step: one image)", tip="Each step passes the score of one image"),
             threshold=ipywidgets.FloatText(1.0, description="threshold (mean of z²)"),
+            miss=ipywidgets.BoundedFloatText(100, min=0, max=1e9, description="a miss costs (€)"),
+            alarm=ipywidgets.BoundedFloatText(2, min=0, max=1e9, description="a false alarm costs (€)"),
+            defects=ipywidgets.BoundedFloatText(10, min=0, max=1000, description="anomalous parts (per 1000)"),
         )
 
     def rows(self):
@@ -72,9 +76,23 @@ class ScoreExplorer(Panel):
         above = row(c["category"], c["run"], c["compare"], c["rank"], c["sort"], disputed, kind="controls")
         strip = row(c["thumb"], kind="controls")
         steer = row(c["cut"], c["threshold"], kind="controls")
+        go = {"The run's threshold": self.promised, "Cheapest threshold": self.cheapest}
+        jumps = [ipywidgets.Button(description=text, layout={"width": "auto"}) for text in go]
+        for button, act in zip(jumps, go.values(), strict=True):
+            button.on_click(lambda _, act=act: self.move_to(act()))
+        costs = row(c["miss"], c["alarm"], c["defects"], *jumps, kind="controls")
         images, ranks, *charts = self.images
         pictures = row(images, ipywidgets.VBox([ranks, charts[0]]), charts[1], self.text)
-        return [above, strip, steer, self.message, pictures]
+        return [above, strip, steer, costs, self.message, pictures]
+
+    def promised(self) -> float:
+        """The threshold of the run, from its calibration images."""
+        return load_run(self.shown).threshold
+
+    def cheapest(self) -> float:
+        return cheapest_threshold(
+            self.shown, Costs(*(self.controls[name].value for name in ("miss", "alarm", "defects")))
+        )
 
     def move_to(self, threshold: float) -> None:
         self.controls["threshold"].value = threshold

@@ -8,10 +8,11 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from sklearn.metrics import roc_curve
 
+from adnlib.calibration import percent
 from adnlib.imagesets.reading import ANOMALOUS, NORMAL
 from adnlib.panels.loaded_run import LoadedRun, load_run, overlay
 from adnlib.panels.pictures import WIDTH, Plate, png, sheet
-from adnlib.panels.thresholds import confusion, cuts, nearest_cut, plain
+from adnlib.panels.thresholds import Costs, cheapest_cut, confusion, cuts, nearest_cut, plain, promised
 from adnlib.panels.variants import below, draw_ranks, p_value, share_below
 from adnlib.plots import ANOMALOUS_COLOUR, NORMAL_COLOUR, short_name
 
@@ -127,36 +128,51 @@ def ranks_picture(run: str, compare: tuple[str, ...], rank: int) -> bytes:
     return plate.png()
 
 
-def _roc(run: str, compare: tuple[str, ...]) -> tuple[Plate, Line2D]:
-    """ROC curves and the moving point of the threshold. The points of other runs stay at their own thresholds."""
+def _roc(run: str, compare: tuple[str, ...]) -> tuple[Plate, Line2D, Line2D]:
+    """ROC curves and what moves: the point of the threshold, and the cheapest one. Hollow: the runs' own thresholds."""
     size, box = ROC
     figure = sheet(*size, box)
     (axis,) = figure.axes
+    expected, low, high = promised(load_run(run).run.calibration["score"].to_numpy(), load_run(run).threshold)
+    axis.axvspan(low, high, color="grey", alpha=0.2, linewidth=0, label=f"promised {percent(expected)}")
     for folder, style in zip((run, *compare), ("-", ":", "--", "-."), strict=False):
         loaded = load_run(folder)
         fpr, tpr, _ = roc_curve(loaded.test["label"], loaded.test["score"].rank())  # ranks allow infinite scores
         axis.plot(fpr, tpr, style, color="black", linewidth=1.5, label=loaded.name)
-        if folder != run:
-            axis.plot(*_point(folder, loaded.threshold), "o", color="black", fillstyle="none")
+        axis.plot(*_point(folder, loaded.threshold), "o", color="black", markerfacecolor="white")
+    (cheapest,) = axis.plot([0], [0], "D", color="black", markersize=7, label="cheapest")
     (dot,) = axis.plot([0], [0], "o", color=ANOMALOUS_COLOUR, markersize=9)
     axis.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
     axis.set(xlim=(-0.01, 1), ylim=(0, 1.02))
     axis.set_title("ROC curve; drag the dot", fontsize=10)
     axis.set(xlabel="false-positive rate (share of normal)", ylabel="recall (share of anomalous)")
     axis.legend(frameon=False, fontsize=8, loc="lower right")
-    return Plate(figure, dot), dot
+    return Plate(figure, cheapest, dot), cheapest, dot
 
 
 def _point(run: str, threshold: float) -> tuple[list[float], list[float]]:
-    test = load_run(run).test
-    rates = confusion(test["label"].to_numpy(), test["score"].to_numpy(), threshold)
+    rates = confusion(*_label_and_score(run), threshold)
     return [rates["false-positive rate"]], [rates["recall"]]
 
 
-def roc_picture(run: str, compare: tuple[str, ...], threshold: float) -> bytes:
-    """The ROC curves with the point of the threshold."""
-    plate, dot = load_run(run).once(("roc", *map(load_run, compare)), lambda: _roc(run, compare))
+def _label_and_score(run: str) -> tuple[np.ndarray, np.ndarray]:
+    test = load_run(run).test
+    return test["label"].to_numpy(), test["score"].to_numpy()
+
+
+def cheapest_threshold(run: str, costs: Costs) -> float:
+    """The threshold that is cheapest on the test images of a run."""
+    label, score = _label_and_score(run)
+    return float(cuts(score)[cheapest_cut(label, score, costs)])
+
+
+def roc_picture(
+    run: str, compare: tuple[str, ...], threshold: float, miss: float, alarm: float, defects: float
+) -> bytes:
+    """The ROC curves with the point of the threshold, the cheapest point, and the promise of the run's threshold."""
+    plate, cheapest, dot = load_run(run).once(("roc", *map(load_run, compare)), lambda: _roc(run, compare))
     dot.set_data(*_point(run, threshold))
+    cheapest.set_data(*_point(run, cheapest_threshold(run, Costs(miss, alarm, defects))))
     return plate.png()
 
 
@@ -171,21 +187,34 @@ def threshold_in_histogram(run: str, at: list[float]) -> float:
 def threshold_on_roc(run: str, at: list[float]) -> float:
     """The threshold of the point of the ROC curve nearest to a position, [x, y] as shares of the picture."""
     (width, height), (left, bottom, across, up) = ROC
-    test = load_run(run).test
-    label, score = test["label"].to_numpy(), test["score"].to_numpy()
+    label, score = _label_and_score(run)
     point = (at[0] * width - left) / across * 1.01 - 0.01, ((1 - at[1]) * height - bottom) / up * 1.02
     return float(cuts(score)[nearest_cut(label, score, *point)])
 
 
-def decisions(run: str, threshold: float) -> str:
-    """The confusion matrix and its rates as HTML."""
-    loaded = load_run(run)
-    c = confusion(loaded.test["label"].to_numpy(), loaded.test["score"].to_numpy(), threshold)
+def decisions(run: str, threshold: float, miss: float, alarm: float, defects: float) -> str:
+    """The confusion matrix at the threshold, and what three thresholds cost and promise, as HTML."""
+    loaded, (label, score), costs = load_run(run), _label_and_score(run), Costs(miss, alarm, defects)
+    c = confusion(label, score, threshold)
     rates = [f"{name} {c[name]:.1%}" for name in ("precision", "recall", "false-positive rate")]
+    calibration, rows = loaded.run.calibration["score"].to_numpy(), ""
+    chosen = {"chosen": threshold, "the run's": loaded.threshold, "cheapest": cheapest_threshold(run, costs)}
+    for name, value in chosen.items():
+        at = confusion(label, score, value)
+        euros = costs.per_1000(at["false-positive rate"], at["recall"])
+        expected, low, high = (percent(share) for share in promised(calibration, value))
+        rows += (
+            f"<tr><th scope='row'>{name}: {plain(value)}</th><td>{at['fp']}</td><td>{at['fn']}</td>"
+            f"<td>{euros:,.0f} €</td><td>{expected} ({low} to {high})</td></tr>"
+        )
     return (
         f"<table><caption>{html.escape(loaded.name)}, test images at threshold {plain(threshold)}</caption>"
         "<tr><th></th><th scope='col'>called normal</th><th scope='col'>called anomalous</th></tr>"
         f"<tr><th scope='row'>normal</th><td>{c['tn']}</td><td>{c['fp']}</td></tr>"
         f"<tr><th scope='row'>anomalous</th><td>{c['fn']}</td><td>{c['tp']}</td></tr></table>"
         f"<p>{', '.join(rates).replace('nan%', 'not defined')}</p>"
+        "<table class='adn-costs'><caption>Costs, with the rates of the test images</caption>"
+        "<tr><th>threshold</th><th scope='col'>false alarms</th><th scope='col'>misses</th>"
+        "<th scope='col'>per 1000 parts</th><th scope='col'>promised false alarms (95 %)</th></tr>"
+        f"{rows}</table>"
     )

@@ -1,10 +1,12 @@
 """Thresholds on a run's test images: the decisions at each, one after another, and in words."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from adnlib.imagesets.reading import ANOMALOUS
+from adnlib.intervals import alarm_rate
 
 
 def confusion(label: np.ndarray, score: np.ndarray, threshold: float) -> dict[str, float]:
@@ -69,6 +71,35 @@ def nearest_cut(label: np.ndarray, score: np.ndarray, false_alarms: float, recal
     """The cut whose point on the ROC curve is nearest to a point."""
     found, wanted = rates_by_cut(label, score), (false_alarms, recall)
     return int(np.nan_to_num(sum((rate - at) ** 2 for rate, at in zip(found, wanted, strict=True))).argmin())
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What mistakes cost: euros for a missed anomalous part, euros for a false alarm, anomalous parts per 1000."""
+
+    miss: float
+    alarm: float
+    defects: float
+
+    def per_1000(self, false_alarms: np.ndarray, recall: np.ndarray) -> np.ndarray:
+        """The expected euros per 1000 parts at a false-positive rate and a recall.
+
+        defects (1 - recall) miss + (1000 - defects) false-positive rate alarm
+        """
+        return self.defects * (1 - recall) * self.miss + (1000 - self.defects) * false_alarms * self.alarm
+
+
+def cheapest_cut(label: np.ndarray, score: np.ndarray, costs: Costs) -> int:
+    """The index of the cheapest of the `cuts`; of several, the highest threshold."""
+    euros = costs.per_1000(*rates_by_cut(label, score))
+    return int(np.flatnonzero(euros <= euros.min() + 1e-9)[-1])
+
+
+def promised(calibration: np.ndarray, threshold: float) -> tuple[float, float, float]:
+    """The share of new normal images above a threshold, from calibration scores (N,): its expected value and its 95 %
+    interval (adnlib.intervals.alarm_rate). Above all of them, no higher threshold promises less; below all, all."""
+    above = int((calibration > threshold).sum())
+    return alarm_rate(min(above, len(calibration) - 1), len(calibration))
 
 
 def spoken(label: np.ndarray, score: np.ndarray, threshold: float) -> str:

@@ -36,6 +36,9 @@ CONTROLS = {
         "thumb": "pictures",
         "cut": "pictures",
         "threshold": "pictures",
+        "miss": "pictures",
+        "alarm": "pictures",
+        "defects": "pictures",
     },
     "painter": {
         "category": "pictures",

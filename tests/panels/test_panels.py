@@ -192,7 +192,7 @@ def other(control):
         return "se"
     if isinstance(control, ipywidgets.IntRangeSlider):
         return (control.min, control.min + 3)
-    if isinstance(control, ipywidgets.FloatText):
+    if isinstance(control, (ipywidgets.FloatText, ipywidgets.BoundedFloatText)):
         return control.value * 1.5
     if isinstance(control, Dial):
         return (control.value + 1) % (control.max + 1)
@@ -204,7 +204,7 @@ def other(control):
 @pytest.mark.parametrize(
     "kind, names",
     [
-        (ScoreExplorer, ["run", "compare", "rank", "thumb", "cut", "threshold"]),
+        (ScoreExplorer, ["run", "compare", "rank", "thumb", "cut", "threshold", "miss", "alarm", "defects"]),
         (Painter, ["image", "angle", "brightness"]),
         (GateExplorer, ["run", "image", "place", "force", "ranks", "value"]),
         (ViewExplorer, ["run", "image", "turns", "views"]),
@@ -369,8 +369,7 @@ def test_views_are_scored_one_by_one_and_their_mean_is_the_runs_score(runs):
     opened, count = load_run(c["run"].value), load_run(c["run"].value).run.facts["preset"]["test_views"]
     c["views"].value = count
     index = c["image"].value - 1
-    from adnlib.panels.variants import most_disputed
-from adnlib.panels.view_explorer import TURNS, score_view
+    from adnlib.panels.view_explorer import TURNS, score_view
 
     scores = [score_view(c["run"].value, index, view) for view in TURNS[c["turns"].value][:count]]
     close = 1e-3 if opened.run.facts["precision"] == "float32" else 1e-2  # the panel computes in float32

@@ -5,10 +5,21 @@ import pytest
 from sklearn.metrics import confusion_matrix, precision_score, recall_score, roc_curve
 
 import adnlib
+from adnlib.calibration import rule_for
 from adnlib.panels.loaded_run import load_run
 from adnlib.panels.score_explorer import ScoreExplorer
 from adnlib.panels.score_pictures import HISTOGRAM, ROC
-from adnlib.panels.thresholds import confusion, cut_at, cuts, plain, rates_by_cut, spoken
+from adnlib.panels.thresholds import (
+    Costs,
+    cheapest_cut,
+    confusion,
+    cut_at,
+    cuts,
+    plain,
+    promised,
+    rates_by_cut,
+    spoken,
+)
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +94,30 @@ def test_the_line_of_the_histogram_and_the_point_of_the_roc_curve_follow_the_mou
         explorer.roc.at = [(left + rate * across) / width, 1 - (bottom + up) / height]
         false_alarms, recall = rates_by_cut(test["label"].to_numpy(), test["score"].to_numpy())
         assert recall[c["cut"].value] >= 1 - 1 / 4 and abs(false_alarms[c["cut"].value] - rate) <= 1 / 4
+
+
+def test_the_cheapest_threshold_and_what_it_costs(explorer):
+    label, score = np.array([0, 0, 0, 1, 1]), np.array([1.0, 2.0, 3.0, 2.5, 4.0])
+
+    def at(*costs: float) -> float:
+        return cuts(score)[cheapest_cut(label, score, Costs(*costs))]
+
+    assert 2 <= at(1000, 1, 500) < 2.5  # finds both, with one false alarm
+    assert 3 <= at(1, 1000, 500) < 4  # the first threshold without a false alarm
+    assert at(0, 1, 10) == 4 and at(1, 1, 0) == 4  # nothing to find: nothing is called anomalous
+    assert Costs(100, 2, 10).per_1000(0.1, 0.8) == pytest.approx(10 * 0.2 * 100 + 990 * 0.1 * 2)
+
+    c = explorer.controls
+    c["miss"].value, c["alarm"].value, c["defects"].value = 0, 5, 10
+    explorer.move_to(explorer.cheapest())
+    assert c["cut"].value == c["cut"].max
+    explorer.move_to(explorer.promised())
+    assert c["threshold"].value == load_run(c["run"].value).threshold
+
+
+def test_what_a_threshold_promises_is_the_rule_of_the_calibration_images():
+    calibration = np.random.default_rng(0).exponential(size=99)
+    rule = rule_for(calibration, 0.05)
+    assert promised(calibration, rule.threshold) == (rule.expected, rule.low, rule.high)
+    assert promised(calibration, 1e9) == promised(calibration, calibration.max())
+    assert promised(calibration, 0.0)[0] == pytest.approx(0.99)
