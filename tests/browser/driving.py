@@ -36,9 +36,9 @@ CONTROLS = {
         "thumb": "pictures",
         "cut": "pictures",
         "threshold": "pictures",
-        "miss": "pictures",
-        "alarm": "pictures",
-        "defects": "pictures",
+        "miss": "own",
+        "alarm": "own",
+        "defects": "own",
     },
     "painter": {
         "category": "pictures",

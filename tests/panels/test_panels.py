@@ -204,7 +204,7 @@ def other(control):
 @pytest.mark.parametrize(
     "kind, names",
     [
-        (ScoreExplorer, ["run", "compare", "rank", "thumb", "cut", "threshold", "miss", "alarm", "defects"]),
+        (ScoreExplorer, ["run", "compare", "rank", "thumb", "cut", "threshold"]),
         (Painter, ["image", "angle", "brightness"]),
         (GateExplorer, ["run", "image", "place", "force", "ranks", "value"]),
         (ViewExplorer, ["run", "image", "turns", "views"]),

@@ -121,3 +121,16 @@ def test_what_a_threshold_promises_is_the_rule_of_the_calibration_images():
     assert promised(calibration, rule.threshold) == (rule.expected, rule.low, rule.high)
     assert promised(calibration, 1e9) == promised(calibration, calibration.max())
     assert promised(calibration, 0.0)[0] == pytest.approx(0.99)
+
+
+@pytest.mark.parametrize("name", ["miss", "alarm", "defects"])
+def test_every_cost_changes_what_is_shown(explorer, name):
+    c = explorer.controls
+    c["miss"].value, c["alarm"].value, c["defects"].value = 100, 2, 10
+    for cut in (2, c["cut"].max - 1):  # with a false alarm, with a miss
+        c["cut"].value = cut
+        before = explorer.text.value
+        c[name].value *= 3
+        if explorer.text.value != before:
+            return
+    pytest.fail(f"{name} changes nothing")
