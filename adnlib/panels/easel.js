@@ -83,6 +83,7 @@ export default {
       stroke = null;
       undone = [];
       sent.push(whole);
+      model.set("at", cursor);
       set([...model.get("value"), whole], words);
     }
     function undo() {
@@ -120,6 +121,8 @@ export default {
         const step = event.shiftKey ? 1 / size : 1 / 32;
         cursor = cursor.map((at, axis) => Math.min(Math.max(at + step * ways[event.key][axis], 0), 1));
         if (stroke) stroke.push([...cursor]);
+        model.set("at", cursor);
+        model.save_changes();
         say(where());
       } else if (event.key === " ") {
         if (stroke) finish("Pen up");

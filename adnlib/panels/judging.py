@@ -15,8 +15,17 @@ from adnlib.panels.loaded_run import LoadedRun, heat_map
 from adnlib.system.precision import autocast
 
 
-def judge(runs: list[LoadedRun], image: Tensor) -> list[float]:
-    """The scores of an image uint8 (3, S, S) by runs whose models are for images of that size."""
+def judge(runs: list[LoadedRun], images: list[Tensor]) -> list[float]:
+    """The score by each run of its image uint8 (3, S, S). Images of the same size have to be the same."""
+    found: dict[int, float] = {}
+    for size in {run.size for run in runs}:
+        group = [run for run in runs if run.size == size]
+        image = next(image for run, image in zip(runs, images, strict=True) if run.size == size)
+        found |= dict(zip(map(id, group), _judge(group, image), strict=True))
+    return [found[id(run)] for run in runs]
+
+
+def _judge(runs: list[LoadedRun], image: Tensor) -> list[float]:
     together = cache(lambda: [score.item() for score in scores([run.model for run in runs], image[None])])
     key = ("score", _key(image))
     return [run.once(key, lambda at=at: together()[at]) for at, run in enumerate(runs)]

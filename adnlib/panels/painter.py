@@ -1,6 +1,8 @@
 """Paint a defect: draw on a normal image and watch how DifferNet and AttentDifferNet react."""
 
+import html
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import ipywidgets
@@ -10,10 +12,13 @@ from torch import Tensor
 
 from adnlib.imagesets.reading import NORMAL
 from adnlib.panels.brush import KINDS, moved, paint
+from adnlib.panels.instruments import Drop
 from adnlib.panels.judging import heat_of, judge
+from adnlib.panels.limit import OPACITIES, SIZES, limit_in_words, limit_picture, sweep
 from adnlib.panels.loaded_run import LoadedRun, by_category, overlay, runs_in
-from adnlib.panels.panel import Panel, row
-from adnlib.panels.pictures import Plate, encode, sheet
+from adnlib.panels.own_picture import own_image, received
+from adnlib.panels.panel import Panel, Work, row
+from adnlib.panels.pictures import Plate, encode, png, sheet
 from adnlib.panels.variants import MOST, draw_ranks, families, family, most_disputed, share_below, verdict_table
 from adnlib.panels.widgets import Easel
 
@@ -51,6 +56,7 @@ class Painter(Panel):
             angle=ipywidgets.IntSlider(0, -180, 180, 5, description="rotation (degrees)"),
             brightness=ipywidgets.FloatSlider(1, min=0.3, max=1.7, step=0.05, description="brightness (factor)"),
             strokes=Easel(label="The image to paint on"),
+            own=Drop(),
         )
 
     def rows(self):
@@ -59,6 +65,7 @@ class Painter(Panel):
             ("undo", "Undo", "Remove the last stroke (Ctrl+Z in the image)", self.undo),
             ("clear", "Clear", "Remove all strokes", self.clear),
             ("save", "Save", "Download the image as a PNG file", self.save),
+            ("limit", "Find the limit", "Try dots of many sizes and opacities where the pen is", self.find_limit),
             ("disputed", "Models disagree most", "The next normal image by difference of the ranks", self.dispute),
         ):
             self.buttons[name] = ipywidgets.Button(description=text, tooltip=tip, layout={"width": "auto"})
@@ -67,8 +74,12 @@ class Painter(Panel):
         choose = row(c["category"], c["run"], c["image"], self.buttons["disputed"], kind="controls")
         brush = row(*(c[name] for name in ("kind", "size", "colour", "blur", "opacity")), kind="controls")
         moving = row(c["angle"], c["brightness"], kind="controls")
-        buttons = row(*(self.buttons[name] for name in ("undo", "clear", "save")), kind="controls")
-        return [choose, brush, moving, buttons, self.message, row(c["strokes"], *self.images), self.text]
+        self.work, self.limit, self.remark = Work(), ipywidgets.Image(format="png"), ipywidgets.HTML()
+        self.limits = ipywidgets.HTML()
+        buttons = row(*(self.buttons[name] for name in ("undo", "clear", "save", "limit")), self.work, kind="controls")
+        pictures = row(c["strokes"], *self.images)
+        above = [choose, brush, moving, row(c["own"], kind="controls"), buttons, self.message, self.remark]
+        return [*above, pictures, self.text, self.limit, self.limits]
 
     def follow(self, name):
         c = self.controls
@@ -84,15 +95,21 @@ class Painter(Panel):
         normal = np.flatnonzero(loaded.dataset.test.labels == NORMAL)
         c["image"].max = len(normal)
         self.place = int(normal[c["image"].value - 1])
-        key = c["category"].value, self.place
+        if name in ("category", "image"):
+            c["own"].value = b""
+        if name not in ("strokes", "own", "kind", "size", "opacity"):
+            self.forget_limit()
+        if name in (None, "category", "image", "run", "own"):
+            self.remark.value = received(c["own"], loaded)
+        key = c["category"].value, bytes(c["own"].value) or self.place
         if name == "strokes":
             self.painted_on[key] = easel.value
-        elif name in ("category", "image"):
+        elif name in ("category", "image", "own"):
             easel.value = self.painted_on.get(key, [])
         easel.size = loaded.size
         size, blur = c["size"].value / 100, c["blur"].value / 100
         easel.brush = {"size": size, "colour": c["colour"].value, "blur": blur, "opacity": c["opacity"].value}
-        self.painted = paint(loaded.image(self.place), easel.value)
+        self.painted = paint(self.clean(loaded), easel.value)
         easel.picture = encode(self.painted.permute(1, 2, 0).numpy())
 
     def redraw(self):
@@ -119,25 +136,50 @@ class Painter(Panel):
         self.disputed = int(following)
         self.controls["image"].value = int(np.flatnonzero(normal == following)[0]) + 1
 
+    def clean(self, run: LoadedRun) -> Tensor:
+        """The image to paint on, at the size of a run."""
+        own = self.controls["own"].value
+        return own_image(own, run.size) if own else run.image(self.place)
+
     def judged(self, strokes: list[dict], angle: float, brightness: float) -> list[tuple[Tensor, float, float]]:
         """For each variant: the image as it is judged, its score, and the score of the clean image."""
-        key = [self.family, self.place, strokes, angle, brightness]
+        key = [self.family, self.place, self.controls["own"].value, strokes, angle, brightness]
         if self.last[0] != key:
-            found: dict[int, tuple] = {}
-            for size in {run.size for run in self.family}:
-                runs = [run for run in self.family if run.size == size]
-                clean = runs[0].image(self.place)
-                painted = self.painted if size == self.painted.shape[-1] else paint(clean, strokes)
-                image = moved(painted, angle, brightness)
-                pairs = zip(judge(runs, image), judge(runs, clean), strict=True)
-                found |= {id(run): (image, *pair) for run, pair in zip(runs, pairs, strict=True)}
-            self.last = key, [found[id(run)] for run in self.family]
+            cleans = [self.clean(run) for run in self.family]
+            done = {self.painted.shape[-1]: self.painted}
+            for clean in cleans:
+                done.setdefault(clean.shape[-1], paint(clean, strokes))
+            images = [moved(done[run.size], angle, brightness) for run in self.family]
+            pairs = zip(images, judge(self.family, images), judge(self.family, cleans), strict=True)
+            self.last = key, list(pairs)
         return self.last[1]
+
+    def find_limit(self) -> None:
+        """Sweeps size and opacity of a dot where the pen is, and shows for each variant where it begins to see."""
+        with self.in_words():
+            self.work.run(self.limit_steps())
+
+    def limit_steps(self) -> Iterator[None]:
+        c, runs, place = self.controls, self.family, self.controls["strokes"].at
+        dot = {**c["strokes"].brush, "points": [place]}
+        at = f"at {100 * place[0]:.0f} % across, {100 * place[1]:.0f} % down"
+        self.limits.value = f"<p role='status'>Judging {len(SIZES) * len(OPACITIES)} dots {at} …</p>"
+        for ratios in sweep(runs, [self.clean(run) for run in runs], dot, c["angle"].value, c["brightness"].value):
+            self.limit.value, self.limit.layout.display = png(limit_picture(runs, ratios)), None
+            yield
+        words = [limit_in_words(run, values) for run, values in zip(runs, ratios, strict=True)]
+        heading = f"Dots {at}; numbers: score / threshold; orange: called anomalous."
+        self.limits.value = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in [heading, *words])
+
+    def forget_limit(self) -> None:
+        """Removes what the sweep found on another image."""
+        self.work.stop()
+        self.limit.value, self.limit.layout.display, self.limits.value = b"", "none", ""
 
     def column(self, index: int):
         """The function that draws one variant: the heat map, and its ranks before (ring) and now (dot)."""
 
-        def draw(run, image, strokes, angle, brightness) -> bytes:
+        def draw(run, image, strokes, angle, brightness, own) -> bytes:
             if index >= len(self.family):
                 return b""
             one, (seen, now, before) = self.family[index], self.judged(strokes, angle, brightness)[index]
@@ -150,7 +192,7 @@ class Painter(Panel):
 
         return draw
 
-    def verdicts(self, run, image, strokes, angle, brightness) -> str:
+    def verdicts(self, run, image, strokes, angle, brightness, own) -> str:
         _, now, before = zip(*self.judged(strokes, angle, brightness), strict=True)
         return verdict_table(self.family, now, before)
 

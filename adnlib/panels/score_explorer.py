@@ -1,13 +1,17 @@
 """Score explorer: the score of each image, what the model looks at, and the effect of any threshold."""
 
+import html
 from pathlib import Path
 
 import ipywidgets
 import numpy as np
+from matplotlib.colors import to_hex
 
 from adnlib.imagesets.reading import NORMAL
-from adnlib.panels.instruments import Chart, Dial
+from adnlib.panels.instruments import Chart, Dial, Dots, Drop
+from adnlib.panels.latent_map import framed, plane, small_picture
 from adnlib.panels.loaded_run import LoadedRun, by_category, choices, contact_sheet, load_run, runs_in
+from adnlib.panels.own_picture import received
 from adnlib.panels.panel import Panel, row
 from adnlib.panels.score_pictures import (
     NAMES,
@@ -24,6 +28,7 @@ from adnlib.panels.score_pictures import (
 from adnlib.panels.thresholds import Costs, cut_at, cuts, plain, spoken
 from adnlib.panels.variants import disagreement, family, most_disputed
 from adnlib.panels.widgets import Thumbnails
+from adnlib.plots import ANOMALOUS_COLOUR, NORMAL_COLOUR
 
 SHOWN = 60  # thumbnails, plus the worst miss and the worst false alarm; the slider reaches every image
 
@@ -52,6 +57,9 @@ class ScoreExplorer(Panel):
             ),
             rank=ipywidgets.IntSlider(1, 1, 1, description="image (rank by score)"),
             thumb=Thumbnails(label="Test images; blue: normal, orange: anomalous"),
+            own=Drop(),
+            plane=ipywidgets.Checkbox(False, description="map of the latent space", indent=False),
+            map=Dots(colours=[to_hex(NORMAL_COLOUR), to_hex(ANOMALOUS_COLOUR)]),
             cut=Dial(label="threshold (a step: one image)", tip="Each step passes the score of one image"),
             threshold=ipywidgets.FloatText(1.0, description="threshold (mean of z²)"),
             miss=ipywidgets.BoundedFloatText(100, min=0, max=1e9, description="a miss costs (€)"),
@@ -74,7 +82,9 @@ class ScoreExplorer(Panel):
         disputed.add_class("adn-disputed")
         disputed.on_click(lambda _: self.dispute())
         above = row(c["category"], c["run"], c["compare"], c["rank"], c["sort"], disputed, kind="controls")
-        strip = row(c["thumb"], kind="controls")
+        c["map"].observe(lambda change: self.look(change["new"]), "hover")
+        strip, own = row(c["thumb"], kind="controls"), row(c["own"], c["plane"], kind="controls")
+        self.about, self.remark = ipywidgets.HTML(), ipywidgets.HTML()
         steer = row(c["cut"], c["threshold"], kind="controls")
         go = {"The run's threshold": self.promised, "Cheapest threshold": self.cheapest}
         jumps = [ipywidgets.Button(description=text, layout={"width": "auto"}) for text in go]
@@ -83,7 +93,7 @@ class ScoreExplorer(Panel):
         costs = row(c["miss"], c["alarm"], c["defects"], *jumps, kind="controls")
         images, ranks, *charts = self.images
         pictures = row(images, ipywidgets.VBox([ranks, charts[0]]), charts[1], self.text)
-        return [above, strip, steer, costs, self.message, pictures]
+        return [above, strip, own, c["map"], self.about, steer, costs, self.message, self.remark, pictures]
 
     def promised(self) -> float:
         """The threshold of the run, from its calibration images."""
@@ -123,6 +133,14 @@ class ScoreExplorer(Panel):
             self.fill_strip()
         if name == "thumb" and c["thumb"].value >= 0:
             c["rank"].value = int(self.ranks[c["thumb"].value])
+        if name == "map":
+            c["rank"].value = self.rank_of(c["map"].value)
+        if name in ("category", "rank", "thumb", "map"):
+            c["own"].value = b""
+        if name in (None, "category", "run", "plane"):
+            self.draw_map()
+        self.remark.value = received(c["own"], load_run(self.shown))
+        c["map"].value = place_of(self.shown, c["rank"].value)
         test = load_run(c["run"].value).test
         label, score = test["label"].to_numpy(), test["score"].to_numpy()
         if name == "cut":
@@ -168,3 +186,27 @@ class ScoreExplorer(Panel):
             f"rank {rank}, score {plain(score)}, {NAMES[sample.label]}, ranks differ by {100 * share:.0f} %"
             for rank, score, share, sample in rows
         ]
+
+    def draw_map(self) -> None:
+        """The test images in latent space, if the map is wanted."""
+        dots, about, run = self.controls["map"], "", load_run(self.shown)
+        dots.behind = points = []
+        if self.controls["plane"].value:
+            train, test, share = plane(run)
+            dots.behind, points = framed(train, test)
+            about = (
+                f"{run.name}: the two directions of z, averaged over the views, in which normal training images vary "
+                f"most (principal components with {100 * share[0]:.0f} and {100 * share[1]:.0f} % of their variance). "
+                "Grey: training images, circles: normal, squares: anomalous test images; the farthest are moved to the "
+                "edge. Hover or use the arrow keys to see an image, click or press Enter to choose it."
+            )
+        samples = zip(run.dataset.test, run.test["score"], strict=True)
+        dots.names = [f"{one.path.name}, {NAMES[one.label]}, score {plain(score)}" for one, score in samples]
+        dots.label = "Map of the test images in latent space"
+        dots.points = [[*at, int(one.label)] for at, one in zip(points, run.dataset.test, strict=bool(points))]
+        self.about.value = f"<p>{html.escape(about)}</p>" if about else ""
+
+    def look(self, place: int) -> None:
+        """Shows the image of a point of the map."""
+        if 0 <= place < len(self.controls["map"].points):
+            self.controls["map"].picture = small_picture(load_run(self.shown), place)

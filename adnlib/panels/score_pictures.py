@@ -3,14 +3,18 @@
 import html
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from sklearn.metrics import roc_curve
+from torch import Tensor
 
 from adnlib.calibration import percent
 from adnlib.imagesets.reading import ANOMALOUS, NORMAL
+from adnlib.panels.judging import heat_of, judge
 from adnlib.panels.loaded_run import LoadedRun, load_run, overlay
+from adnlib.panels.own_picture import own_image
 from adnlib.panels.pictures import WIDTH, Plate, png, sheet
 from adnlib.panels.thresholds import Costs, cheapest_cut, confusion, cuts, nearest_cut, plain, promised
 from adnlib.panels.variants import below, draw_ranks, p_value, share_below
@@ -27,36 +31,53 @@ def place_of(run: str, rank: int) -> int:
     return int(load_run(run).order[rank - 1])
 
 
-def images_picture(run: str, compare: tuple[str, ...], rank: int) -> bytes:
+def seen(shown: list[LoadedRun], rank: int, own: bytes) -> list[tuple[Tensor, float]]:
+    """The selected image, or the visitor's own picture, as each run sees it, and its score by that run."""
+    if own:
+        images = [own_image(own, run.size) for run in shown]
+        return list(zip(images, judge(shown, images), strict=True))
+    place = int(shown[0].order[rank - 1])
+    return [(run.image(place), float(run.test["score"][place])) for run in shown]
+
+
+def images_picture(run: str, compare: tuple[str, ...], rank: int, own: bytes) -> bytes:
     """The image, with an outlined defect if there is a mask, and the Grad-CAM map of each model."""
-    key = ("images", *map(load_run, compare), rank)
-    return load_run(run).once(key, lambda: png(_images(run, compare, rank)))
+    key = ("images", *map(load_run, compare), rank, bytes(own))
+    return load_run(run).once(key, lambda: png(_images(run, compare, rank, own)))
 
 
-def _images(run: str, compare: tuple[str, ...], rank: int) -> Figure:
-    loaded, place = load_run(run), place_of(run, rank)
-    sample, image = loaded.dataset.test[place], loaded.image(place)
-    shown = [loaded, *map(load_run, compare)]
+def _images(run: str, compare: tuple[str, ...], rank: int, own: bytes) -> Figure:
+    shown = [load_run(run), *map(load_run, compare)]
+    images = [image for image, _ in seen(shown, rank, own)]
     side, down = WIDTH / 2, 1 + len(shown) // 2  # inches, rows of two pictures
     cells = [divmod(cell, 2) for cell in range(1 + len(shown))]
     boxes = [(side * x + 0.03, (side + 0.4) * (down - 1 - y) + 0.03, side - 0.06, side - 0.06) for y, x in cells]
     figure = sheet(WIDTH, down * (side + 0.4), *boxes)
     for axis in figure.axes:
         axis.set_axis_off()
-    figure.axes[0].imshow(image.permute(1, 2, 0).numpy())
+    figure.axes[0].imshow(images[0].permute(1, 2, 0).numpy())
+    if own:
+        figure.axes[0].set_title("your own picture", fontsize=9)
+    else:
+        _describe(figure.axes[0], shown[0], place_of(run, rank))
+    for axis, one, image in zip(figure.axes[1:], shown, images, strict=True):
+        axis.imshow(overlay(image, heat_of(one, image)))
+        axis.set_title(f"{one.name}\nGrad-CAM (yellow: highest)", fontsize=9)
+    return figure
+
+
+def _describe(axis: Axes, run: LoadedRun, place: int) -> None:
+    """The title of a test image, and the outline of its defect."""
+    sample = run.dataset.test[place]
     mask = sample.mask if sample.label == ANOMALOUS else None
     if mask is not None:
         height, width = mask.shape
-        across = np.linspace(0, loaded.size - 1, width)
-        down = np.linspace(0, loaded.size - 1, height)
-        figure.axes[0].contour(across, down, mask.numpy(), [0.5], colors=["#ff40ff"], linewidths=1)
+        across = np.linspace(0, run.size - 1, width)
+        down = np.linspace(0, run.size - 1, height)
+        axis.contour(across, down, mask.numpy(), [0.5], colors=["#ff40ff"], linewidths=1)
     kind = short_name(sample.defect.replace("_", " "), 32) if sample.label else "normal"
     kind += "" if mask is None else " (outlined)"
-    figure.axes[0].set_title(f"{kind}\n{short_name(sample.path.name, 32)}", fontsize=9)
-    for axis, one in zip(figure.axes[1:], shown, strict=True):
-        axis.imshow(overlay(one.image(place), one.heat(place)))
-        axis.set_title(f"{one.name}\nGrad-CAM (yellow: highest)", fontsize=9)
-    return figure
+    axis.set_title(f"{kind}\n{short_name(sample.path.name, 32)}", fontsize=9)
 
 
 def _bins(run: str) -> tuple[dict[int, np.ndarray], np.ndarray]:
@@ -87,12 +108,12 @@ def _histogram(run: str) -> tuple[Plate, Text, Line2D, Line2D]:
     return Plate(figure, title, line, mark), title, line, mark
 
 
-def histogram_picture(run: str, rank: int, threshold: float) -> bytes:
+def histogram_picture(run: str, rank: int, threshold: float, own: bytes) -> bytes:
     """The scores of all test images, the score of the selected one, and the threshold."""
-    loaded, place = load_run(run), place_of(run, rank)
+    loaded = load_run(run)
     plate, title, line, mark = loaded.once("histogram", lambda: _histogram(run))
     low, high = mark.axes.get_xlim()
-    score = loaded.test["score"][place]
+    ((_, score),) = seen([loaded], rank, own)
     sign = ">" if score > threshold else "≤"
     title.set_text(f"{loaded.name}: score {plain(score)} {sign} threshold {plain(threshold)}")
     line.set_xdata([np.clip(np.log10(max(threshold, 1e-300)), low, high)] * 2)
@@ -114,12 +135,11 @@ def _ranks(shown: list[LoadedRun]) -> tuple[Plate, list[Line2D], list[Text]]:
     return Plate(figure, *marks, *words), marks, words
 
 
-def ranks_picture(run: str, compare: tuple[str, ...], rank: int) -> bytes:
+def ranks_picture(run: str, compare: tuple[str, ...], rank: int, own: bytes) -> bytes:
     """The selected image among the ranks of each run: ranks and p-values can be compared between models."""
-    shown, place = [load_run(run), *map(load_run, compare)], place_of(run, rank)
+    shown = [load_run(run), *map(load_run, compare)]
     plate, marks, words = shown[0].once(("ranks", *shown), lambda: _ranks(shown))
-    for one, mark, title in zip(shown, marks, words, strict=True):
-        score = one.test["score"][place]
+    for one, mark, title, (_, score) in zip(shown, marks, words, seen(shown, rank, own), strict=True):
         called = "ANOMALOUS" if score > one.threshold else "normal"
         title.set_text(
             f"{one.name}: {called}, rank {below(one, score) + 1} of {len(one.test)}, p = {p_value(one, score):.2g}"

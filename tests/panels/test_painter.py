@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 import adnlib
+from adnlib import AdnError
 from adnlib.calibration import p_values
 from adnlib.experiments.ledger import facts_digest
 from adnlib.experiments.runs import read_runs
@@ -19,6 +20,8 @@ from adnlib.imagesets.reading import NORMAL
 from adnlib.panels import judging
 from adnlib.panels.brush import KINDS, moved, paint
 from adnlib.panels.judging import judge, scores
+from adnlib.panels.limit import OPACITIES, SIZES, limit_in_words, sweep
+from adnlib.panels.own_picture import FARTHEST, distance
 from adnlib.panels.painter import Painter
 from adnlib.panels.variants import disagreement, families, family, most_disputed, p_value
 from adnlib.presets import PRESETS
@@ -148,9 +151,9 @@ def test_the_shared_stem_ends_where_the_first_attention_begins(placement):
 
 def test_a_judged_image_is_not_judged_again(painter, monkeypatch):
     image = painter.family[0].image(painter.place)
-    first = judge(painter.family, image)
+    first = judge(painter.family, [image] * 3)
     monkeypatch.setattr(judging, "scores", None)
-    assert judge(painter.family, image) == first
+    assert judge(painter.family, [image] * 3) == first
 
 
 def test_disagreement_is_the_difference_of_ranks(painter):
@@ -170,7 +173,9 @@ def test_the_table_has_the_p_value_of_the_runs_calibration(painter):
     run = painter.family[1]
     score, known = float(run.test["score"][painter.place]), run.run.calibration["score"].to_numpy()
     assert p_value(run, score) == p_values(np.array([score]), known)[0]
-    assert f"<td>{p_value(run, judge(painter.family, run.image(painter.place))[1]):.2g}</td>" in painter.text.value
+    assert (
+        f"<td>{p_value(run, judge(painter.family, [run.image(painter.place)] * 3)[1]):.2g}</td>" in painter.text.value
+    )
 
 
 def test_both_runs_are_shown_the_same_defect_whatever_their_image_size(runs, tmp_path):
@@ -207,3 +212,80 @@ def test_an_error_while_judging_does_not_leave_the_easel_busy(painter, monkeypat
     with pytest.raises(ValueError):
         painter.controls["strokes"].value = dot(painter, 0.3, 0.6)
     assert painter.controls["strokes"].judged == 1 and "no" in painter.message.value
+
+
+# --- the limit ---
+
+
+def test_the_sweep_judges_the_painted_dot(painter):
+    runs, clean = painter.family, painter.family[0].image(painter.place)
+    c = painter.controls
+    c["kind"].value, c["strokes"].at = "hole", [0.25, 0.75]
+    *_, ratios = sweep(runs, [clean] * 3, {**c["strokes"].brush, "points": [[0.25, 0.75]]}, 0, 1)
+    dot = {**c["strokes"].brush, "points": [[0.25, 0.75]], "size": SIZES[1] / 100, "opacity": OPACITIES[3]}
+    image = paint(clean, [dot])
+    expected = [score / run.threshold for score, run in zip(judge(runs, [image] * 3), runs, strict=True)]
+    assert ratios[:, 1, 3] == pytest.approx(expected, rel=1e-2) and np.isfinite(ratios).all()
+
+
+def test_the_limit_is_found_where_the_pen_is_and_forgotten_with_the_image(painter):
+    painter.controls["strokes"].at = [0.1, 0.9]
+    painter.buttons["limit"].click()  # no event loop here: to the end
+    assert "at 10 % across, 90 % down" in painter.limits.value and painter.limits.value.count("<p>") == 4
+    assert painter.limit.value and painter.limit.layout.display is None
+    painter.controls["size"].value = 3
+    assert painter.limit.value  # the sweep has sizes of its own
+    painter.controls["image"].value = 2
+    assert not painter.limit.value and painter.limits.value == ""
+
+
+def test_the_limit_in_words():
+    run = Mock()
+    run.name = "SE"
+    ratios = np.zeros((len(SIZES), len(OPACITIES)))
+    assert "does not see even a dot of 16 %" in limit_in_words(run, ratios)
+    ratios[:2, 2:] = 2
+    assert limit_in_words(run, ratios) == (
+        "SE sees an opaque dot of at least 8 % of the side, and one of 16 % from an opacity of 0.4."
+    )
+    ratios[4, 4] = 2  # seen by chance below the limit
+    assert "at least 8 %" in limit_in_words(run, ratios)
+    assert "whatever the dot is" in limit_in_words(run, ratios + 2)
+
+
+# --- a picture of one's own ---
+
+
+def test_an_own_picture_is_judged_as_if_it_were_a_test_image(painter):
+    c, run = painter.controls, painter.family[0]
+    place = int(np.flatnonzero(run.test["label"])[0])
+    c["own"].value = run.dataset.test[place].path.read_bytes()
+    assert painter.clean(run).equal(run.image(place))
+    assert painter.judged([], 0, 1)[0][1] == pytest.approx(run.test["score"][place], rel=2e-3)
+    c["strokes"].value = dot(painter)
+    c["image"].value = 2
+    assert c["own"].value == b"" and c["strokes"].value == []
+
+
+def test_a_picture_unlike_all_training_images_is_flagged(painter, tmp_path):
+    c, run = painter.controls, painter.family[0]
+    known = run.dataset.validation[0]
+    assert distance(run, known.read(run.size)) <= 1.01
+    c["own"].value = known.path.read_bytes()
+    assert painter.remark.value == ""
+    stripes = np.zeros((64, 64, 3), np.uint8)
+    stripes[:, ::8] = (255, 0, 0)
+    Image.fromarray(stripes).save(tmp_path / "stripes.png")
+    c["own"].value = (tmp_path / "stripes.png").read_bytes()
+    assert "unlike all training images" in painter.remark.value and f"{FARTHEST:g} times" in painter.remark.value
+    c["image"].value = 2
+    assert painter.remark.value == ""
+
+
+def test_a_file_that_is_no_picture_is_refused_and_the_image_stays(painter):
+    before = painter.text.value
+    with pytest.raises(AdnError, match="PNG, JPEG"):
+        painter.controls["own"].value = b"no picture"
+    assert painter.controls["own"].value == b"" and "PNG, JPEG" in painter.message.value
+    painter.controls["brightness"].value = 0.9
+    assert painter.message.value == "" and painter.text.value != before
