@@ -61,6 +61,7 @@ export default {
       URL.revokeObjectURL(address);
       address = image.src = URL.createObjectURL(new Blob([model.get("picture")]));
       image.title = "The image of the point";
+      image.hidden = !model.get("picture").byteLength;
     }
     map.onkeydown = (event) => {
       const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: 1, ArrowDown: -1, Home: -1e9, End: 1e9 };

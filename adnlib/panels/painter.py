@@ -79,7 +79,7 @@ class Painter(Panel):
         buttons = row(*(self.buttons[name] for name in ("undo", "clear", "save", "limit")), self.work, kind="controls")
         pictures = row(c["strokes"], *self.images)
         above = [choose, brush, moving, row(c["own"], kind="controls"), buttons, self.message, self.remark]
-        return [*above, pictures, self.text, self.limit, self.limits]
+        return [*above, pictures, self.text, row(self.limit), self.limits]
 
     def follow(self, name):
         c = self.controls

@@ -192,6 +192,7 @@ class ScoreExplorer(Panel):
         dots, about, run = self.controls["map"], "", load_run(self.shown)
         dots.behind = points = []
         if self.controls["plane"].value:
+            self.about.value = "<p role='status'>Computing z of all images …</p>"
             train, test, share = plane(run)
             dots.behind, points = framed(train, test)
             about = (
@@ -204,6 +205,8 @@ class ScoreExplorer(Panel):
         dots.names = [f"{one.path.name}, {NAMES[one.label]}, score {plain(score)}" for one, score in samples]
         dots.label = "Map of the test images in latent space"
         dots.points = [[*at, int(one.label)] for at, one in zip(points, run.dataset.test, strict=bool(points))]
+        dots.hover = place_of(self.shown, self.controls["rank"].value)
+        self.look(dots.hover)
         self.about.value = f"<p>{html.escape(about)}</p>" if about else ""
 
     def look(self, place: int) -> None:

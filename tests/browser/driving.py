@@ -34,6 +34,7 @@ CONTROLS = {
         "rank": "pictures",
         "sort": "own",
         "thumb": "pictures",
+        "plane": "own",
         "cut": "pictures",
         "threshold": "pictures",
         "miss": "own",
@@ -60,7 +61,13 @@ CONTROLS = {
         "value": "pictures",
     },
     "viewexplorer": {"run": "pictures", "image": "pictures", "turns": "pictures", "views": "pictures"},
-    "flowplayground": {"density": "pictures", "blocks": "pictures", "clamp": "pictures"},
+    "flowplayground": {
+        "density": "pictures",
+        "blocks": "pictures",
+        "clamp": "pictures",
+        "first": "pictures",
+        "second": "pictures",
+    },
     "runbrowser": {
         "sort": "pictures",
         "status": "pictures",

@@ -152,6 +152,74 @@ def test_a_painted_stroke_changes_the_verdicts(shown):
     shown.wait_until(lambda: verdicts(shown) == clean, "clear brings the first verdicts back")
 
 
+def test_the_limit_is_found_for_every_variant(shown):
+    limits = shown.page.locator(".adn-painter").get_by_text("Dots at 25 % across, 75 % down")
+    canvas = shown.control("painter", "strokes").locator("canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    canvas.click(position={"x": 0.25 * box["width"], "y": 0.75 * box["height"]})
+    shown.control("painter", "limit").click()
+    shown.wait_until(lambda: limits.count() == 1, "the sweep ends")
+    words = shown.page.locator(".adn-painter").get_by_text("dot").all_inner_texts()
+    assert sum(name in sentence for sentence in words for name in ("DifferNet ", "SE, frozen ", "CBAM, frozen ")) >= 3
+    shown.control("painter", "clear").click()
+    shown.settled("painter", 0.3)
+
+
+DROP = """([selector, kind, bytes]) => {
+  const given = new DataTransfer();
+  given.items.add(new File([new Uint8Array(bytes)], "own.png", { type: "image/png" }));
+  const event = kind == "drop"
+    ? new DragEvent("drop", { dataTransfer: given, bubbles: true, cancelable: true })
+    : new ClipboardEvent("paste", { clipboardData: given, bubbles: true });
+  document.querySelector(selector).dispatchEvent(event);
+}"""
+
+
+@pytest.mark.parametrize("panel", ["painter", "scoreexplorer"])
+@pytest.mark.parametrize("way", ["file", "drop", "paste"])
+def test_an_own_picture_is_chosen_dropped_or_pasted(shown, project, panel, way):
+    zone, path = shown.control(panel, "own"), project / "data" / "tiny" / "test" / "spot" / "000.png"
+    before = shown.settled(panel, 0.5)
+    if way == "file":
+        zone.locator("input").set_input_files(path)
+    else:
+        shown.page.evaluate(DROP, [f".adn-{panel} .adn-own label", way, list(path.read_bytes())])
+    shown.moves_on(panel, before)
+    shown.settled(panel, 0.5)
+    assert zone.locator("[role=status]").inner_text() in ("000.png", "own.png")
+    name = {"painter": "image", "scoreexplorer": "rank"}[panel]
+    handle = shown.control(panel, name).locator("[role=slider]").first
+    shown.changes(panel, lambda: handle.press("ArrowLeft" if handle.get_attribute("aria-valuenow") != "1" else "End"))
+    shown.wait_until(lambda: zone.locator("[role=status]").inner_text() == "", "another image replaces the picture")
+
+
+def test_a_point_of_the_map_shows_its_image_and_chooses_it(shown):
+    box, dots = (shown.control("scoreexplorer", name) for name in ("plane", "map"))
+    if not box.locator("input").is_checked():
+        box.locator("input").click()
+    shown.wait_until(lambda: dots.locator("[role=option]").count() == 8, "there is a point for each test image")
+    picture = dots.locator("img")
+    before = picture.get_attribute("src")
+    dots.locator("[role=option][aria-selected=false]").first.hover(force=True)
+    shown.wait_until(lambda: picture.get_attribute("src") != before, "hovering shows an image")
+    chosen = dots.locator("[aria-selected=true]").get_attribute("id")
+    dots.locator("svg").press("End" if dots.locator("[role=option]").last.get_attribute("id") != chosen else "Home")
+    shown.changes("scoreexplorer", lambda: dots.locator("svg").press("Enter"))
+    assert dots.locator("[aria-selected=true]").count() == 1
+
+
+def test_a_point_of_the_plane_is_dragged_through_the_blocks(shown):
+    chart = shown.page.locator(".adn-flowplayground .adn-chart img")
+    chart.scroll_into_view_if_needed()
+    before, box = shown.settled("flowplayground", 0.5), chart.bounding_box()
+    shown.page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.5 * box["height"])
+    shown.page.mouse.down()
+    shown.page.mouse.move(box["x"] + 0.4 * box["width"], box["y"] + 0.3 * box["height"], steps=6)
+    shown.page.mouse.up()
+    shown.moves_on("flowplayground", before)
+
+
 def test_the_threshold_is_dragged_in_the_histogram_and_on_the_roc_curve_and_spoken(shown):
     page, dial = shown.page, shown.control("scoreexplorer", "cut").locator("input")
     for chart in shown.page.locator(".adn-scoreexplorer .adn-chart img").all():

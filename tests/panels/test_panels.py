@@ -19,8 +19,7 @@ from PIL import Image
 import adnlib
 from adnlib import AdnError
 from adnlib.experiments.ledger import facts_digest
-from adnlib.panels import flow_playground, score_explorer
-from adnlib.panels.flow_playground import DENSITIES, FlowPlayground, points, train, untrained
+from adnlib.panels import score_explorer
 from adnlib.panels.gate_explorer import GateExplorer, forced
 from adnlib.panels.instruments import Dial
 from adnlib.panels.loaded_run import by_category, category_names, load_run, overlay
@@ -375,32 +374,6 @@ def test_views_are_scored_one_by_one_and_their_mean_is_the_runs_score(runs):
     close = 1e-3 if opened.run.facts["precision"] == "float32" else 1e-2  # the panel computes in float32
     assert np.mean(scores) == pytest.approx(opened.test["score"][index], rel=close)
     assert c["done"].value == c["done"].max and "of all (standard error)" in panel.text.value
-
-
-# --- playground ---
-
-
-@pytest.mark.parametrize("density", DENSITIES)
-def test_points_are_standardised_and_training_beats_one_bell(density):
-    y = points(density)
-    torch.testing.assert_close(y.std(0, unbiased=False), torch.ones(2), atol=1e-3, rtol=0)
-    losses = list(train(untrained(2, 2.0), y, 150))
-    assert np.mean(losses[-20:]) < 0.5  # the NLL of points with standard deviation 1 under one bell
-
-
-def test_a_moved_control_starts_over_and_train_goes_to_the_end(monkeypatch):
-    monkeypatch.setattr(flow_playground, "STEPS", 40)
-    panel = FlowPlayground()
-    c = panel.controls
-    assert len(panel.losses) == 40
-    first = shown(panel)
-    c["blocks"].value = 1
-    assert panel.losses == [] and c["steps"].value == 0 and shown(panel) != first
-    panel.button.click()  # no event loop here: to the end
-    assert len(panel.losses) == 40 == c["steps"].value
-    trained = shown(panel)
-    panel.button.click()
-    assert shown(panel) == trained  # the same start, the same end
 
 
 # --- runs ---
