@@ -8,7 +8,8 @@ export default {
     };
     const key = Math.random().toString(36).slice(2);
     const map = make("svg", { viewBox: "0 0 100 100", tabindex: 0, role: "listbox" }, el);
-    const [image, words] = ["img", "p"].map((kind) => el.appendChild(document.createElement(kind)));
+    const [image, words] = ["div", "p"].map((kind) => el.appendChild(document.createElement(kind)));
+    image.setAttribute("role", "img");
     el.classList.add("adn-dots");
     let dots = [];
     let order = []; // from left to right, for the arrow keys
@@ -56,12 +57,12 @@ export default {
       if (!dots[at]) return;
       map.setAttribute("aria-activedescendant", dots[at].id);
       words.textContent = model.get("names")[at];
+      image.setAttribute("aria-label", words.textContent);
     }
     function picture() {
       URL.revokeObjectURL(address);
-      address = image.src = URL.createObjectURL(new Blob([model.get("picture")]));
-      image.title = "The image of the point";
-      image.hidden = !model.get("picture").byteLength;
+      address = URL.createObjectURL(new Blob([model.get("picture")]));
+      image.style.backgroundImage = `url(${address})`;
     }
     map.onkeydown = (event) => {
       const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: 1, ArrowDown: -1, Home: -1e9, End: 1e9 };

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import torch
+from FrEIA.framework import SequenceINN
 from FrEIA.modules import PermuteRandom
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
@@ -67,7 +68,7 @@ def grabbed(flow: nn.Module, at: list[float]) -> list[float] | None:
 
 
 @torch.no_grad()
-def way(flow: nn.Module, y: Tensor) -> list[Tensor]:
+def way(flow: SequenceINN, y: Tensor) -> list[Tensor]:
     """Points (N, 2): as they are, and after each block, with their coordinates in the original order."""
     x, order, found = y, torch.arange(2), [y]
     for module in flow.module_list:
@@ -79,7 +80,7 @@ def way(flow: nn.Module, y: Tensor) -> list[Tensor]:
     return found
 
 
-def way_plate(flow: nn.Module, y: Tensor) -> tuple[Plate, list[Line2D], list[Line2D]]:
+def way_plate(flow: SequenceINN, y: Tensor) -> tuple[Plate, list[Line2D], list[Line2D]]:
     """The points after each block, and what moves: the grabbed point, and the line from where it was before."""
     stages, columns = way(flow, y[:400]), 5
     rows = math.ceil(len(stages) / columns)

@@ -7,6 +7,7 @@ from itertools import islice
 import ipywidgets
 import numpy as np
 import torch
+from FrEIA.framework import SequenceINN
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
@@ -33,7 +34,7 @@ STILL = 0.02  # nats per dimension: a training that gains less in its second hal
 CLOSE = 0.03  # nats per dimension above the density's own NLL: as good as it gets
 
 
-def untrained(blocks: int, clamp: float) -> nn.Module:
+def untrained(blocks: int, clamp: float) -> SequenceINN:
     """A small flow with the coupling blocks of DifferNet."""
     return build_flow(2, blocks=blocks, hidden=HIDDEN, layers=1, clamp=clamp)
 

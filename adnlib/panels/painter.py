@@ -109,8 +109,9 @@ class Painter(Panel):
         easel.size = loaded.size
         size, blur = c["size"].value / 100, c["blur"].value / 100
         easel.brush = {"size": size, "colour": c["colour"].value, "blur": blur, "opacity": c["opacity"].value}
-        self.painted = paint(self.clean(loaded), easel.value)
-        easel.picture = encode(self.painted.permute(1, 2, 0).numpy())
+        if name not in ("angle", "brightness"):
+            self.painted = paint(self.clean(loaded), easel.value)
+            easel.picture = encode(self.painted.permute(1, 2, 0).numpy())
 
     def redraw(self):
         """First the verdicts, which are faster than the heat maps."""
@@ -147,8 +148,9 @@ class Painter(Panel):
         if self.last[0] != key:
             cleans = [self.clean(run) for run in self.family]
             done = {self.painted.shape[-1]: self.painted}
-            for clean in cleans:
-                done.setdefault(clean.shape[-1], paint(clean, strokes))
+            for run, clean in zip(self.family, cleans, strict=True):
+                if run.size not in done:
+                    done[run.size] = paint(clean, strokes)
             images = [moved(done[run.size], angle, brightness) for run in self.family]
             pairs = zip(images, judge(self.family, images), judge(self.family, cleans), strict=True)
             self.last = key, list(pairs)

@@ -41,7 +41,7 @@ class ScoreExplorer(Panel):
 
     def __init__(self, root: Path | str):
         self.runs = by_category(runs_in(root))
-        self.ranks, self.disputed = None, -1  # of the thumbnails; the image that `dispute` has chosen
+        self.ranks, self.disputed = np.array([], int), -1  # of the thumbnails; the image that `dispute` has chosen
         tip = "Runs on the same images, each with its own threshold"
         super().__init__(
             [images_picture, ranks_picture, histogram_picture, roc_picture],
@@ -159,7 +159,7 @@ class ScoreExplorer(Panel):
         variants = tuple(str(one.run.folder) for one in family(run, runs) if str(one.run.folder) != run)
         others = [(label, (folder,)) for label, folder in choices(runs) if folder != run]
         c["compare"].options = [("its variants", variants), ("no other", ()), *others]
-        if chosen in dict(c["compare"].options) and self.ranks is not None:
+        if chosen in dict(c["compare"].options) and len(self.ranks):
             c["compare"].label = chosen
         c["rank"].max = count
         c["rank"].value = round(0.9 * count) if place is None else self.rank_of(place)

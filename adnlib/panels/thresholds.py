@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -73,6 +74,9 @@ def nearest_cut(label: np.ndarray, score: np.ndarray, false_alarms: float, recal
     return int(np.nan_to_num(sum((rate - at) ** 2 for rate, at in zip(found, wanted, strict=True))).argmin())
 
 
+Rate = TypeVar("Rate", float, np.ndarray)
+
+
 @dataclass(frozen=True)
 class Costs:
     """What mistakes cost: euros for a missed anomalous part, euros for a false alarm, anomalous parts per 1000."""
@@ -81,7 +85,7 @@ class Costs:
     alarm: float
     defects: float
 
-    def per_1000(self, false_alarms: np.ndarray, recall: np.ndarray) -> np.ndarray:
+    def per_1000(self, false_alarms: Rate, recall: Rate) -> Rate:
         """The expected euros per 1000 parts at a false-positive rate and a recall.
 
         defects (1 - recall) miss + (1000 - defects) false-positive rate alarm

@@ -199,10 +199,10 @@ def test_a_point_of_the_map_shows_its_image_and_chooses_it(shown):
     if not box.locator("input").is_checked():
         box.locator("input").click()
     shown.wait_until(lambda: dots.locator("[role=option]").count() == 8, "there is a point for each test image")
-    picture = dots.locator("img")
-    before = picture.get_attribute("src")
+    picture = dots.locator("[role=img]")
+    before = picture.get_attribute("style")
     dots.locator("[role=option][aria-selected=false]").first.hover(force=True)
-    shown.wait_until(lambda: picture.get_attribute("src") != before, "hovering shows an image")
+    shown.wait_until(lambda: picture.get_attribute("style") != before, "hovering shows an image")
     chosen = dots.locator("[aria-selected=true]").get_attribute("id")
     dots.locator("svg").press("End" if dots.locator("[role=option]").last.get_attribute("id") != chosen else "Home")
     shown.changes("scoreexplorer", lambda: dots.locator("svg").press("Enter"))
