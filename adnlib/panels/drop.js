@@ -1,4 +1,4 @@
-// A place for a picture of one's own: choose a file, drop it, or paste it.
+// A place for the visitor's own picture: choose a file, drop it, or paste it.
 const LARGEST = 8e6; // bytes; a message to the kernel holds 10 MB
 export default {
   render({ model, el }) {

@@ -253,7 +253,7 @@ def test_the_limit_in_words():
     assert "whatever the dot is" in limit_in_words(run, ratios + 2)
 
 
-# --- a picture of one's own ---
+# --- an own picture ---
 
 
 def test_an_own_picture_is_judged_as_if_it_were_a_test_image(painter):
