@@ -1,4 +1,4 @@
-// A picture that reports where the mouse drags, and the arrow keys where no other control does the same.
+// A picture that reports where the mouse drags. Sliders beside it do the same by keyboard.
 export default {
   render({ model, el }) {
     const image = document.createElement("img");
@@ -26,19 +26,6 @@ export default {
       drag(event);
     };
     image.onpointermove = drag;
-    if (model.get("arrows")) {
-      el.tabIndex = 0;
-      el.setAttribute("role", "application");
-      el.setAttribute("aria-label", model.get("label"));
-      el.onkeydown = (event) => {
-        const ways = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-        if (!(event.key in ways)) return;
-        const step = event.shiftKey ? 0.005 : 0.03;
-        move(...model.get("at").map((share, axis) => share + step * ways[event.key][axis]));
-        event.preventDefault();
-        event.stopPropagation();
-      };
-    }
     model.on("change:value", show);
     show();
     return () => URL.revokeObjectURL(address);

@@ -13,8 +13,7 @@ class Chart(anywidget.AnyWidget):
     """A picture that reports where the mouse drags.
 
     value: a PNG; at: [x, y] of the pointer while its button is down, as shares of the picture from its upper left
-    corner. label: its accessible name and tooltip. arrows: whether the arrow keys move the point, too; without them,
-    another control has to do the same.
+    corner. label: its tooltip. Other controls have to do the same by keyboard.
     """
 
     _esm = (HERE / "chart.js").read_text(encoding="utf-8")
@@ -22,7 +21,6 @@ class Chart(anywidget.AnyWidget):
     value = traitlets.Bytes().tag(sync=True)
     at = traitlets.List(traitlets.Float(), [0.5, 0.5]).tag(sync=True)
     label = traitlets.Unicode().tag(sync=True)
-    arrows = traitlets.Bool(False).tag(sync=True)
 
 
 class Dial(anywidget.AnyWidget):
