@@ -19,7 +19,7 @@ from adnlib.panels.loaded_run import LoadedRun, by_category, overlay, runs_in
 from adnlib.panels.own_picture import own_image, received
 from adnlib.panels.panel import Panel, Work, row
 from adnlib.panels.pictures import Plate, encode, png, sheet
-from adnlib.panels.variants import MOST, draw_ranks, families, family, most_disputed, share_below, verdict_table
+from adnlib.panels.variants import MOST, draw_ranks, family, family_choices, most_disputed, share_below, verdict_table
 from adnlib.panels.widgets import Easel
 
 SIDE = 2.35  # of a heat map, in inches
@@ -85,8 +85,7 @@ class Painter(Panel):
         c = self.controls
         easel = c["strokes"]
         if name in (None, "category"):
-            groups = families(self.runs[c["category"].value])
-            c["run"].options = [(label, str(group[0].folder)) for label, group in groups.items()]
+            c["run"].options = family_choices(self.runs[c["category"].value])
         if name in (None, "category", "run"):
             self.family = family(c["run"].value, self.runs[c["category"].value])
         if name in (None, "kind"):
@@ -97,7 +96,7 @@ class Painter(Panel):
         self.place = int(normal[c["image"].value - 1])
         if name in ("category", "image"):
             c["own"].value = b""
-        if name not in ("strokes", "own", "kind", "size", "opacity"):
+        if name not in ("strokes", "size", "opacity"):
             self.forget_limit()
         if name in (None, "category", "image", "run", "own"):
             self.remark.value = received(c["own"], loaded)

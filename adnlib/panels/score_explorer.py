@@ -34,7 +34,7 @@ SHOWN = 60  # thumbnails, plus the worst miss and the worst false alarm; the sli
 
 
 class ScoreExplorer(Panel):
-    """Data set and run, the test images by score, an adjustable threshold, and a second run on the same image.
+    """Data set and run, the test images by score, an adjustable threshold, and the run's variants on the same image.
 
     The threshold of a run comes from normal validation images. A threshold chosen here has used the test set.
     """
@@ -139,7 +139,8 @@ class ScoreExplorer(Panel):
             c["own"].value = b""
         if name in (None, "category", "run", "plane"):
             self.draw_map()
-        self.remark.value = received(c["own"], load_run(self.shown))
+        if name in (None, "category", "run", "rank", "thumb", "map", "own"):
+            self.remark.value = received(c["own"], load_run(self.shown))
         c["map"].value = place_of(self.shown, c["rank"].value)
         test = load_run(c["run"].value).test
         label, score = test["label"].to_numpy(), test["score"].to_numpy()

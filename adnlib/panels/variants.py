@@ -21,13 +21,13 @@ MOST = 4  # variants that are shown side by side
 
 
 def families(runs: list[Run]) -> dict[str, list[Run]]:
-    """Runs of the same images, grouped by preset, seed and weights, under a label that names the variants."""
+    """Runs of the same images, grouped by preset, seed and weights, under a label."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
         p = run.parameters
         weights = "" if p["weights"] == "imagenet" else f" · {p['weights']} weights"
         groups.setdefault(f"{p['preset']} · seed {p['seed']}{weights}", []).append(run)
-    return {f"{', '.join(run.variant for run in group)} · {name}": group for name, group in groups.items()}
+    return groups
 
 
 def family(run: str, runs: list[Run]) -> list[LoadedRun]:
@@ -35,6 +35,15 @@ def family(run: str, runs: list[Run]) -> list[LoadedRun]:
     group = next(group for group in families(runs).values() if run in map(str, [one.folder for one in group]))
     others = [one for one in group if str(one.folder) != run][: MOST - 1]
     return [load_run(one.folder) for one in group if str(one.folder) == run or one in others]
+
+
+def family_choices(runs: list[Run]) -> list[tuple[str, str]]:
+    """(label, folder) of each family, for a control that selects one; each variant beyond MOST has its own choice."""
+    found = []
+    for name, group in families(runs).items():
+        found.append((f"{', '.join(run.variant for run in group[:MOST])} · {name}", str(group[0].folder)))
+        found += [(f"{run.variant} and others · {name}", str(run.folder)) for run in group[MOST:]]
+    return found
 
 
 def p_value(run: LoadedRun, score: float) -> float:

@@ -23,7 +23,7 @@ from adnlib.panels.judging import judge, scores
 from adnlib.panels.limit import OPACITIES, SIZES, limit_in_words, sweep
 from adnlib.panels.own_picture import FARTHEST, distance
 from adnlib.panels.painter import Painter
-from adnlib.panels.variants import disagreement, families, family, most_disputed, p_value
+from adnlib.panels.variants import disagreement, families, family, family_choices, most_disputed, p_value
 from adnlib.presets import PRESETS
 from adnlib.system.files import sha256
 
@@ -129,6 +129,8 @@ def test_at_most_four_variants_are_shown_and_the_chosen_one_is_among_them(runs):
     several = read_runs(runs)
     every = [Mock(folder=f"run{k}", parameters=several[0].parameters, variant=f"v{k}") for k in range(6)]
     assert len(families(several)) == 2 and len(families(every)) == 1
+    labels = [label for label, _ in family_choices(every)]
+    assert len(labels) == 3 and labels[0].startswith("v0, v1, v2, v3 ·") and labels[1].startswith("v4 and others")
     last = str(several[2].folder)
     assert last in [str(run.run.folder) for run in family(last, several)]
 
@@ -234,8 +236,8 @@ def test_the_limit_is_found_where_the_pen_is_and_forgotten_with_the_image(painte
     assert "at 10 % across, 90 % down" in painter.limits.value and painter.limits.value.count("<p>") == 4
     assert painter.limit.value and painter.limit.layout.display is None
     painter.controls["size"].value = 3
-    assert painter.limit.value  # the sweep has sizes of its own
-    painter.controls["image"].value = 2
+    assert painter.limit.value  # the sweep has its own sizes
+    painter.controls["kind"].value = "hole"  # another colour
     assert not painter.limit.value and painter.limits.value == ""
 
 
