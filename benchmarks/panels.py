@@ -26,7 +26,7 @@ from driving import FLAGS, Page, find_chromium, serve
 MOVES = 50
 # panel, control, the key that resets it, the key of a move, index of the image, cached or model, limit in ms
 CASES = [
-    ("scoreexplorer", "threshold", "Home", "ArrowRight", 1, "cached", 60),
+    ("scoreexplorer", "cut", "Home", "ArrowRight", 2, "cached", 60),
     ("scoreexplorer", "rank", "Home", "ArrowRight", 0, "model", 400),
     ("scoreexplorer", "rank", "Home", "ArrowRight", 0, "cached", 60),
     ("painter", "angle", "Home", "ArrowRight", 0, "model", 400),
@@ -34,15 +34,37 @@ CASES = [
 ]
 MEASURE = """async ({panel, control, key, picture, moves}) => {
   const root = document.querySelector(`.adn-${panel}`), image = root.querySelectorAll('img')[picture];
-  const handle = root.querySelector(`.adn-${control} [role=slider]`), times = [];
+  const handle = root.querySelector(`.adn-${control} :is([role=slider], input[type=range])`), times = [];
   for (let move = 0; move < moves; move++) {
     const start = performance.now();
     const shown = new Promise((done, fail) => {
       image.addEventListener('load', done, {once: true});
       setTimeout(() => fail(new Error(`${control} changed nothing in move ${move}`)), 20000) });
-    handle.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true, cancelable: true}));
+    if (handle.stepUp) {  // no event of a script moves a native slider
+      handle.stepUp();
+      handle.dispatchEvent(new Event('input'));
+    } else handle.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true, cancelable: true}));
     await shown;
     times.push(performance.now() - start);
+  }
+  return times }"""
+
+STROKES = """async moves => {
+  const root = document.querySelector('.adn-painter'), canvas = root.querySelector('canvas'), times = [];
+  const easel = canvas.closest('.adn-easel');
+  for (let move = 0; move < moves; move++) {
+    const box = canvas.getBoundingClientRect();
+    const at = (kind, x) => canvas.dispatchEvent(new PointerEvent(kind, {pointerId: 1, buttons: 1, bubbles: true,
+      clientX: box.left + x, clientY: box.top + 20 + 4 * move}));
+    canvas.setPointerCapture = () => {};
+    at('pointerdown', 40); at('pointermove', 80); at('pointermove', 120);
+    const start = performance.now();
+    at('pointerup', 120);
+    while (easel.hasAttribute('aria-busy') && performance.now() < start + 20000) {
+      await new Promise(f => setTimeout(f, 2));
+    }
+    times.push(performance.now() - start);
+    await new Promise(f => setTimeout(f, 1500));
   }
   return times }"""
 
@@ -62,12 +84,16 @@ def main() -> None:
             page.page.goto(address, timeout=120_000)
             page.wait_for_panels()
             for panel, control, start, key, picture, kind, limit in CASES:
-                page.control(panel, control).locator("[role=slider]").first.press(start)
+                page.control(panel, control).locator("[role=slider], input[type=range]").first.press(start)
                 page.settled(panel, 1)
                 parameters = dict(panel=panel, control=control, key=key, picture=picture, moves=MOVES)
                 times = page.page.evaluate(MEASURE, parameters)
                 high = statistics.quantiles(times, n=20)[-1]
                 rows.append((panel, control, kind, statistics.median(times), high, limit))
+            page.page.locator(".adn-painter canvas").scroll_into_view_if_needed()
+            times = page.page.evaluate(STROKES, MOVES)
+            high = statistics.quantiles(times, n=20)[-1]
+            rows.append(("painter", "stroke to all verdicts", "model", statistics.median(times), high, 250))
             page.page.close()
         browser.close()
     print(

@@ -21,7 +21,7 @@ from adnlib import AdnError, plots
 from adnlib.book.chapters import NOTEBOOKS
 from adnlib.book.report import figure_html, write_report
 from adnlib.imagesets.reading import ANOMALOUS, NORMAL, Sample
-from adnlib.panels import painter, run_browser, score_explorer
+from adnlib.panels import run_browser, score_pictures, variants
 from adnlib.panels.loaded_run import category_names
 from adnlib.panels.panel import Panel, panel_of
 from adnlib.panels.pictures import png, sentence
@@ -121,17 +121,15 @@ def test_notebooks_escape_what_they_insert_into_html(path):
 def loaded(name: str) -> SimpleNamespace:
     """What the panels' words read of a run, with a name wherever there is one."""
     test = pd.DataFrame({"label": [NORMAL, ANOMALOUS], "score": [1.0, 2.0]})
-    return SimpleNamespace(name=name, test=test, threshold=1.5)
+    run = SimpleNamespace(calibration=test)
+    return SimpleNamespace(name=name, test=test, threshold=1.5, run=run)
 
 
 @pytest.mark.filterwarnings("ignore:Glyph")
 def test_panels_words(monkeypatch, tmp_path):
-    for module in (score_explorer, painter):
-        monkeypatch.setattr(module, "load_run", loaded)
-    monkeypatch.setattr(painter, "judged", lambda *_: (None, 1.0, 2.0, None))
-    same_structure(lambda name: score_explorer.decisions(name, 1.5))
-    words = SimpleNamespace(place=0)
-    same_structure(lambda name: painter.Painter.verdicts(words, name, name, 1, [], 0, 1))
+    monkeypatch.setattr(score_pictures, "load_run", loaded)
+    same_structure(lambda name: score_pictures.decisions(name, 1.5, 1, 1, 1))
+    same_structure(lambda name: variants.verdict_table([loaded(name)], [2.0], [1.0]))
     row = {"run": PLAIN, "status": "done", "variant": PLAIN, "category": PLAIN, "error": PLAIN, "auroc": 0.5}
     for column in ("run", "status", "variant", "category", "error"):
 

@@ -1,121 +1,50 @@
 """Paint a defect: draw on a normal image and watch how DifferNet and AttentDifferNet react."""
 
-import hashlib
 import html
 import io
-from itertools import count
+from collections.abc import Iterator
 from pathlib import Path
 
 import ipywidgets
 import numpy as np
-import torch
-from matplotlib.figure import Figure
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image
 from torch import Tensor
 
 from adnlib.imagesets.reading import NORMAL
-from adnlib.panels.loaded_run import by_category, choices, heat_map, load_run, overlay, runs_in
-from adnlib.panels.panel import Panel, row
-from adnlib.panels.pictures import encode, sheet
+from adnlib.panels.brush import KINDS, moved, paint
+from adnlib.panels.instruments import Drop
+from adnlib.panels.judging import heat_of, judge
+from adnlib.panels.limit import OPACITIES, SIZES, limit_in_words, limit_picture, sweep
+from adnlib.panels.loaded_run import LoadedRun, by_category, overlay, runs_in
+from adnlib.panels.own_picture import own_image, received
+from adnlib.panels.panel import Panel, Work, row
+from adnlib.panels.pictures import Plate, encode, png, sheet
+from adnlib.panels.variants import MOST, draw_ranks, family, family_choices, most_disputed, share_below, verdict_table
 from adnlib.panels.widgets import Easel
-from adnlib.plots import ANOMALOUS_COLOUR, NORMAL_COLOUR
-from adnlib.views import View
 
-# The brush for each kind of defect: size (% of the image side), colour, blur (% of the image side), opacity.
-KINDS = {
-    "scratch": (0.8, "#d8d8d8", 0.2, 1.0),
-    "stain": (14.0, "#6b4423", 2.4, 0.6),
-    "hole": (7.0, "#000000", 0.0, 1.0),
-}
-
-
-def paint(image: Tensor, strokes: list[dict]) -> Tensor:
-    """An image uint8 (3, S, S) with strokes painted over it in order.
-
-    A stroke has points [[x, y], …] from the upper left corner, size, colour "#rrggbb", blur and opacity. Points, size
-    and blur are fractions of the side, so runs of different image sizes get the same defect.
-    """
-    side = image.shape[-1]
-    painted = Image.fromarray(image.permute(1, 2, 0).numpy())
-    for stroke in strokes:
-        points, size = [(x * side, y * side) for x, y in stroke["points"]], stroke["size"] * side
-        mask = Image.new("L", painted.size)
-        pen = ImageDraw.Draw(mask)
-        if len(points) > 1:
-            pen.line(points, fill=255, width=max(1, round(size)), joint="curve")
-        for x, y in (points[0], points[-1]):
-            pen.ellipse((x - size / 2, y - size / 2, x + size / 2, y + size / 2), fill=255)
-        if stroke["blur"]:
-            mask = mask.filter(ImageFilter.GaussianBlur(stroke["blur"] * side))
-        mask = mask.point(lambda value, opacity=stroke["opacity"]: value * opacity)
-        painted.paste(Image.new("RGB", painted.size, stroke["colour"]), mask=mask)
-    return torch.from_numpy(np.array(painted)).permute(2, 0, 1)
-
-
-def moved(image: Tensor, angle: float, brightness: float) -> Tensor:
-    """The image, rotated counter-clockwise by `angle` degrees and multiplied by a brightness factor."""
-    return View(angle, brightness=brightness)(image[None])[0]
-
-
-def judge(run: str, image: Tensor) -> tuple[float, np.ndarray]:
-    """Score and heat map (S, S) of an image uint8 (3, S, S)."""
-    loaded = load_run(run)
-    key = hashlib.sha256(image.numpy().tobytes()).digest()
-    return loaded.once(key, lambda: (loaded.model.anomaly_score(image[None]).item(), heat_map(loaded.model, image)))
-
-
-def judged(run: str, place: int, strokes: list[dict], angle: float, brightness: float):
-    """Test image `place` of a run after painting and moving: image, score before, score after, heat map."""
-    clean = load_run(run).image(place)
-    image = moved(paint(clean, strokes), angle, brightness)
-    return image, judge(run, clean)[0], *judge(run, image)
-
-
-def verdict(run: str, place: int, strokes: list[dict], angle: float, brightness: float) -> str:
-    """The verdict of a run in words."""
-    loaded, (_, before, score, _) = load_run(run), judged(run, place, strokes, angle, brightness)
-    called = "anomalous" if score > loaded.threshold else "normal"
-    return f"{loaded.name}: score {before:.4g} originally, {score:.4g} now (threshold {loaded.threshold:.4g}): {called}"
-
-
-def verdict_picture(run: str, place: int, strokes: list[dict], angle: float, brightness: float) -> Figure:
-    """The heat map of the painted image, and below it the scores before and after painting on one axis."""
-    loaded, (image, before, score, heat) = load_run(run), judged(run, place, strokes, angle, brightness)
-    figure = sheet(2.55, 3.35, (0.1, 0.8, 2.35, 2.35), (0.1, 0.38, 2.35, 0.3))
-    seen, scale = figure.axes
-    seen.set_axis_off()
-    seen.imshow(overlay(image, heat))
-    called = "ANOMALOUS" if score > loaded.threshold else "normal"
-    seen.set_title(f"{loaded.name}: {called}", fontsize=10, weight="bold")
-    normal = loaded.test["score"][loaded.test["label"] == NORMAL]
-    low, high = 0.8 * min(normal.min(), score, before), 1.25 * max(score, before, loaded.threshold)
-    scale.axvspan(low, loaded.threshold, color=NORMAL_COLOUR, alpha=0.15)
-    scale.axvspan(loaded.threshold, high, color=ANOMALOUS_COLOUR, alpha=0.25)
-    scale.axvline(loaded.threshold, color="black", linestyle="--")
-    scale.plot([before], [0.5], "o", color="black", fillstyle="none", markersize=8)
-    scale.plot([score], [0.5], "o", color="black", markersize=8)
-    scale.set(xscale="log", xlim=(low, high), ylim=(0, 1), yticks=[])
-    scale.minorticks_off()
-    scale.set_xticks([before, score] if abs(np.log(score / before)) > 0.4 else [score])
-    scale.xaxis.set_major_formatter("{x:.3g}")
-    scale.set_xlabel(f"score (ring: original); threshold {loaded.threshold:.3g}", fontsize=8)
-    return figure
+SIDE = 2.35  # of a heat map, in inches
 
 
 class Painter(Panel):
-    """A normal test image to paint on, with brush controls, and the verdicts of two runs after every stroke."""
+    """A normal test image to paint on, with brush controls, and the verdicts of all variants after every stroke."""
 
     def __init__(self, root: Path | str):
-        self.root = Path(root)
         self.runs = by_category(runs_in(root))
+        self.painted_on: dict = {}  # strokes by image
+        self.last: tuple[list | None, list] = None, []  # the arguments and the result of `judged`
+        self.disputed = -1  # the image that `dispute` has chosen
         super().__init__(
-            [self.first, self.second],
+            [self.column(index) for index in range(MOST)],
             words=self.verdicts,
             category=ipywidgets.Dropdown(options=list(self.runs), description="data set · category"),
-            run=ipywidgets.Dropdown(options=[("", "")], description="left run"),
-            other=ipywidgets.Dropdown(options=[("", "")], description="right run"),
+            run=ipywidgets.Dropdown(options=[("", "")], description="variants"),
             image=ipywidgets.IntSlider(1, 1, 1, description="normal image (number)", continuous_update=False),
-            kind=ipywidgets.ToggleButtons(options=list(KINDS), description="defect", tooltip="Sets brush and colour"),
+            kind=ipywidgets.ToggleButtons(
+                options=list(KINDS),
+                description="defect",
+                tooltip="Sets the whole brush",
+                style={"button_width": "5.5rem"},
+            ),
             size=ipywidgets.FloatSlider(
                 0.8, min=0.4, max=24, step=0.2, description="brush size (% of side)", readout_format=".1f"
             ),
@@ -123,75 +52,170 @@ class Painter(Panel):
             blur=ipywidgets.FloatSlider(
                 0, min=0, max=5, step=0.1, description="blur (% of side)", readout_format=".1f"
             ),
+            opacity=ipywidgets.FloatSlider(1, min=0.02, max=1, step=0.02, description="opacity (1: covers the image)"),
             angle=ipywidgets.IntSlider(0, -180, 180, 5, description="rotation (degrees)"),
             brightness=ipywidgets.FloatSlider(1, min=0.3, max=1.7, step=0.05, description="brightness (factor)"),
-            strokes=Easel(
-                label="The image: paint with the mouse, or move with the arrow keys; space starts and ends a stroke"
-            ),
+            strokes=Easel(label="The image to paint on"),
+            own=Drop(),
         )
 
     def rows(self):
-        c = self.controls
-        self.undo, self.clear, self.save = (
-            ipywidgets.Button(description=text, tooltip=tip)
-            for text, tip in (
-                ("Undo", "Remove the last stroke"),
-                ("Clear", "Remove all strokes"),
-                ("Save", "Save the image as a PNG file"),
-            )
-        )
-        for button in (self.undo, self.clear, self.save):
-            button.add_class(f"adn-{button.description.lower()}")
-        self.undo.on_click(lambda _: setattr(c["strokes"], "value", c["strokes"].value[:-1]))
-        self.clear.on_click(lambda _: setattr(c["strokes"], "value", []))
-        self.save.on_click(self.write)
-        self.saved = ipywidgets.HTML()
-        choose = row(c["category"], c["run"], c["other"], c["image"], kind="controls")
-        brush = row(c["kind"], c["size"], c["colour"], c["blur"], c["angle"], c["brightness"], kind="controls")
-        buttons = row(self.undo, self.clear, self.save, self.saved, kind="controls")
-        return [choose, brush, buttons, self.message, row(c["strokes"], *self.images), self.text]
+        c, self.buttons = self.controls, {}
+        for name, text, tip, act in (
+            ("undo", "Undo", "Remove the last stroke (Ctrl+Z in the image)", self.undo),
+            ("clear", "Clear", "Remove all strokes", self.clear),
+            ("save", "Save", "Download the image as a PNG file", self.save),
+            ("limit", "Find the limit", "Try dots of many sizes and opacities where the pen is", self.find_limit),
+            ("disputed", "Models disagree most", "The next normal image by difference of the ranks", self.dispute),
+        ):
+            self.buttons[name] = ipywidgets.Button(description=text, tooltip=tip, layout={"width": "auto"})
+            self.buttons[name].add_class(f"adn-{name}")
+            self.buttons[name].on_click(lambda _, act=act: act())
+        choose = row(c["category"], c["run"], c["image"], self.buttons["disputed"], kind="controls")
+        brush = row(*(c[name] for name in ("kind", "size", "colour", "blur", "opacity")), kind="controls")
+        moving = row(c["angle"], c["brightness"], kind="controls")
+        self.work, self.limit, self.remark = Work(), ipywidgets.Image(format="png"), ipywidgets.HTML()
+        self.limits = ipywidgets.HTML()
+        buttons = row(*(self.buttons[name] for name in ("undo", "clear", "save", "limit")), self.work, kind="controls")
+        pictures = row(c["strokes"], *self.images)
+        above = [choose, brush, moving, row(c["own"], kind="controls"), buttons, self.message, self.remark]
+        return [*above, pictures, self.text, row(self.limit), self.limits]
 
     def follow(self, name):
         c = self.controls
+        easel = c["strokes"]
         if name in (None, "category"):
-            runs = self.runs[c["category"].value]
-            c["run"].options = c["other"].options = choices(runs)
-            attending = [str(run.folder) for run in runs if run.parameters["attention"]]
-            c["other"].value = (attending or [str(runs[-1].folder)])[0]
+            c["run"].options = family_choices(self.runs[c["category"].value])
+        if name in (None, "category", "run"):
+            self.family = family(c["run"].value, self.runs[c["category"].value])
         if name in (None, "kind"):
-            c["size"].value, c["colour"].value, c["blur"].value, self.opacity = KINDS[c["kind"].value]
-        easel, loaded = c["strokes"], load_run(c["run"].value)
+            c["size"].value, c["colour"].value, c["blur"].value, c["opacity"].value = KINDS[c["kind"].value]
+        loaded = self.family[0]
         normal = np.flatnonzero(loaded.dataset.test.labels == NORMAL)
         c["image"].max = len(normal)
-        if name in ("category", "image"):
-            easel.value = []
         self.place = int(normal[c["image"].value - 1])
+        if name in ("category", "image"):
+            c["own"].value = b""
+        if name not in ("strokes", "size", "opacity"):
+            self.forget_limit()
+        if name in (None, "category", "image", "run", "own"):
+            self.remark.value = received(c["own"], loaded)
+        key = c["category"].value, bytes(c["own"].value) or self.place
+        if name == "strokes":
+            self.painted_on[key] = easel.value
+        elif name in ("category", "image", "own"):
+            easel.value = self.painted_on.get(key, [])
         easel.size = loaded.size
         size, blur = c["size"].value / 100, c["blur"].value / 100
-        easel.brush = {"size": size, "colour": c["colour"].value, "blur": blur, "opacity": self.opacity}
-        self.painted = paint(loaded.image(self.place), easel.value)
-        easel.picture = encode(self.painted.permute(1, 2, 0).numpy())
+        easel.brush = {"size": size, "colour": c["colour"].value, "blur": blur, "opacity": c["opacity"].value}
+        if name not in ("angle", "brightness"):
+            self.painted = paint(self.clean(loaded), easel.value)
+            easel.picture = encode(self.painted.permute(1, 2, 0).numpy())
 
-    def first(self, run, image, strokes, angle, brightness):
-        return verdict_picture(run, self.place, strokes, angle, brightness)
+    def redraw(self):
+        """First the verdicts, which are faster than the heat maps."""
+        try:
+            if (text := self._new(self.verdicts)) is not None:
+                self.text.value = text
+        finally:
+            self.controls["strokes"].judged = len(self.controls["strokes"].value)
+        super().redraw()
 
-    def second(self, other, image, strokes, angle, brightness):
-        return verdict_picture(other, self.place, strokes, angle, brightness)
+    def undo(self) -> None:
+        self.controls["strokes"].value = self.controls["strokes"].value[:-1]
 
-    def verdicts(self, run, other, image, strokes, angle, brightness):
-        words = (verdict(one, self.place, strokes, angle, brightness) for one in (run, other))
-        return "".join(f"<p>{html.escape(sentence)}</p>" for sentence in words)
+    def clear(self) -> None:
+        self.controls["strokes"].value = []
 
-    def write(self, _=None) -> Path:
-        """Saves the image as the models see it, under a new name in the folder of runs."""
+    def dispute(self) -> None:
+        """Chooses the next image on which the variants disagree, beginning with the most disputed one."""
+        normal = np.flatnonzero(self.family[0].dataset.test.labels == NORMAL)
+        order = most_disputed(self.family, NORMAL)
+        at = int(np.flatnonzero(order == self.place)[0])
+        following = order[(at + 1) % len(order)] if self.disputed == self.place else order[0]
+        self.disputed = int(following)
+        self.controls["image"].value = int(np.flatnonzero(normal == following)[0]) + 1
+
+    def clean(self, run: LoadedRun) -> Tensor:
+        """The image to paint on, at the size of a run."""
+        own = self.controls["own"].value
+        return own_image(own, run.size) if own else run.image(self.place)
+
+    def judged(self, strokes: list[dict], angle: float, brightness: float) -> list[tuple[Tensor, float, float]]:
+        """For each variant: the image as it is judged, its score, and the score of the clean image."""
+        key = [self.family, self.place, self.controls["own"].value, strokes, angle, brightness]
+        if self.last[0] != key:
+            cleans = [self.clean(run) for run in self.family]
+            done = {self.painted.shape[-1]: self.painted}
+            for run, clean in zip(self.family, cleans, strict=True):
+                if run.size not in done:
+                    done[run.size] = paint(clean, strokes)
+            images = [moved(done[run.size], angle, brightness) for run in self.family]
+            pairs = zip(images, judge(self.family, images), judge(self.family, cleans), strict=True)
+            self.last = key, list(pairs)
+        return self.last[1]
+
+    def find_limit(self) -> None:
+        """Sweeps size and opacity of a dot where the pen is, and shows for each variant where it begins to see."""
         with self.in_words():
-            folder = self.root / "painted"
-            folder.mkdir(parents=True, exist_ok=True)
-            names = (folder / f"painted{number:03d}.png" for number in count(1))
-            path = next(name for name in names if not name.exists())
-            image = moved(self.painted, self.controls["angle"].value, self.controls["brightness"].value)
+            self.work.run(self.limit_steps())
+
+    def limit_steps(self) -> Iterator[None]:
+        c, runs, place = self.controls, self.family, self.controls["strokes"].at
+        dot = {**c["strokes"].brush, "points": [place]}
+        at = f"at {100 * place[0]:.0f} % across, {100 * place[1]:.0f} % down"
+        self.limits.value = f"<p role='status'>Judging {len(SIZES) * len(OPACITIES)} dots {at} …</p>"
+        for ratios in sweep(runs, [self.clean(run) for run in runs], dot, c["angle"].value, c["brightness"].value):
+            self.limit.value, self.limit.layout.display = png(limit_picture(runs, ratios)), None
+            yield
+        words = [limit_in_words(run, values) for run, values in zip(runs, ratios, strict=True)]
+        heading = f"Dots {at}; numbers: score / threshold; orange: called anomalous."
+        self.limits.value = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in [heading, *words])
+
+    def forget_limit(self) -> None:
+        """Removes what the sweep found on another image."""
+        self.work.stop()
+        self.limit.value, self.limit.layout.display, self.limits.value = b"", "none", ""
+
+    def column(self, index: int):
+        """The function that draws one variant: the heat map, and its ranks before (ring) and now (dot)."""
+
+        def draw(run, image, strokes, angle, brightness, own) -> bytes:
+            if index >= len(self.family):
+                return b""
+            one, (seen, now, before) = self.family[index], self.judged(strokes, angle, brightness)[index]
+            plate, title, picture, ring, dot = one.once("painter's plate", lambda: verdict_plate(one))
+            title.set_text(f"{one.name}: {'ANOMALOUS' if now > one.threshold else 'normal'}")
+            picture.set_data(overlay(seen, heat_of(one, seen)))
+            ring.set_xdata([share_below(one, before)])
+            dot.set_xdata([share_below(one, now)])
+            return plate.png()
+
+        return draw
+
+    def verdicts(self, run, image, strokes, angle, brightness, own) -> str:
+        _, now, before = zip(*self.judged(strokes, angle, brightness), strict=True)
+        return verdict_table(self.family, now, before)
+
+    def save(self) -> None:
+        """Sends the image as the models see it to the browser, which saves it as a file."""
+        with self.in_words():
+            angle, brightness = self.controls["angle"].value, self.controls["brightness"].value
+            image = moved(self.painted, angle, brightness)
             buffer = io.BytesIO()
             Image.fromarray(image.permute(1, 2, 0).numpy()).save(buffer, "png")
-            path.write_bytes(buffer.getvalue())
-            self.saved.value = html.escape(f"saved as {path}")
-        return path
+            self.controls["strokes"].send({"download": "painted.png"}, buffers=[buffer.getvalue()])
+
+
+def verdict_plate(run: LoadedRun) -> tuple:
+    """A heat map above the ranks of a run's test images, and what moves: title, picture, ring and dot."""
+    figure = sheet(SIDE + 0.2, SIDE + 0.95, (0.1, 0.65, SIDE, SIDE), (0.1, 0.28, SIDE, 0.3))
+    seen, ranks = figure.axes
+    seen.set_axis_off()
+    picture = seen.imshow(np.zeros((run.size, run.size, 3), np.uint8), interpolation="nearest")
+    title = seen.set_title("", fontsize=10, weight="bold")
+    draw_ranks(ranks, run)
+    ranks.set_xlabel("rank among the test images (ring: before)", fontsize=8)
+    (ring,) = ranks.plot([0], [0.5], "o", color="black", markerfacecolor="white", markersize=9, clip_on=False)
+    (dot,) = ranks.plot([0], [0.5], "o", color="black", markersize=6, clip_on=False)
+    return Plate(figure, title, picture, ring, dot), title, picture, ring, dot

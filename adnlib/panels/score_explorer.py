@@ -5,206 +5,122 @@ from pathlib import Path
 
 import ipywidgets
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.text import Text
-from sklearn.metrics import roc_curve
+from matplotlib.colors import to_hex
 
-from adnlib.imagesets.reading import ANOMALOUS, NORMAL
-from adnlib.panels.loaded_run import by_category, choices, contact_sheet, load_run, overlay, runs_in
+from adnlib.imagesets.reading import NORMAL
+from adnlib.panels.instruments import Chart, Dial, Dots, Drop
+from adnlib.panels.latent_map import framed, plane, small_picture
+from adnlib.panels.loaded_run import LoadedRun, by_category, choices, contact_sheet, load_run, runs_in
+from adnlib.panels.own_picture import received
 from adnlib.panels.panel import Panel, row
-from adnlib.panels.pictures import WIDTH, Plate, png, sheet
+from adnlib.panels.score_pictures import (
+    NAMES,
+    cheapest_threshold,
+    decisions,
+    histogram_picture,
+    images_picture,
+    place_of,
+    ranks_picture,
+    roc_picture,
+    threshold_in_histogram,
+    threshold_on_roc,
+)
+from adnlib.panels.thresholds import Costs, cut_at, cuts, plain, spoken
+from adnlib.panels.variants import disagreement, family, most_disputed
 from adnlib.panels.widgets import Thumbnails
-from adnlib.plots import ANOMALOUS_COLOUR, NORMAL_COLOUR, short_name
+from adnlib.plots import ANOMALOUS_COLOUR, NORMAL_COLOUR
 
 SHOWN = 60  # thumbnails, plus the worst miss and the worst false alarm; the slider reaches every image
-NAMES = {NORMAL: "normal", ANOMALOUS: "anomalous"}
-COLOURS = {NORMAL: NORMAL_COLOUR, ANOMALOUS: ANOMALOUS_COLOUR}
-
-
-def confusion(label: np.ndarray, score: np.ndarray, threshold: float) -> dict[str, float]:
-    """Counts and rates if every image with a score above the threshold is called anomalous; 0 / 0 is NaN.
-
-    label, score: (N,).
-    """
-    called, anomalous = score > threshold, label == ANOMALOUS
-    tp, fp = int((called & anomalous).sum()), int((called & ~anomalous).sum())
-    fn, tn = int((~called & anomalous).sum()), int((~called & ~anomalous).sum())
-
-    def share(part: int, whole: int) -> float:
-        return part / whole if whole else float("nan")
-
-    return {
-        "tp": tp,
-        "fp": fp,
-        "fn": fn,
-        "tn": tn,
-        "precision": share(tp, tp + fp),
-        "recall": share(tp, tp + fn),
-        "false-positive rate": share(fp, fp + tn),
-    }
-
-
-def place_of(run: str, rank: int) -> int:
-    """The index of the test image with `rank` (1: the lowest score)."""
-    return int(load_run(run).order[rank - 1])
-
-
-def images_picture(run: str, compare: str, rank: int) -> bytes:
-    """The image, with an outlined defect if there is a mask, and the Grad-CAM map of each model."""
-    key = ("images", compare and load_run(compare), rank)
-    return load_run(run).once(key, lambda: png(_images(run, compare, rank)))
-
-
-def _images(run: str, compare: str, rank: int) -> Figure:
-    loaded, place = load_run(run), place_of(run, rank)
-    sample, image = loaded.dataset.test[place], loaded.image(place)
-    shown = [loaded, *([load_run(compare)] if compare else [])]
-    side = WIDTH / (1 + len(shown))  # inches
-    figure = sheet(
-        WIDTH, side + 0.4, *((side * i + 0.03, 0.03, side - 0.06, side - 0.06) for i in range(1 + len(shown)))
-    )
-    for axis in figure.axes:
-        axis.set_axis_off()
-    figure.axes[0].imshow(image.permute(1, 2, 0).numpy())
-    mask = sample.mask if sample.label == ANOMALOUS else None
-    if mask is not None:
-        height, width = mask.shape
-        across = np.linspace(0, loaded.size - 1, width)
-        down = np.linspace(0, loaded.size - 1, height)
-        figure.axes[0].contour(across, down, mask.numpy(), [0.5], colors=["#ff40ff"], linewidths=1)
-    kind = short_name(sample.defect.replace("_", " "), 32) if sample.label else "normal"
-    kind += "" if mask is None else " (outlined)"
-    figure.axes[0].set_title(f"{kind}\n{short_name(sample.path.name, 32)}", fontsize=9)
-    for axis, one in zip(figure.axes[1:], shown, strict=True):
-        axis.imshow(overlay(one.image(place), one.heat(place)))
-        axis.set_title(f"{one.name}\nGrad-CAM (yellow: highest)", fontsize=9)
-    return figure
-
-
-def _bins(run: str) -> tuple[dict[int, np.ndarray], np.ndarray]:
-    """log10 scores by label, and the edges of the histogram. The last bin collects the long tail of a flow."""
-    test = load_run(run).test
-    log = np.log10(test["score"].clip(1e-6, 1e30)).to_numpy()
-    high = min(log.max(), np.quantile(log, 0.98) + 0.5)
-    label = test["label"].to_numpy()
-    return {k: log[label == k].clip(max=high) for k in NAMES}, np.linspace(log.min() - 0.02, high + 0.02, 40)
-
-
-def _histogram(run: str) -> tuple[Plate, Text, Line2D, Line2D]:
-    """The histogram and its moving parts: title, threshold, and the mark of the selected image."""
-    loaded, (log, edges) = load_run(run), _bins(run)
-    figure = sheet(WIDTH, 2.2, (0.6, 0.45, WIDTH - 0.7, 1.4))
-    (axis,) = figure.axes
-    for label, name in NAMES.items():
-        counts, _ = np.histogram(log[label], edges)
-        axis.stairs(counts, edges, fill=True, alpha=0.35, color=COLOURS[label], label=f"{name} ({len(log[label])})")
-        axis.stairs(counts, edges, color=COLOURS[label], linestyle="-" if label else "--")
-    line = axis.axvline(0, color="black", linestyle="--", label="threshold")
-    (mark,) = axis.plot([0], [0], "^", markersize=11, color="black", clip_on=False, label="this image")
-    axis.set(xlabel="log₁₀ anomaly score (mean of z²)", ylabel="test images (count)", ylim=(0, None))
-    axis.set(xlim=(edges[0], edges[-1]))
-    axis.legend(frameon=False, fontsize=8, loc="upper right", handlelength=1.2)
-    title = axis.set_title(loaded.name, loc="left", fontsize=10)
-    return Plate(figure, title, line, mark), title, line, mark
-
-
-def histogram_picture(run: str, rank: int, threshold: float) -> bytes:
-    """The scores of all test images, the score of the selected one, and the threshold."""
-    return _scores_of(run, place_of(run, rank), threshold)
-
-
-def other_histogram_picture(run: str, compare: str, rank: int) -> bytes:
-    """The same image among the scores of the other run, with the threshold of that run."""
-    return _scores_of(compare, place_of(run, rank), load_run(compare).threshold) if compare else b""
-
-
-def _scores_of(run: str, place: int, threshold: float) -> bytes:
-    loaded = load_run(run)
-    plate, title, line, mark = loaded.once("histogram", lambda: _histogram(run))
-    low, high = mark.axes.get_xlim()
-    score = loaded.test["score"][place]
-    sign = ">" if score > threshold else "≤"
-    title.set_text(f"{loaded.name}: score {score:.3g} {sign} threshold {threshold:.4g}")
-    line.set_xdata([np.log10(threshold)] * 2)
-    mark.set_xdata([np.clip(np.log10(max(score, 1e-6)), low, high)])
-    return plate.png()
-
-
-def _roc(run: str, compare: str) -> tuple[Plate, Line2D]:
-    """ROC curves and the moving point of the threshold. The point of the other run stays at its own threshold."""
-    figure = sheet(3.1, 2.9, (0.55, 0.45, 2.4, 2.1))
-    (axis,) = figure.axes
-    for folder, style in ((run, "-"), (compare, ":")):
-        if folder:
-            loaded = load_run(folder)
-            fpr, tpr, _ = roc_curve(loaded.test["label"], loaded.test["score"].rank())  # ranks allow infinite scores
-            axis.plot(fpr, tpr, style, color="black", linewidth=1.5, label=loaded.name)
-    if compare:
-        axis.plot(*_point(compare, load_run(compare).threshold), "o", color="black", fillstyle="none")
-    (dot,) = axis.plot([0], [0], "o", color=ANOMALOUS_COLOUR, markersize=9)
-    axis.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
-    axis.set(xlim=(-0.01, 1), ylim=(0, 1.02))
-    axis.set_title("ROC curve; dot: the threshold", fontsize=10)
-    axis.set(xlabel="false-positive rate (share of normal)", ylabel="recall (share of anomalous)")
-    axis.legend(frameon=False, fontsize=8, loc="lower right")
-    return Plate(figure, dot), dot
-
-
-def _point(run: str, threshold: float) -> tuple[list[float], list[float]]:
-    test = load_run(run).test
-    rates = confusion(test["label"].to_numpy(), test["score"].to_numpy(), threshold)
-    return [rates["false-positive rate"]], [rates["recall"]]
-
-
-def roc_picture(run: str, compare: str, threshold: float) -> bytes:
-    """The ROC curve with the point of the threshold."""
-    plate, dot = load_run(run).once(("roc", compare and load_run(compare)), lambda: _roc(run, compare))
-    dot.set_data(*_point(run, threshold))
-    return plate.png()
-
-
-def decisions(run: str, threshold: float) -> str:
-    """The confusion matrix and its rates as HTML."""
-    loaded = load_run(run)
-    c = confusion(loaded.test["label"].to_numpy(), loaded.test["score"].to_numpy(), threshold)
-    rates = [f"{name} {c[name]:.1%}" for name in ("precision", "recall", "false-positive rate")]
-    return (
-        f"<table><caption>{html.escape(loaded.name)}, test images at threshold {threshold:.4g}</caption>"
-        "<tr><th></th><th scope='col'>called normal</th><th scope='col'>called anomalous</th></tr>"
-        f"<tr><th scope='row'>normal</th><td>{c['tn']}</td><td>{c['fp']}</td></tr>"
-        f"<tr><th scope='row'>anomalous</th><td>{c['fn']}</td><td>{c['tp']}</td></tr></table>"
-        f"<p>{', '.join(rates).replace('nan%', 'not defined')}</p>"
-    )
 
 
 class ScoreExplorer(Panel):
-    """Data set and run, the test images by score, an adjustable threshold, and a second run on the same image.
+    """Data set and run, the test images by score, an adjustable threshold, and the run's variants on the same image.
 
     The threshold of a run comes from normal validation images. A threshold chosen here has used the test set.
     """
 
     def __init__(self, root: Path | str):
         self.runs = by_category(runs_in(root))
-        tip = "A run on the same images, with its own threshold"
+        self.ranks, self.disputed = np.array([], int), -1  # of the thumbnails; the image that `dispute` has chosen
+        tip = "Runs on the same images, each with its own threshold"
         super().__init__(
-            [images_picture, histogram_picture, other_histogram_picture, roc_picture],
+            [images_picture, ranks_picture, histogram_picture, roc_picture],
             words=decisions,
             category=ipywidgets.Dropdown(options=list(self.runs), description="data set · category"),
             run=ipywidgets.Dropdown(options=[("", "")], description="run"),
-            compare=ipywidgets.Dropdown(options=[("no other", "")], description="compare with", tooltip=tip),
-            rank=ipywidgets.IntSlider(1, 1, 1, description="image (rank by score)"),
-            thumb=Thumbnails(label="Test images from the lowest score to the highest; blue: normal, orange: anomalous"),
-            threshold=ipywidgets.FloatLogSlider(
-                1.0, min=-6, max=30, step=0.002, description="threshold (mean of z²)", readout_format=".3g"
+            compare=ipywidgets.Dropdown(options=[("no other", ())], description="compare with", tooltip=tip),
+            sort=ipywidgets.ToggleButtons(
+                options=["score", "disagreement"],
+                description="strip by",
+                tooltip="Disagreement: the largest difference of the image's ranks in the compared runs",
+                style={"button_width": "7rem"},
             ),
+            rank=ipywidgets.IntSlider(1, 1, 1, description="image (rank by score)"),
+            thumb=Thumbnails(label="Test images; blue: normal, orange: anomalous"),
+            own=Drop(),
+            plane=ipywidgets.Checkbox(False, description="map of the latent space", indent=False),
+            map=Dots(colours=[to_hex(NORMAL_COLOUR), to_hex(ANOMALOUS_COLOUR)]),
+            cut=Dial(label="threshold (a step: one image)", tip="Each step passes the score of one image"),
+            threshold=ipywidgets.FloatText(1.0, description="threshold (mean of z²)"),
+            miss=ipywidgets.BoundedFloatText(100, min=0, max=1e9, description="a miss costs (€)"),
+            alarm=ipywidgets.BoundedFloatText(2, min=0, max=1e9, description="a false alarm costs (€)"),
+            defects=ipywidgets.BoundedFloatText(10, min=0, max=1000, description="anomalous parts (per 1000)"),
         )
 
     def rows(self):
         c = self.controls
-        above = row(c["category"], c["run"], c["compare"], c["rank"], c["threshold"], kind="controls")
-        strip = row(c["thumb"], kind="controls")
-        return [above, strip, self.message, row(*self.images, self.text)]
+        self.histogram = Chart(label="Histogram of the scores: drag the threshold")
+        self.roc = Chart(label="ROC curve: drag the point of the threshold")
+        self.images[2:] = self.histogram, self.roc
+        for chart, threshold_at in ((self.histogram, threshold_in_histogram), (self.roc, threshold_on_roc)):
+            chart.observe(lambda change, at=threshold_at: self.move_to(at(c["run"].value, change["new"])), "at")
+        disputed = ipywidgets.Button(
+            description="Models disagree most",
+            tooltip="The next image by difference of the ranks",
+            layout={"width": "auto"},
+        )
+        disputed.add_class("adn-disputed")
+        disputed.on_click(lambda _: self.dispute())
+        above = row(c["category"], c["run"], c["compare"], c["rank"], c["sort"], disputed, kind="controls")
+        c["map"].observe(lambda change: self.look(change["new"]), "hover")
+        strip, own = row(c["thumb"], kind="controls"), row(c["own"], c["plane"], kind="controls")
+        self.about, self.remark = ipywidgets.HTML(), ipywidgets.HTML()
+        steer = row(c["cut"], c["threshold"], kind="controls")
+        go = {"The run's threshold": self.promised, "Cheapest threshold": self.cheapest}
+        jumps = [ipywidgets.Button(description=text, layout={"width": "auto"}) for text in go]
+        for button, act in zip(jumps, go.values(), strict=True):
+            button.on_click(lambda _, act=act: self.move_to(act()))
+        costs = row(c["miss"], c["alarm"], c["defects"], *jumps, kind="controls")
+        images, ranks, *charts = self.images
+        pictures = row(images, ipywidgets.VBox([ranks, charts[0]]), charts[1], self.text)
+        return [above, strip, own, c["map"], self.about, steer, costs, self.message, self.remark, pictures]
+
+    def promised(self) -> float:
+        """The threshold of the run, from its calibration images."""
+        return load_run(self.shown).threshold
+
+    def cheapest(self) -> float:
+        return cheapest_threshold(
+            self.shown, Costs(*(self.controls[name].value for name in ("miss", "alarm", "defects")))
+        )
+
+    def move_to(self, threshold: float) -> None:
+        self.controls["threshold"].value = threshold
+
+    @property
+    def compared(self) -> list[LoadedRun]:
+        """The run and those that it is compared with."""
+        return [load_run(folder) for folder in (self.controls["run"].value, *self.controls["compare"].value)]
+
+    def dispute(self) -> None:
+        """Chooses the next image on which the runs disagree, beginning with the most disputed one."""
+        order, current = most_disputed(self.compared), place_of(self.shown, self.controls["rank"].value)
+        following = order[(int(np.flatnonzero(order == current)[0]) + 1) % len(order)]
+        self.disputed = following if self.disputed == current else order[0]
+        self.controls["rank"].value = self.rank_of(self.disputed)
+
+    def rank_of(self, place: int) -> int:
+        return int(np.flatnonzero(load_run(self.shown).order == place)[0]) + 1
 
     def follow(self, name):
         c = self.controls
@@ -213,8 +129,25 @@ class ScoreExplorer(Panel):
         if name in (None, "category", "run"):
             place = place_of(self.shown, c["rank"].value) if name == "run" else None
             self.show_run(c["run"].value, place)
+        if name in (None, "category", "run", "compare", "sort"):
+            self.fill_strip()
         if name == "thumb" and c["thumb"].value >= 0:
             c["rank"].value = int(self.ranks[c["thumb"].value])
+        if name == "map":
+            c["rank"].value = self.rank_of(c["map"].value)
+        if name in ("category", "rank", "thumb", "map"):
+            c["own"].value = b""
+        if name in (None, "category", "run", "plane"):
+            self.draw_map()
+        if name in (None, "category", "run", "rank", "thumb", "map", "own"):
+            self.remark.value = received(c["own"], load_run(self.shown))
+        c["map"].value = place_of(self.shown, c["rank"].value)
+        test = load_run(c["run"].value).test
+        label, score = test["label"].to_numpy(), test["score"].to_numpy()
+        if name == "cut":
+            c["threshold"].value = float(cuts(score)[c["cut"].value])
+        c["cut"].value = cut_at(score, c["threshold"].value)
+        c["cut"].words = f"{plain(c['threshold'].value)}: {spoken(label, score, c['threshold'].value)}"
         near = int(np.abs(self.ranks - c["rank"].value).argmin())
         c["thumb"].near = near
         c["thumb"].value = near if self.ranks[near] == c["rank"].value else -1  # not every image has a thumbnail
@@ -222,26 +155,62 @@ class ScoreExplorer(Panel):
     def show_run(self, run: str, place: int | None) -> None:
         """Sets all controls for a run; `place`: the index of the image to keep, None: an image with a high score."""
         c, loaded = self.controls, load_run(run)
-        self.shown, count = run, len(loaded.order)
-        others = [pair for pair in choices(self.runs[c["category"].value]) if pair[1] != run]
-        current = c["compare"].value
-        c["compare"].options = [("no other", ""), *others]
-        c["compare"].value = current if current in dict(others).values() else ""
-        label = loaded.test["label"].to_numpy()[loaded.order]
-        worst = [1 + label.argmax(), count - (label[::-1] == NORMAL).argmax()]  # lowest anomalous, highest normal image
-        evenly = np.linspace(1, count, min(count, SHOWN)).round()
-        self.ranks = np.unique(np.append(evenly, worst)).astype(int)
-        samples = [loaded.dataset.test[int(loaded.order[r - 1])] for r in self.ranks]
+        self.shown, count, runs = run, len(loaded.order), self.runs[c["category"].value]
+        chosen = c["compare"].label
+        variants = tuple(str(one.run.folder) for one in family(run, runs) if str(one.run.folder) != run)
+        others = [(label, (folder,)) for label, folder in choices(runs) if folder != run]
+        c["compare"].options = [("its variants", variants), ("no other", ()), *others]
+        if chosen in dict(c["compare"].options) and len(self.ranks):
+            c["compare"].label = chosen
         c["rank"].max = count
-        c["rank"].value = round(0.9 * count) if place is None else int(np.flatnonzero(loaded.order == place)[0]) + 1
-        c["thumb"].sheet = contact_sheet(tuple(s.path for s in samples), tuple(s.label for s in samples))
-        scores = loaded.test["score"].to_numpy()[loaded.order]
-        labels = [NAMES[sample.label] for sample in samples]
-        rows = zip(self.ranks, scores[self.ranks - 1], labels, strict=True)
-        c["thumb"].names = [f"rank {rank}, score {score:.3g}, {label}" for rank, score, label in rows]
-        _, edges = _bins(run)
-        low = min(edges[0], np.log10(loaded.threshold)) - 0.05
-        c["threshold"].min = min(c["threshold"].min, low)  # a slider never accepts a max below its min
-        c["threshold"].max = max(edges[-1], np.log10(loaded.threshold)) + 0.05
-        c["threshold"].min = low
+        c["rank"].value = round(0.9 * count) if place is None else self.rank_of(place)
+        c["cut"].max = loaded.test["score"].nunique()
         c["threshold"].value = loaded.threshold
+
+    def fill_strip(self) -> None:
+        """The thumbnails: a selection from the lowest score to the highest, or the most disputed images."""
+        c, loaded = self.controls, load_run(self.shown)
+        count = len(loaded.order)
+        if c["sort"].value == "score":
+            label = loaded.test["label"].to_numpy()[loaded.order]
+            worst = [1 + label.argmax(), count - (label[::-1] == NORMAL).argmax()]  # lowest anomalous, highest normal
+            evenly = np.linspace(1, count, min(count, SHOWN)).round()
+            self.ranks = np.unique(np.append(evenly, worst)).astype(int)
+        else:
+            self.ranks = np.array([self.rank_of(place) for place in most_disputed(self.compared)[:SHOWN]])
+        places = loaded.order[self.ranks - 1]
+        samples = [loaded.dataset.test[int(place)] for place in places]
+        c["thumb"].sheet = contact_sheet(tuple(s.path for s in samples), tuple(s.label for s in samples))
+        apart = disagreement(self.compared)[places]
+        rows = zip(self.ranks, loaded.test["score"][places], apart, samples, strict=True)
+        c["thumb"].names = [
+            f"rank {rank}, score {plain(score)}, {NAMES[sample.label]}, ranks differ by {100 * share:.0f} %"
+            for rank, score, share, sample in rows
+        ]
+
+    def draw_map(self) -> None:
+        """The test images in latent space, if the map is wanted."""
+        dots, about, run = self.controls["map"], "", load_run(self.shown)
+        dots.behind = points = []
+        if self.controls["plane"].value:
+            self.about.value = "<p role='status'>Computing z of all images …</p>"
+            train, test, share = plane(run)
+            dots.behind, points = framed(train, test)
+            about = (
+                f"{run.name}: the two directions of z, averaged over the views, in which normal training images vary "
+                f"most (principal components with {100 * share[0]:.0f} and {100 * share[1]:.0f} % of their variance). "
+                "Grey: training images, circles: normal, squares: anomalous test images; the farthest are moved to the "
+                "edge. Hover or use the arrow keys to see an image, click or press Enter to choose it."
+            )
+        samples = zip(run.dataset.test, run.test["score"], strict=True)
+        dots.names = [f"{one.path.name}, {NAMES[one.label]}, score {plain(score)}" for one, score in samples]
+        dots.label = "Map of the test images in latent space"
+        dots.points = [[*at, int(one.label)] for at, one in zip(points, run.dataset.test, strict=bool(points))]
+        dots.hover = place_of(self.shown, self.controls["rank"].value)
+        self.look(dots.hover)
+        self.about.value = f"<p>{html.escape(about)}</p>" if about else ""
+
+    def look(self, place: int) -> None:
+        """Shows the image of a point of the map."""
+        if 0 <= place < len(self.controls["map"].points):
+            self.controls["map"].picture = small_picture(load_run(self.shown), place)

@@ -1,7 +1,6 @@
 """Every panel in JupyterLab and in Voila: each control by keyboard and by mouse, painting, dragging, both themes."""
 
 import math
-import re
 
 import pytest
 from driving import CONTROLS
@@ -36,6 +35,12 @@ def act(page, control, mouse: bool) -> None:
         else:
             handle.focus()
             page.keyboard.press("Home" if now >= (low + high) / 2 else "End")
+    elif (slider := control.locator("input[type=range]")).count():
+        now, high = (float(slider.evaluate(f"s => s.{which}")) for which in ("value", "max"))
+        if mouse:
+            slider.click(position={"x": (0.2 if now > high / 2 else 0.8) * slider.bounding_box()["width"], "y": 5})
+        else:
+            slider.press("Home" if now > high / 2 else "End")
     elif (select := control.locator("select")).count():
         at, count = select.evaluate("s => [s.selectedIndex, s.options.length]")
         step = 1 if at + 1 < count else -1
@@ -68,8 +73,8 @@ def act(page, control, mouse: bool) -> None:
         field = control.locator("input").first
         field.click() if mouse else field.focus()
         page.keyboard.press("Control+a")
-        colour = control.locator("input[type=color]").count()
-        page.keyboard.type(("#00ff00" if mouse else "#0000ff") if colour else ("tiny" if mouse else "se"))
+        texts = {"color": ("#00ff00", "#0000ff"), "number": ("1.02", "1.4")}
+        page.keyboard.type(texts.get(field.get_attribute("type"), ("tiny", "se"))[not mouse])
         page.keyboard.press("Enter")
 
 
@@ -92,50 +97,148 @@ def test_every_control_moves(shown, panel, name, effect, mouse):
         shown.settled(panel, 0.3)  # a choice may bring others, which must not overtake the next move
 
 
-def scores(shown) -> list[tuple[float, float]]:
-    """(original score, score now) of both runs, from the painter's words."""
-    words = shown.page.locator(".adn-painter .widget-html-content").all_inner_texts()
-    found = re.findall(r"score (\S+) originally, (\S+) now", " ".join(words))
-    return [(float(a), float(b)) for a, b in found]
+def verdicts(shown) -> list[str]:
+    """The rows of the painter's table, one for each variant."""
+    return shown.page.locator(".adn-painter .adn-verdicts tr").all_inner_texts()[1:]
 
 
-def test_a_painted_stroke_changes_the_scores(shown, project):
-    page, canvas = shown.page, shown.control("painter", "strokes").locator("canvas")
+def test_a_painted_stroke_changes_the_verdicts(shown):
+    page, easel = shown.page, shown.control("painter", "strokes")
+    canvas, status = easel.locator("canvas"), easel.locator("[role=status]")
+    pixels = "c => c.toDataURL()"
 
-    def both_differ(others):
-        return lambda: all(now != other for (_, now), (_, other) in zip(scores(shown), others, strict=True))
+    def all_differ(others):
+        return lambda: all(now != other for now, other in zip(verdicts(shown), others, strict=True))
 
     page.locator(".adn-painter .adn-kind button", has_text="hole").click()
     canvas.scroll_into_view_if_needed()
     shown.settled("painter", 1)
-    clean = scores(shown)
-    assert len(clean) == 2
+    clean, blank = verdicts(shown), canvas.evaluate(pixels)
+    assert len(clean) == 3
     box = canvas.bounding_box()
     page.mouse.move(box["x"] + 60, box["y"] + 60)
     page.mouse.down()
     for step in range(12):
         page.mouse.move(box["x"] + 60 + 12 * step, box["y"] + 60 + 8 * step)
+    assert canvas.evaluate(pixels) != blank, "the stroke is shown while the pen is down"
+    assert verdicts(shown) == clean
     page.mouse.up()
-    shown.wait_until(both_differ(clean), "a stroke by mouse changes both scores")
-    painted = scores(shown)
+    assert "judg" in status.inner_text()
+    shown.wait_until(all_differ(clean), "a stroke by mouse changes all verdicts")
+    shown.wait_until(lambda: status.inner_text() == "Stroke, judged", "the easel says that it is judged")
+    assert easel.locator("[aria-busy]").count() == 0
+    painted = verdicts(shown)
 
-    canvas.focus()  # the same by keyboard: brush down, along, up
+    canvas.focus()  # the same by keyboard: pen down, along, up
     page.keyboard.press(" ")
+    assert "Pen down at" in status.inner_text()
     for _ in range(6):
         page.keyboard.press("ArrowRight")
+    assert "% across" in status.inner_text()
     page.keyboard.press(" ")
-    shown.wait_until(both_differ(painted), "a stroke by keyboard changes both scores")
+    shown.wait_until(all_differ(painted), "a stroke by keyboard changes all verdicts")
+    twice = verdicts(shown)
 
+    page.keyboard.press("Control+z")
+    shown.wait_until(lambda: verdicts(shown) == painted, "the undo key brings the verdicts back")
+    page.keyboard.press("Control+Shift+z")
+    shown.wait_until(lambda: verdicts(shown) == twice, "and the redo key the stroke")
     shown.control("painter", "undo").click()
-    shown.wait_until(lambda: scores(shown) == painted, "undo brings the scores back")
+    shown.wait_until(lambda: verdicts(shown) == painted, "undo does the same")
+    with page.expect_download() as download:
+        shown.control("painter", "save").click()
+    assert download.value.suggested_filename == "painted.png"
     shown.control("painter", "clear").click()
-    shown.wait_until(lambda: scores(shown) == clean, "clear brings the first scores back")
-    saved = len(list((project / "runs" / "painted").glob("*.png")))
-    shown.control("painter", "save").click()
-    shown.wait_until(lambda: len(list((project / "runs" / "painted").glob("*.png"))) == saved + 1, "a file is saved")
+    shown.wait_until(lambda: verdicts(shown) == clean, "clear brings the first verdicts back")
 
 
-@pytest.mark.parametrize("panel, name", [("scoreexplorer", "threshold"), ("gateexplorer", "value")])
+def test_the_limit_is_found_for_every_variant(shown):
+    limits = shown.page.locator(".adn-painter").get_by_text("Dots at 25 % across, 75 % down")
+    canvas = shown.control("painter", "strokes").locator("canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    canvas.click(position={"x": 0.25 * box["width"], "y": 0.75 * box["height"]})
+    shown.control("painter", "limit").click()
+    shown.wait_until(lambda: limits.count() == 1, "the sweep ends")
+    words = shown.page.locator(".adn-painter").get_by_text("dot").all_inner_texts()
+    assert sum(name in sentence for sentence in words for name in ("DifferNet ", "SE, frozen ", "CBAM, frozen ")) >= 3
+    shown.control("painter", "clear").click()
+    shown.settled("painter", 0.3)
+
+
+DROP = """([selector, kind, bytes]) => {
+  const given = new DataTransfer();
+  given.items.add(new File([new Uint8Array(bytes)], "own.png", { type: "image/png" }));
+  const event = kind == "drop"
+    ? new DragEvent("drop", { dataTransfer: given, bubbles: true, cancelable: true })
+    : new ClipboardEvent("paste", { clipboardData: given, bubbles: true });
+  document.querySelector(selector).dispatchEvent(event);
+}"""
+
+
+@pytest.mark.parametrize("panel", ["painter", "scoreexplorer"])
+@pytest.mark.parametrize("way", ["file", "drop", "paste"])
+def test_an_own_picture_is_chosen_dropped_or_pasted(shown, project, panel, way):
+    zone, path = shown.control(panel, "own"), project / "data" / "tiny" / "test" / "spot" / "000.png"
+    before = shown.settled(panel, 0.5)
+    if way == "file":
+        zone.locator("input").set_input_files(path)
+    else:
+        shown.page.evaluate(DROP, [f".adn-{panel} .adn-own label", way, list(path.read_bytes())])
+    shown.moves_on(panel, before)
+    shown.settled(panel, 0.5)
+    assert zone.locator("[role=status]").inner_text() in ("000.png", "own.png")
+    name = {"painter": "image", "scoreexplorer": "rank"}[panel]
+    handle = shown.control(panel, name).locator("[role=slider]").first
+    shown.changes(panel, lambda: handle.press("ArrowLeft" if handle.get_attribute("aria-valuenow") != "1" else "End"))
+    shown.wait_until(lambda: zone.locator("[role=status]").inner_text() == "", "another image replaces the picture")
+
+
+def test_a_point_of_the_map_shows_its_image_and_chooses_it(shown):
+    box, dots = (shown.control("scoreexplorer", name) for name in ("plane", "map"))
+    if not box.locator("input").is_checked():
+        box.locator("input").click()
+    shown.wait_until(lambda: dots.locator("[role=option]").count() == 8, "there is a point for each test image")
+    picture = dots.locator("[role=img]")
+    before = picture.get_attribute("style")
+    dots.locator("[role=option][aria-selected=false]").first.hover(force=True)
+    shown.wait_until(lambda: picture.get_attribute("style") != before, "hovering shows an image")
+    chosen = dots.locator("[aria-selected=true]").get_attribute("id")
+    dots.locator("svg").press("End" if dots.locator("[role=option]").last.get_attribute("id") != chosen else "Home")
+    shown.changes("scoreexplorer", lambda: dots.locator("svg").press("Enter"))
+    assert dots.locator("[aria-selected=true]").count() == 1
+
+
+def test_a_point_of_the_plane_is_dragged_through_the_blocks(shown):
+    chart = shown.page.locator(".adn-flowplayground .adn-chart img")
+    chart.scroll_into_view_if_needed()
+    before, box = shown.settled("flowplayground", 0.5), chart.bounding_box()
+    shown.page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.5 * box["height"])
+    shown.page.mouse.down()
+    shown.page.mouse.move(box["x"] + 0.4 * box["width"], box["y"] + 0.3 * box["height"], steps=6)
+    shown.page.mouse.up()
+    shown.moves_on("flowplayground", before)
+
+
+def test_the_threshold_is_dragged_in_the_histogram_and_on_the_roc_curve_and_spoken(shown):
+    page, dial = shown.page, shown.control("scoreexplorer", "cut").locator("input")
+    for chart in shown.page.locator(".adn-scoreexplorer .adn-chart img").all():
+        chart.scroll_into_view_if_needed()
+        shown.settled("scoreexplorer")
+        before, box = dial.get_attribute("aria-valuetext"), chart.bounding_box()
+        for share in (0.25, 0.7):
+            page.mouse.move(box["x"] + 0.4 * box["width"], box["y"] + 0.4 * box["height"])
+            page.mouse.down()
+            page.mouse.move(box["x"] + share * box["width"], box["y"] + share * box["height"], steps=8)
+            page.mouse.up()
+            shown.wait_until(
+                lambda before=before: dial.get_attribute("aria-valuetext") != before, "dragging moves the threshold"
+            )
+            before = dial.get_attribute("aria-valuetext")
+            assert "normal images are false alarms" in before
+
+
+@pytest.mark.parametrize("panel, name", [("gateexplorer", "value")])
 def test_a_fast_drag_leaves_the_picture_of_the_last_position(shown, panel, name):
     page, handle = shown.page, shown.control(panel, name).locator("[role=slider]").first
     handle.scroll_into_view_if_needed()

@@ -17,22 +17,23 @@ from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebso
 from jupyter_server.services.kernels.websocket import KernelWebsocketHandler
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
-from sklearn.metrics import confusion_matrix, precision_score, recall_score
 
 import adnlib
 from adnlib import AdnError
 from adnlib.experiments.ledger import facts_digest
-from adnlib.panels import flow_playground, gate_explorer, score_explorer
-from adnlib.panels.flow_playground import DENSITIES, FlowPlayground, points, train, untrained
+from adnlib.panels import gate_explorer, score_explorer
 from adnlib.panels.gate_explorer import GateExplorer, chosen, forced
+from adnlib.panels.instruments import Dial
 from adnlib.panels.loaded_run import by_category, category_names, load_run, overlay
-from adnlib.panels.painter import KINDS, Painter, moved, paint
+from adnlib.panels.painter import Painter
 from adnlib.panels.panel import Later, Panel, Work, panel_of
 from adnlib.panels.pictures import Plate, png, sheet
 from adnlib.panels.run_browser import ANY, RunBrowser, filtered, notebook_page
-from adnlib.panels.score_explorer import ScoreExplorer, confusion
+from adnlib.panels.score_explorer import ScoreExplorer
+from adnlib.panels.score_pictures import place_of
 from adnlib.panels.selection import ImagePanel
 from adnlib.panels.server import NoDelay
+from adnlib.panels.variants import most_disputed
 from adnlib.panels.view_explorer import ViewExplorer, agreement, enough, views_of
 from adnlib.system.files import sha256
 from adnlib.system.folders import ROOT
@@ -175,7 +176,7 @@ def test_data_that_changed_is_named(tiny_folder, tmp_path):
     shutil.copytree(tiny_folder, tmp_path / "data")
     adnlib.train_run(tmp_path / "runs", adnlib.RunConfig(f"folder:{tmp_path / 'data'}", "tiny", preset="smoke"))
     (tmp_path / "data" / "tiny" / "test" / "good" / "000.png").unlink()
-    assert "was trained on other images" in ScoreExplorer(tmp_path / "runs").message.value
+    assert "was trained with other images" in ScoreExplorer(tmp_path / "runs").message.value
 
 
 def damage_weights(folder):
@@ -294,8 +295,10 @@ def other(control):
         return "se"
     if isinstance(control, ipywidgets.IntRangeSlider):
         return (control.min, control.min + 3)
-    if isinstance(control, ipywidgets.FloatLogSlider):
+    if isinstance(control, (ipywidgets.FloatText, ipywidgets.BoundedFloatText)):
         return control.value * 1.5
+    if isinstance(control, Dial):
+        return (control.value + 1) % (control.max + 1)
     if hasattr(control, "min"):
         return control.min if control.value != control.min else control.max
     return (control.value + 1) % len(control.names)  # thumbnails
@@ -304,8 +307,8 @@ def other(control):
 @pytest.mark.parametrize(
     "kind, names",
     [
-        (ScoreExplorer, ["run", "compare", "rank", "thumb", "threshold"]),
-        (Painter, ["run", "other", "image", "angle", "brightness"]),
+        (ScoreExplorer, ["run", "compare", "rank", "thumb", "cut", "threshold"]),
+        (Painter, ["image", "angle", "brightness"]),
         (GateExplorer, ["run", "image", "place", "force", "ranks", "value"]),
         (ViewExplorer, ["run", "image", "turns", "views"]),
         (RunBrowser, ["sort", "status", "run", "filter"]),
@@ -342,18 +345,6 @@ def test_data_sets_of_one_name_are_kept_apart():
 # --- score explorer ---
 
 
-def test_confusion_is_scikit_learns():
-    rng = np.random.default_rng(0)
-    label, score = rng.integers(2, size=50), rng.normal(size=50)
-    found = confusion(label, score, 0.3)
-    (tn, fp), (fn, tp) = confusion_matrix(label, score > 0.3)
-    assert [found[k] for k in ("tn", "fp", "fn", "tp")] == [tn, fp, fn, tp]
-    assert found["precision"] == pytest.approx(precision_score(label, score > 0.3))
-    assert found["recall"] == pytest.approx(recall_score(label, score > 0.3))
-    assert found["false-positive rate"] == pytest.approx(fp / (fp + tn))
-    assert np.isnan(confusion(label, score, 99)["precision"])  # nothing is called anomalous
-
-
 def test_another_run_keeps_the_image(runs):
     panel = ScoreExplorer(runs)
     c = panel.controls
@@ -377,6 +368,23 @@ def test_no_thumbnail_is_chosen_where_the_image_has_none(runs, monkeypatch):
     assert c["rank"].value == 1 and c["thumb"].near == 0
     c["thumb"].value = -1
     assert c["rank"].value == 1 and c["thumb"].value == 0  # an image is always shown
+
+
+def test_the_strip_shows_the_most_disputed_images_first_and_a_button_chooses_them(runs, monkeypatch):
+    monkeypatch.setattr(score_explorer, "SHOWN", 3)
+    panel = ScoreExplorer(runs)
+    c, order = panel.controls, most_disputed(panel.compared)
+    assert len(panel.compared) == 3 and c["compare"].label == "its variants"
+    c["sort"].value = "disagreement"
+    assert [place_of(panel.shown, rank) for rank in panel.ranks] == list(order[:3])
+    for place in order[:2]:
+        panel.dispute()
+        assert place_of(panel.shown, c["rank"].value) == place
+    assert c["thumb"].value == 1
+    c["run"].value = c["run"].options[1][1]
+    assert c["compare"].label == "its variants" and c["run"].value not in c["compare"].value
+    c["compare"].label = "no other"
+    assert panel.compared == [load_run(c["run"].value)]
 
 
 @pytest.mark.parametrize("factor", [1e-9, 1e9])
@@ -411,105 +419,6 @@ def test_overlay_is_dark_where_the_map_is_zero_and_yellow_where_it_is_one():
     pixels = overlay(image, heat)
     assert pixels.shape == (4, 4, 3) and pixels[0, 0, :2].min() > pixels[1, 1, :2].max()
     assert pixels[0, 0, 2] < pixels[0, 0, :2].min()  # yellow
-
-
-# --- paint ---
-
-
-def stroke(**changes):
-    along = [[0.25, 0.25], [0.75, 0.25]]
-    return {"points": along, "size": 0.1, "colour": "#ff0000", "blur": 0.0, "opacity": 1.0, **changes}
-
-
-def test_a_stroke_paints_its_pixels_and_no_others():
-    image = torch.zeros(3, 40, 40, dtype=torch.uint8)
-    painted = paint(image, [stroke()])
-    red = painted[0] == 255
-    assert red[9:12, 9:32].all() and not red[14:].any() and not red[:7].any() and not red[:, 34:].any()
-    assert painted[1:].max() == 0 and image.max() == 0
-    assert paint(image, []).equal(image)
-
-
-def test_blur_and_opacity_soften_a_stroke():
-    image = torch.zeros(3, 40, 40, dtype=torch.uint8)
-    sharp, soft = paint(image, [stroke()])[0], paint(image, [stroke(blur=0.075)])[0]
-    assert soft.max() < sharp.max() and (soft > 0).sum() > (sharp > 0).sum()
-    assert abs(int(paint(image, [stroke(opacity=0.5)])[0].max()) - 127) <= 1
-
-
-def test_a_click_is_a_dot():
-    painted = paint(torch.zeros(3, 40, 40, dtype=torch.uint8), [stroke(points=[[0.5, 0.5]], size=0.15)])
-    assert 20 <= int((painted[0] > 0).sum()) <= 50
-
-
-@pytest.mark.parametrize("blur", [0.0, 0.05])
-def test_a_stroke_is_the_same_defect_at_any_image_size(blur):
-    small, large = (paint(torch.zeros(3, side, side, dtype=torch.uint8), [stroke(blur=blur)])[:1] for side in (80, 320))
-    shrunk = torch.nn.functional.avg_pool2d(large.float(), 4)
-    assert (shrunk - small).abs().mean() < 0.3 * shrunk.mean()  # the edges are only as fine as the pixels
-
-
-def test_moved():
-    image = torch.randint(0, 120, (3, 8, 8), dtype=torch.uint8)
-    assert moved(image, 0, 1).equal(image)
-    assert moved(image, 90, 1).equal(torch.rot90(image, 1, (-2, -1)))
-    assert moved(image, 0, 2).equal(image * 2)
-    assert moved(image, 0, 99).max() == 255
-
-
-def test_painting_changes_the_scores_and_undo_brings_them_back(runs):
-    painter = Painter(runs)
-    c = painter.controls
-    clean, picture = painter.text.value, c["strokes"].picture
-    c["kind"].value = "hole"
-    assert (c["size"].value, c["colour"].value, c["blur"].value) == KINDS["hole"][:3]
-    c["strokes"].value = [{"points": [[0.25, 0.25], [0.75, 0.75]], **c["strokes"].brush}]
-    assert painter.text.value != clean and c["strokes"].picture != picture
-    painter.undo.click()
-    assert painter.text.value == clean and c["strokes"].picture == picture
-
-
-def test_both_runs_are_shown_the_same_defect_whatever_their_image_size(runs, tmp_path):
-    shutil.copytree(runs, tmp_path, dirs_exist_ok=True)
-    change_facts(adnlib.experiments.runs.read_runs(tmp_path)[0], preset={"image_size": 320})
-    painter = Painter(tmp_path)
-    c = painter.controls
-    c["kind"].value = "hole"
-    c["strokes"].value = [{"points": [[0.8, 0.8]], **c["strokes"].brush}]
-    for _, run in c["run"].options:
-        c["run"].value = run
-        opened = load_run(run)
-        changed = (painter.painted != opened.image(painter.place)).any(0).nonzero() / opened.size
-        assert c["strokes"].size == opened.size == painter.painted.shape[-1]
-        assert changed.amin(0).tolist() == pytest.approx([0.765] * 2, abs=0.01)
-        assert changed.amax(0).tolist() == pytest.approx([0.835] * 2, abs=0.01)
-
-
-def test_the_untouched_image_has_the_score_of_the_run(runs):
-    painter = Painter(runs)
-    opened = load_run(painter.controls["run"].value)
-    score = float(painter.text.value.split("score ")[1].split(" ")[0])
-    assert score == pytest.approx(opened.test["score"][painter.place], rel=2e-3)  # of four digits
-
-
-def test_save_writes_what_is_judged(runs):
-    painter = Painter(runs)
-    painter.controls["angle"].value = 90
-    path = painter.write()
-    saved = torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1)
-    assert saved.equal(moved(painter.painted, 90, 1)) and painter.write() != path
-
-
-def test_save_never_overwrites(runs, tmp_path):
-    shutil.copytree(runs, tmp_path, dirs_exist_ok=True)
-    shutil.rmtree(tmp_path / "painted", ignore_errors=True)
-    painter = Painter(tmp_path)
-    first, *others = [painter.write() for _ in range(3)]
-    first.unlink()
-    kept = [path.stat().st_mtime_ns for path in others]
-    painter.write()
-    assert painter.write() not in others and [path.stat().st_mtime_ns for path in others] == kept
-    assert len(list((tmp_path / "painted").glob("*.png"))) == 4
 
 
 # --- gates ---
@@ -636,32 +545,6 @@ def test_what_is_said_on_the_views_is_true_of_each_choice(runs):
         assert ("exactly these" in words) == (shown == own)
         assert ("None of the views" in words) == (not shown & own)
         assert (f"{len(shown & own)} of the {len(shown)} views here" in words) == bool(shown & own and shown != own)
-
-
-# --- playground ---
-
-
-@pytest.mark.parametrize("density", DENSITIES)
-def test_points_are_standardised_and_training_beats_one_bell(density):
-    y = points(density)
-    torch.testing.assert_close(y.std(0, unbiased=False), torch.ones(2), atol=1e-3, rtol=0)
-    losses = list(train(untrained(2, 2.0), y, 150))
-    assert np.mean(losses[-20:]) < 0.5  # the NLL of points with standard deviation 1 under one bell
-
-
-def test_a_moved_control_starts_over_and_train_goes_to_the_end(monkeypatch):
-    monkeypatch.setattr(flow_playground, "STEPS", 40)
-    panel = FlowPlayground()
-    c = panel.controls
-    assert len(panel.losses) == 40
-    first = shown(panel)
-    c["blocks"].value = 1
-    assert panel.losses == [] and c["steps"].value == 0 and shown(panel) != first
-    panel.button.click()  # no event loop here: to the end
-    assert len(panel.losses) == 40 == c["steps"].value
-    trained = shown(panel)
-    panel.button.click()
-    assert shown(panel) == trained  # the same start, the same end
 
 
 # --- runs ---
