@@ -1,10 +1,11 @@
 """Which features should the default preset have? Chosen by artificial defects, compared with the test set afterwards.
 
-    .venv/bin/python benchmarks/features.py [--seeds 2] [--csv FILE] DATASET/CATEGORY …
+    .venv/bin/python benchmarks/features.py [--seeds 2] [--steps 2 1.4142] [--csv FILE] DATASET/CATEGORY …
 
-For each category, AlexNet's maps at several image sizes are reduced to statistics over the positions, of all three
-scales, of the two larger ones or of the full scale only; the flow of the preset fast is trained on each choice, with
-light drawn for each image and view, and the epoch is chosen on normal validation images. The table has
+For each category, AlexNet's maps at several image sizes, and with several steps between the three scales, are reduced
+to statistics over the positions, of all scales, of the two larger ones or of the full scale only. The flow of the
+preset fast is trained on each choice, with light drawn for each image and view, and the epoch is chosen on normal
+validation images. The table has
 
     made      the AUROC of validation images against copies with an artificial defect: cut-and-paste, scar or blot
     auroc     that of the test images, in the chosen epoch
@@ -15,6 +16,7 @@ Only `made` may be used to choose, because it needs no anomalous image. Rows in 
 """
 
 import argparse
+import itertools
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +39,7 @@ from adnlib.system.precision import autocast
 from adnlib.training import TrainingLoop
 from adnlib.views import OwnViews
 
-PRESET = replace(PRESETS["fast"], own_views=True, brightness=0.15)
+PRESET = replace(PRESETS["fast-2026-11"], own_views=True, brightness=0.15)
 CHANNELS = 256
 CHOICES = {  # statistic, number of scales from the largest one
     "mean": (("mean",), 3),
@@ -107,9 +109,9 @@ def measured(model: DifferNet, surprise: SurprisePooling, split: Split, views, c
     return {name: torch.cat(parts) for name, parts in found.items()}
 
 
-def all_parts(dataset: Dataset, size: int) -> dict[str, Features]:
+def all_parts(dataset: Dataset, size: int, step: float) -> dict[str, Features]:
     """The statistics of all parts of a data set, and of validation images with each kind of artificial defect."""
-    model = DifferNet(preset=replace(PRESET, image_size=size)).eval()
+    model = DifferNet(preset=replace(PRESET, image_size=size, scale_step=step)).eval()
     some = dataset.train[:: -(-len(dataset.train) // 200)]
     surprise, turns = SurprisePooling(CHANNELS, SCALES), PRESET.views("test")
     with torch.inference_mode(), autocast("auto", torch.device("cpu")):
@@ -197,26 +199,30 @@ def main() -> None:
     parser.add_argument("names", nargs="+", metavar="DATASET/CATEGORY")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--sizes", type=int, nargs="+", default=[256], metavar="PX")
+    parser.add_argument("--steps", type=float, nargs="+", default=[2.0], metavar="FACTOR", help="between scales")
     parser.add_argument("--only", nargs="+", default=list(CHOICES), choices=list(CHOICES), metavar="FEATURES")
     parser.add_argument("--csv", type=Path, default=Path("features.csv"))
     options = parser.parse_args()
-    key = ["category", "size", "features", "seed"]
+    key = ["category", "size", "step", "features", "seed"]
     table = pd.read_csv(options.csv) if options.csv.exists() else pd.DataFrame(columns=key)
     known = set(table[key].itertuples(index=False, name=None))
     for name in options.names:
         source, _, category = name.rpartition("/")
-        for size in options.sizes:
-            jobs = [(f, s) for s in range(options.seeds) for f in options.only if (category, size, f, s) not in known]
+        for size, step in itertools.product(options.sizes, options.steps):
+            jobs = [(f, s) for s in range(options.seeds) for f in options.only]
+            jobs = [(f, s) for f, s in jobs if (category, size, step, f, s) not in known]
             if not jobs:
                 continue
             dataset = load_dataset(source, category)
-            parts = all_parts(dataset, size)
+            parts = all_parts(dataset, size, step)
             for features, seed in jobs:
                 row = trained(chosen_features(parts, *CHOICES[features]), dataset.test.labels, seed)
-                row = {"category": category, "size": size, "features": features, "seed": seed, **row}
+                row = {"category": category, "size": size, "step": step, "features": features, "seed": seed, **row}
                 table = pd.concat([table, pd.DataFrame([row])], ignore_index=True)
                 table.to_csv(options.csv, index=False)
-    means = table.groupby(["category", "size", "features"], sort=False)[["made", "auroc", "last", "best"]].mean()
+    means = table.groupby(["category", "size", "step", "features"], sort=False)[
+        ["made", "auroc", "last", "best"]
+    ].mean()
     wide = 100 * means.unstack("category")
     for column in ("made", "auroc"):
         print(f"{column}\n{wide[column].assign(mean=wide[column].mean(axis=1)).round(1).to_string()}\n")

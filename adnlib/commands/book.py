@@ -80,7 +80,8 @@ def _execute(chapters: list, page: str) -> None:
 
 
 def _evidence(arguments: Namespace) -> None:
-    from adnlib.experiments.findings import committed_ledger, update_readme
+    from adnlib.experiments.evidence import update_readme
+    from adnlib.experiments.findings import committed_ledger
     from adnlib.experiments.statistics import sentences
 
     update_readme()

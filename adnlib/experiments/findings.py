@@ -1,24 +1,16 @@
-"""The project's questions, the runs that answer them, and the section about them in README."""
+"""The project's questions and the runs that answer them."""
 
-import io
-
-import numpy as np
 import pandas as pd
 
-from adnlib import plots
 from adnlib.experiments.ledger import finished_runs
 from adnlib.experiments.statistics import (
     BASELINE,
-    between_presets,
     by_category,
     differences,
     over_categories,
-    sentences,
-    simultaneous,
     summary,
 )
-from adnlib.system.files import sha256, write_whole
-from adnlib.system.folders import DATA, ROOT
+from adnlib.system.folders import DATA
 
 BASES = ("fast", "fast-2026-11")  # presets with which others are compared
 CONTROLS = {"SE": "constant gate 0.5", "CBAM": "constant gate 0.25"}  # about the mean of the untrained module
@@ -56,44 +48,13 @@ UNDER = {  # the papers' names for data sets that this project reads from a fold
     ("folder:data", "mvtec_bottle"): ("mvtec_ad", "bottle"),
     ("folder:data", "mtd"): ("mtd", "mtd"),
 }
-MARKS = ("<!-- made by `adn evidence` -->", "<!-- end -->")  # around the generated section of README
-CEILING = 0.999  # an AUROC above it leaves almost no room for a gain
-PAGE_HEAD = """# The evidence: does attention help?
-
-Made by `adn evidence` from [ledger.csv](ledger.csv), the runs of `grids/evidence.toml` and
-`grids/evidence-2026-11.toml`; do not edit.
-
-Each run is compared with a partner: a run of the plain DifferNet, or of a constant gate, that has the same images,
-split, views, seed and initial weights of the flow. The epoch is selected on normal validation images. Differences are
-in points (hundredths of AUROC).
-
-- **Frozen** attention has random weights that are never trained.
-- **Trained** attention is trained with the flow by maximising the likelihood; **guarded** means the same with a
-  loss that does not reward shrinking the features.
-- **cutpaste** and **wild_parts** train the attention on artificial defects before the flow.
-- A **constant gate**, the control, multiplies every feature by the same number and attends to nothing.
-- Options: **before-pool** and **after-pool5** are other insertion points; **reduction 2** is a wider hidden layer;
-  **identity** is a module whose gates are all 1 before training.
-- Presets: **fast** is the default; **surprise** is `fast` with attention in the pooling; **lean** is `fast` with one
-  view of each image per epoch; **unscaled** is `fast` without rescaling the features before the flow. What these names
-  meant in the first edition ends with **-2026-11**: DifferNet's three scales, each half as large as the one before
-  (now: smaller by the square root of two), and no change of brightness between the views of an image.
-
-With several categories, the interval is computed from one mean difference for each category. The plain and the wild
-images of a part in `wild_parts` are not independent and count as one category. With two or three categories, the
-interval rests on only two or three differences and can be narrow or wide by chance. There are many comparisons: even
-without any effect, about one interval in twenty excludes zero. The intervals in README are wider, so that all of
-them together are right with a probability of 95 % (Bonferroni). *Detectable* is the smallest true difference that these
-categories would show with a probability of 90 %, if it varies between categories as the measured one does.
-
-![Differences of AUROC with intervals, a row per category, a column per variant](evidence.png)
-"""
 
 
-def published(dataset: str) -> pd.DataFrame:
-    """Published results on a data set: category, method, auroc (percent) and source, from data/published.csv."""
+def published(dataset: str | None = None) -> pd.DataFrame:
+    """Published results on a data set, or on all: dataset, category, method, auroc (percent) and source, from
+    data/published.csv."""
     rows = pd.read_csv(DATA / "published.csv")
-    return rows[rows["dataset"] == dataset]
+    return rows if dataset is None else rows[rows["dataset"] == dataset]
 
 
 def committed_ledger() -> pd.DataFrame:
@@ -152,89 +113,3 @@ def forest_tables(ledger: pd.DataFrame) -> dict[str, pd.DataFrame]:
                 if variant in set(each["variant"])
             }
     return tables
-
-
-def headline(ledger: pd.DataFrame) -> list[str]:
-    """README's answer: a sentence for each way of training in its figure, and one for all of them together.
-
-    All their intervals together have the level LEVEL, see `simultaneous`.
-    """
-    lines, verdicts = [], []
-    shown = {preset: [name for name in names if name not in CONTROLS.values()] for preset, names in SHOWN.items()}
-    level = simultaneous(sum(map(len, shown.values())))
-    for preset, names in shown.items():
-        table, clauses = summary(ledger[ledger["preset"] == preset], level=level), []
-        for name in names:
-            for _, row in table[table["variant"] == name].iterrows() if len(table) else ():
-                module, how = name.split(", ")
-                verdict = "shows no difference" if row["verdict"] == "no difference shown" else f"is {row['verdict']}"
-                interval = "" if np.isnan(row["low"]) else f", {100 * row['low']:+.1f} to {100 * row['high']:+.1f}"
-                clauses.append(f"{module} {verdict} ({100 * row['difference']:+.1f} points{interval})")
-                verdicts.append(row["verdict"])
-        if clauses:
-            lines.append(f"- **{how.capitalize()}** attention: {', '.join(clauses)}.")
-    plain = ledger[(ledger["variant"] == BASELINE) & ledger["preset"].isin(SHOWN)]
-    better = verdicts.count("better")
-    count = "none is" if not better else "1 is" if better == 1 else f"{better} are"
-    lines.append(
-        f"- Of these {len(verdicts)} variants {count} better than the plain "
-        f"{BASELINE}, on {plain['category'].nunique()} categories with up to {plain['seed'].nunique()} seeds each."
-    )
-    return lines
-
-
-def in_readme(text: str, ledger: pd.DataFrame) -> str:
-    """README's text with `headline` between the marks."""
-    before, rest = text.split(MARKS[0])
-    lines = "\n".join(headline(finished_runs(ledger)))
-    return f"{before}{MARKS[0]}\n{lines}\n{MARKS[1]}{rest.split(MARKS[1])[1]}"
-
-
-def evidence_page(ledger: pd.DataFrame) -> str:
-    """data/evidence.md: sentences on the modules in README's figure, against the plain DifferNet and against the
-    constant gates with about the same mean, and a table of all variants."""
-    done = finished_runs(ledger)
-    lines = [PAGE_HEAD]
-    for preset, names in SHOWN.items():
-        for name in (name for name in names if name not in CONTROLS.values()):
-            for baseline in (BASELINE, CONTROLS[name.split(",")[0]]):
-                lines += [f"- {line}" for line in sentences(done[done["preset"] == preset], baseline, [name])]
-    for preset in BASES:
-        if said := between_presets(done, preset):
-            lines += [f"\n## The plain {BASELINE}: other presets against {preset}\n", *(f"- {line}" for line in said)]
-    lines.append(f"\n## All variants against {BASELINE}\n")
-    columns = ["preset", "variant", "points", "95 % interval", "detectable", "categories", "pairs of runs", "verdict"]
-    lines += [_row(columns), _row(["---"] * len(columns))]
-    for _, row in summary(done).sort_values(["preset", "variant"]).iterrows():
-        interval = "" if np.isnan(row["low"]) else f"{100 * row['low']:+.1f} to {100 * row['high']:+.1f}"
-        categories = f"{row['categories']} ({row['independent']} independent)"
-        points, pairs = f"{100 * row['difference']:+.1f}", str(row["pairs of runs"])
-        least = "" if np.isnan(row["detectable"]) else f"{100 * row['detectable']:.1f}"
-        lines.append(_row([row["preset"], row["variant"], points, interval, least, categories, pairs, row["verdict"]]))
-    plain = done[done["variant"] == BASELINE].groupby("category")["auroc"].mean()
-    if full := sorted(plain.index[plain > CEILING]):
-        lines.append(
-            f"\nThe means over all categories include {', '.join(full)}, where almost no gain is possible: the mean "
-            f"AUROC of the plain {BASELINE} is above {CEILING} there."
-        )
-    lines.append(
-        f"\n{len(done)} runs, {done['seconds'].sum() / 3600:.1f} hours of training and scoring, on "
-        f"{done[['dataset', 'category']].drop_duplicates().shape[0]} categories."
-    )
-    return "\n".join(lines) + "\n"
-
-
-def _row(cells: list[str]) -> str:
-    """One row of a Markdown table."""
-    return f"| {' | '.join(cells)} |"
-
-
-def update_readme() -> None:
-    """Writes data/evidence.png, data/evidence.md and README's answer from the committed ledger."""
-    ledger, buffer = committed_ledger(), io.BytesIO()
-    figure = plots.forest(forest_tables(ledger), "Does attention help? Single categories and all together")
-    figure.savefig(buffer, format="png", dpi=110, metadata={"Ledger": sha256(LEDGER)})
-    write_whole(DATA / "evidence.png", buffer.getvalue())
-    write_whole(DATA / "evidence.md", evidence_page(ledger).encode())
-    readme = ROOT / "README.md"
-    write_whole(readme, in_readme(readme.read_text(encoding="utf-8"), ledger).encode())

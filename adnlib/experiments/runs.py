@@ -124,6 +124,15 @@ class Run:
             raise damaged(self.folder, str(error).rstrip(".")) from error
         return model.eval()
 
+    @cached_property
+    def has_model(self) -> bool:
+        """Whether the saved model is in the folder and intact."""
+        try:
+            self._file("model.safetensors")
+        except DamagedRunError:
+            return False
+        return True
+
     def _file(self, name: str) -> Path:
         """The path of one of the run's files. AdnError if the file is missing or has changed since it was saved."""
         path = self.folder / name

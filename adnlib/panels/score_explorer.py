@@ -41,6 +41,7 @@ class ScoreExplorer(Panel):
 
     def __init__(self, root: Path | str):
         self.runs = by_category(runs_in(root))
+        self.shown = ""  # the run; none if the first one cannot be shown
         self.ranks, self.disputed = np.array([], int), -1  # of the thumbnails; the image that `dispute` has chosen
         tip = "Runs on the same images, each with its own threshold"
         super().__init__(
@@ -127,7 +128,7 @@ class ScoreExplorer(Panel):
         if name in (None, "category"):
             c["run"].options = choices(self.runs[c["category"].value])
         if name in (None, "category", "run"):
-            place = place_of(self.shown, c["rank"].value) if name == "run" else None
+            place = place_of(self.shown, c["rank"].value) if name == "run" and self.shown else None
             self.show_run(c["run"].value, place)
         if name in (None, "category", "run", "compare", "sort"):
             self.fill_strip()

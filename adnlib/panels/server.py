@@ -45,11 +45,16 @@ class PageKernels(AsyncMappingKernelManager):
             self._count_from_now(kernel_id)  # the page may be connecting again
 
     async def cull_kernel_if_idle(self, kernel_id: str) -> None:
-        if getattr(self.get_kernel(kernel_id).provisioner, "waiting", False):
+        if getattr(self.get_kernel(kernel_id).provisioner, "waiting", False) or self._is_prepared(kernel_id):
             self._count_from_now(kernel_id)
             return
         self.cull_idle_timeout = self.unused if self._kernel_connections.get(kernel_id) else self.alone
         await super().cull_kernel_if_idle(kernel_id)
+
+    def _is_prepared(self, kernel_id: str) -> bool:
+        """Whether a kernel waits for the next visitor; Voila keeps those in pools, as tasks that prepare a page."""
+        tasks = [task for pool in getattr(self, "_pools", {}).values() for task in pool]
+        return any(not task.done() or task.result()["kernel_id"] == kernel_id for task in tasks)
 
     def _count_from_now(self, kernel_id: str) -> None:
         kernel: Any = self.get_kernel(kernel_id)

@@ -31,9 +31,9 @@ def families(runs: list[Run]) -> dict[str, list[Run]]:
 
 
 def family(run: str, runs: list[Run]) -> list[LoadedRun]:
-    """The run in the folder `run` and its variants, at most MOST; the order is that of `runs`."""
+    """The run in the folder `run` and its variants with an intact model, at most MOST; the order is that of `runs`."""
     group = next(group for group in families(runs).values() if run in map(str, [one.folder for one in group]))
-    others = [one for one in group if str(one.folder) != run][: MOST - 1]
+    others = [one for one in group if str(one.folder) != run and one.has_model][: MOST - 1]
     return [load_run(one.folder) for one in group if str(one.folder) == run or one in others]
 
 

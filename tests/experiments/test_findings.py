@@ -8,17 +8,14 @@ from scipy import stats
 
 from adnlib import AdnError
 from adnlib.evaluation import verdict
+from adnlib.experiments.evidence import MARKS, evidence_page, headline, in_readme
 from adnlib.experiments.findings import (
     LEDGER,
-    MARKS,
     QUESTIONS,
     ablations,
     against_gates,
     committed_ledger,
-    evidence_page,
     forest_tables,
-    headline,
-    in_readme,
     under_published_names,
 )
 from adnlib.experiments.grid import read_grid

@@ -203,14 +203,14 @@ def test_a_damaged_run_is_a_marked_row_and_the_panels_show_the_others(runs, tmp_
     assert browser.message.value == ""
     if damage is not damage_end_of_weights:  # whose digest is compared when it is loaded
         assert 'class="adn-bad">damaged' in browser.text.value
-    for kind in (ViewExplorer, GateExplorer):
+    for kind, image in ((ViewExplorer, "image"), (GateExplorer, "image"), (ScoreExplorer, "rank")):
         panel = panel_of(kind, root)
         c = panel.controls
         if panel.message.value:
             assert "damaged" in panel.message.value and "adn-failed" in panel._dom_classes
             assert size_of(panel.still())[0] > 400
         c["run"].value = c["run"].options[-1][1]
-        c["image"].value = c["image"].min + (c["image"].value == c["image"].min)
+        c[image].value = c[image].min + (c[image].value == c[image].min)
         assert panel.message.value == "" and "adn-failed" not in panel._dom_classes
 
 

@@ -1,0 +1,64 @@
+"""How strong the plain DifferNet is: a claim about attention rests on the baseline that it is compared with."""
+
+import pandas as pd
+
+from adnlib.experiments.findings import LEDGER, published, under_published_names
+from adnlib.experiments.ledger import finished_runs
+from adnlib.experiments.statistics import BASELINE
+
+YARDSTICKS = LEDGER.with_name("yardsticks.csv")
+PRESETS = ["fast", "fast-2026-11", "surprise"]
+BEST, PUBLISHED = "best epoch on test", "published"
+NAMES = {  # of detectors and backbones
+    "padim": "PaDiM",
+    "nearest_patches": "nearest patches",
+    "alexnet": "AlexNet",
+    "efficientnet_lite0": "EfficientNet-Lite0",
+}
+
+
+def committed_yardsticks() -> pd.DataFrame:
+    """The project's own measurements of simple detectors with grids/yardsticks.toml."""
+    return pd.read_csv(YARDSTICKS)
+
+
+def strength(ledger: pd.DataFrame, yardsticks: pd.DataFrame) -> pd.DataFrame:
+    """A row for each category, with mean AUROCs over the seeds in percent.
+
+    Columns: the plain DifferNet with each of PRESETS; with the first one, in the best epoch on the test set, which is
+    optimistic; as published, where a paper has the category; and the detectors of `yardsticks`, by name and backbone.
+    """
+    plain = finished_runs(ledger).query("variant == @BASELINE")
+    key = ["dataset", "category"]
+    table = plain.pivot_table(index=key, columns="preset", values="auroc", sort=False).reindex(columns=PRESETS)
+    table[BEST] = plain[plain["preset"] == PRESETS[0]].groupby(key)["auroc_best_on_test"].mean()
+    table = (100 * table).dropna(subset=PRESETS[0]).reset_index()
+    papers = under_published_names(table)[key]
+    known = published().query("method == @BASELINE").drop_duplicates(key)
+    table[PUBLISHED] = papers.merge(known, "left", key)["auroc"]
+    names = yardsticks["detector"].replace(NAMES) + ", " + yardsticks["backbone"].replace(NAMES)
+    others = yardsticks.assign(name=names).pivot_table(index="category", columns="name", values="auroc", sort=False)
+    return table.merge(100 * others, "left", "category").drop(columns="dataset").set_index("category").sort_index()
+
+
+def in_words(table: pd.DataFrame) -> list[str]:
+    """`strength` in sentences."""
+    now, before = table[PRESETS[0]], table[PRESETS[1]]
+    gain, gap = now - before, table[BEST] - now
+    lines = [
+        f"The plain {BASELINE} reaches a mean AUROC of {now.mean():.1f} on {len(table)} categories, {gain.mean():+.1f} "
+        f"points against the preset of the first edition (single categories: {gain.min():+.1f} to {gain.max():+.1f}). "
+        f"The best epoch on the test set, which must not be chosen, adds {gap.mean():.1f} (at most {gap.max():.1f})."
+    ]
+    shared = table[PUBLISHED].dropna()
+    if len(shared):
+        pairs = [f"{name} {now[name]:.1f} (published: {value:.1f})" for name, value in shared.items()]
+        lines.append(f"On the categories that a paper has: {', '.join(pairs)}.")
+    others = [
+        f"{name} {values.mean():.1f} ({BASELINE} on these {len(values)} categories: {now[values.index].mean():.1f})"
+        for name, column in table.drop(columns=[*PRESETS, BEST, PUBLISHED]).items()
+        if len(values := column.dropna())
+    ]
+    if others:
+        lines.append(f"Simple detectors without training: {'; '.join(others)}.")
+    return lines
