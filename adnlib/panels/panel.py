@@ -9,13 +9,10 @@ import base64
 import html
 import inspect
 import io
-import os
 import re
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import ClassVar
 
 import ipywidgets
 import numpy as np
@@ -233,14 +230,8 @@ def row(*widgets: ipywidgets.Widget, kind: str = "pictures") -> ipywidgets.Box:
     return box
 
 
-def panel_of(kind: Callable[..., Panel], *arguments) -> "Panel | Later":
-    """`kind(*arguments)`, or a panel with the error message if it cannot be made; on Voila's page, made later."""
-    if "VOILA_PREHEAT" in os.environ:
-        return Later(partial(_made, kind, *arguments), first=not arguments)
-    return _made(kind, *arguments)
-
-
-def _made(kind: Callable[..., Panel], *arguments) -> Panel:
+def panel_of(kind: Callable[..., Panel], *arguments) -> Panel:
+    """`kind(*arguments)`, or a panel with the error message if it cannot be made."""
     try:
         return kind(*arguments)
     except (AdnError, OSError) as error:
@@ -253,41 +244,8 @@ def _failed(error: Exception) -> Panel:
     return panel
 
 
-class Later(ipywidgets.VBox):
-    """A panel that is made after all cells have been executed: a page does not wait for its panels.
-
-    They are made one after another, those that need no run first, and messages are processed between two of them.
-    """
-
-    queue: ClassVar[list["Later"]] = []
-
-    def __init__(self, make: Callable[[], Panel], first: bool):
-        super().__init__([ipywidgets.HTML('<p class="adn-wait" role="status">This panel is being prepared.</p>')])
-        self.make, self.alt = make, ""
-        self.queue.insert(0 if first else len(self.queue), self)
-        if len(self.queue) == 1:
-            type(self).task = asyncio.get_running_loop().create_task(self.make_all())
-
-    @classmethod
-    async def make_all(cls) -> None:
-        while cls.queue:
-            await asyncio.sleep(0.05)  # messages first
-            later = cls.queue.pop(0)
-            try:
-                panel = later.make()
-            except Exception as error:  # a defect of ours: the other panels must appear
-                traceback.print_exc()
-                panel = _failed(error)
-            panel.frame.alt = later.alt
-            later.children = [panel]
-
-
-def show_panel(panel: Panel | Later, alt: str) -> None:
+def show_panel(panel: Panel, alt: str) -> None:
     """Displays a panel, with an image of its first state and the text `alt` for readers without a kernel."""
-    if isinstance(panel, Later):
-        panel.alt = alt
-        display(panel)
-        return
     panel.frame.alt, panel.frame.panel = alt, panel.model_id
     image, words = base64.b64encode(panel.still()).decode(), f"{alt} {panel.warning}".strip()
     still = STILL.format(panel=panel.model_id, image=image, alt=html.escape(words))

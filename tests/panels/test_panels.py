@@ -26,7 +26,7 @@ from adnlib.panels.gate_explorer import GateExplorer, chosen, forced
 from adnlib.panels.instruments import Dial
 from adnlib.panels.loaded_run import by_category, category_names, load_run, overlay
 from adnlib.panels.painter import Painter
-from adnlib.panels.panel import Later, Panel, Work, panel_of
+from adnlib.panels.panel import Panel, Work, panel_of
 from adnlib.panels.pictures import Plate, png, sheet
 from adnlib.panels.run_browser import ANY, RunBrowser, filtered, notebook_page
 from adnlib.panels.score_explorer import ScoreExplorer
@@ -244,29 +244,6 @@ def test_an_error_takes_the_stale_pictures_away():
     assert "Not this one" in panel.message.value and "adn-failed" in panel._dom_classes
     panel.controls["a"].value = 1
     assert panel.message.value == "" and "adn-failed" not in panel._dom_classes
-
-
-def test_on_a_page_panels_are_made_one_after_another_and_one_that_fails_stops_no_other(runs, monkeypatch):
-    monkeypatch.setenv("VOILA_PREHEAT", "True")
-    made = []
-
-    def broken(root):
-        made.append("broken")
-        raise ZeroDivisionError
-
-    def good(root=None):
-        made.append("good" if root else "without runs")
-        return Panel(lambda a: line(a), a=ipywidgets.IntSlider(1))
-
-    async def page():
-        waiting = [panel_of(broken, runs), panel_of(good, runs), panel_of(good)]
-        assert made == []
-        await Later.task
-        return [later.children[0].message.value for later in waiting]
-
-    first, *others = asyncio.run(page())
-    assert made == ["without runs", "broken", "good"]
-    assert "ZeroDivisionError" in first and others == ["", ""]
 
 
 def test_the_notebook_of_make_run_is_found_by_the_run_that_it_saved(runs, attending, tmp_path):
