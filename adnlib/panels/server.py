@@ -52,9 +52,12 @@ class PageKernels(AsyncMappingKernelManager):
         await super().cull_kernel_if_idle(kernel_id)
 
     def _is_prepared(self, kernel_id: str) -> bool:
-        """Whether a kernel waits for the next visitor; Voila keeps those in pools, as tasks that prepare a page."""
+        """Whether a kernel waits for the next visitor; Voila keeps those in pools, as tasks that prepare a page.
+
+        A task that is not done has a busy kernel, which is not ended either.
+        """
         tasks = [task for pool in getattr(self, "_pools", {}).values() for task in pool]
-        return any(not task.done() or task.result()["kernel_id"] == kernel_id for task in tasks)
+        return any(task.done() and task.result()["kernel_id"] == kernel_id for task in tasks)
 
     def _count_from_now(self, kernel_id: str) -> None:
         kernel: Any = self.get_kernel(kernel_id)
