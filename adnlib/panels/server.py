@@ -56,8 +56,9 @@ class PageKernels(AsyncMappingKernelManager):
 
         A task that is not done has a busy kernel, which is not ended either.
         """
-        tasks = [task for pool in getattr(self, "_pools", {}).values() for task in pool]
-        return any(task.done() and task.result()["kernel_id"] == kernel_id for task in tasks)
+        tasks = [task for pool in getattr(self, "_pools", {}).values() for task in pool if task.done()]
+        pages = [task.result() for task in tasks if not task.cancelled() and not task.exception()]
+        return any(page["kernel_id"] == kernel_id for page in pages)
 
     def _count_from_now(self, kernel_id: str) -> None:
         kernel: Any = self.get_kernel(kernel_id)
