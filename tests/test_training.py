@@ -138,6 +138,7 @@ def test_each_image_is_shown_its_own_views_of_the_pool(tiny):
 
 def test_own_views_are_the_same_for_frozen_and_trained_attention(tiny):
     preset = replace(SMOKE, own_views=True, turns="random", train_views=2, view_pool=3, brightness=0.2, shift=0.1)
+    preset = replace(preset, precision="float32")  # in bfloat16, a sum depends on the size of the batch
     model, rows = model_of("se", preset=preset), torch.tensor([4, 0])
     frozen = FrozenFeatures(model, tiny, progress=False).batch(rows, torch.tensor([[2, 1], [2, 1]]))
     joint = JointFeatures(model, tiny, progress=False).batch(rows, torch.tensor([[2, 1], [2, 1]]))
