@@ -40,7 +40,7 @@ class Drop(anywidget.AnyWidget):
 
     _esm = (HERE / "drop.js").read_text(encoding="utf-8")
     _css = STYLE
-    value = traitlets.Bytes().tag(sync=True)
+    value = traitlets.Bytes().tag(sync=True, from_json=lambda value, _: bytes(value))  # arrives as a memoryview
     label = traitlets.Unicode("Your own picture: choose, drop or paste it").tag(sync=True)
 
 
