@@ -152,6 +152,21 @@ def test_a_painted_stroke_changes_the_verdicts(shown):
     shown.wait_until(lambda: verdicts(shown) == clean, "clear brings the first verdicts back")
 
 
+def test_the_limit_is_found_for_every_variant(shown):
+    panel = shown.page.locator(".adn-painter")
+    canvas = shown.control("painter", "strokes").locator("canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    canvas.click(position={"x": 0.25 * box["width"], "y": 0.75 * box["height"]})
+    shown.control("painter", "limit").click()
+    shown.wait_until(lambda: "Dots at 25 % across, 75 % down; numbers" in panel.inner_text(), "the sweep ends")
+    words = panel.inner_text()
+    for name in ("DifferNet", "SE, frozen", "CBAM, frozen"):
+        assert any(f"{name} {verb} " in words for verb in ("sees", "does not see", "calls the image anomalous")), name
+    shown.control("painter", "clear").click()
+    shown.settled("painter", 0.3)
+
+
 DROP = """([selector, kind, bytes]) => {
   const given = new DataTransfer();
   given.items.add(new File([new Uint8Array(bytes)], "own.png", { type: "image/png" }));
@@ -162,7 +177,7 @@ DROP = """([selector, kind, bytes]) => {
 }"""
 
 
-@pytest.mark.parametrize("panel", ["scoreexplorer"])
+@pytest.mark.parametrize("panel", ["painter", "scoreexplorer"])
 @pytest.mark.parametrize("way", ["file", "drop", "paste"])
 def test_an_own_picture_is_chosen_dropped_or_pasted(shown, project, panel, way):
     zone, path = shown.control(panel, "own"), project / "data" / "tiny" / "test" / "spot" / "000.png"
@@ -176,7 +191,9 @@ def test_an_own_picture_is_chosen_dropped_or_pasted(shown, project, panel, way):
     assert zone.locator("[role=status]").inner_text() in ("000.png", "own.png")
     name = {"painter": "image", "scoreexplorer": "rank"}[panel]
     handle = shown.control(panel, name).locator("[role=slider]").first
-    shown.changes(panel, lambda: handle.press("ArrowLeft" if handle.get_attribute("aria-valuenow") != "1" else "End"))
+    shown.changes(
+        panel, lambda: handle.press("ArrowLeft" if float(handle.get_attribute("aria-valuenow")) > 1 else "End")
+    )
     shown.wait_until(lambda: zone.locator("[role=status]").inner_text() == "", "another image replaces the picture")
 
 
@@ -193,6 +210,17 @@ def test_a_point_of_the_map_shows_its_image_and_chooses_it(shown):
     dots.locator("svg").press("End" if dots.locator("[role=option]").last.get_attribute("id") != chosen else "Home")
     shown.changes("scoreexplorer", lambda: dots.locator("svg").press("Enter"))
     assert dots.locator("[aria-selected=true]").count() == 1
+
+
+def test_a_point_of_the_plane_is_dragged_through_the_blocks(shown):
+    chart = shown.page.locator(".adn-flowplayground .adn-chart img")
+    chart.scroll_into_view_if_needed()
+    before, box = shown.settled("flowplayground", 0.5), chart.bounding_box()
+    shown.page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.5 * box["height"])
+    shown.page.mouse.down()
+    shown.page.mouse.move(box["x"] + 0.4 * box["width"], box["y"] + 0.3 * box["height"], steps=6)
+    shown.page.mouse.up()
+    shown.moves_on("flowplayground", before)
 
 
 def test_the_threshold_is_dragged_in_the_histogram_and_on_the_roc_curve_and_spoken(shown):
