@@ -54,10 +54,9 @@ export default {
         dot.classList.toggle("adn-hovered", index === model.get("hover"));
       });
       const at = model.get("hover");
-      if (!dots[at]) return;
-      map.setAttribute("aria-activedescendant", dots[at].id);
-      words.textContent = model.get("names")[at];
-      image.setAttribute("aria-label", words.textContent);
+      words.textContent = dots[at] ? model.get("names")[at] : "";
+      image.setAttribute("aria-label", words.textContent || model.get("label"));
+      if (dots[at]) map.setAttribute("aria-activedescendant", dots[at].id);
     }
     function picture() {
       URL.revokeObjectURL(address);

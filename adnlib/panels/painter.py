@@ -17,16 +17,20 @@ from adnlib.panels.judging import heat_of, judge
 from adnlib.panels.limit import OPACITIES, SIZES, limit_in_words, limit_picture, sweep
 from adnlib.panels.loaded_run import LoadedRun, by_category, overlay, runs_in
 from adnlib.panels.own_picture import own_image, received
-from adnlib.panels.panel import Panel, Work, row
+from adnlib.panels.panel import Work, row
 from adnlib.panels.pictures import Plate, encode, png, sheet
+from adnlib.panels.selection import ImagePanel
 from adnlib.panels.variants import MOST, draw_ranks, family, family_choices, most_disputed, share_below, verdict_table
 from adnlib.panels.widgets import Easel
 
 SIDE = 2.35  # of a heat map, in inches
 
 
-class Painter(Panel):
-    """A normal test image to paint on, with brush controls, and the verdicts of all variants after every stroke."""
+class Painter(ImagePanel):
+    """A normal test image to paint on, with brush controls, and the verdicts of all variants after every stroke.
+
+    An anomalous image that is chosen in another panel is not shown here.
+    """
 
     def __init__(self, root: Path | str):
         self.runs = by_category(runs_in(root))
@@ -58,6 +62,23 @@ class Painter(Panel):
             strokes=Easel(label="The image to paint on"),
             own=Drop(),
         )
+
+    @property
+    def loaded(self) -> LoadedRun:
+        return self.family[0]
+
+    @property
+    def normal(self) -> np.ndarray:
+        """The indices of the normal test images."""
+        return np.flatnonzero(self.loaded.dataset.test.labels == NORMAL)
+
+    @property
+    def place(self) -> int:
+        return int(self.normal[self.controls["image"].value - 1])
+
+    def show(self, place: int) -> None:
+        if place in self.normal:
+            self.controls["image"].value = int(np.flatnonzero(self.normal == place)[0]) + 1
 
     def rows(self):
         c, self.buttons = self.controls, {}
@@ -91,9 +112,7 @@ class Painter(Panel):
         if name in (None, "kind"):
             c["size"].value, c["colour"].value, c["blur"].value, c["opacity"].value = KINDS[c["kind"].value]
         loaded = self.family[0]
-        normal = np.flatnonzero(loaded.dataset.test.labels == NORMAL)
-        c["image"].max = len(normal)
-        self.place = int(normal[c["image"].value - 1])
+        c["image"].max = len(self.normal)
         if name in ("category", "image"):
             c["own"].value = b""
         if name not in ("strokes", "size", "opacity"):
@@ -129,12 +148,11 @@ class Painter(Panel):
 
     def dispute(self) -> None:
         """Chooses the next image on which the variants disagree, beginning with the most disputed one."""
-        normal = np.flatnonzero(self.family[0].dataset.test.labels == NORMAL)
         order = most_disputed(self.family, NORMAL)
         at = int(np.flatnonzero(order == self.place)[0])
         following = order[(at + 1) % len(order)] if self.disputed == self.place else order[0]
         self.disputed = int(following)
-        self.controls["image"].value = int(np.flatnonzero(normal == following)[0]) + 1
+        self.show(self.disputed)
 
     def clean(self, run: LoadedRun) -> Tensor:
         """The image to paint on, at the size of a run."""

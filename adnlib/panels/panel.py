@@ -9,10 +9,13 @@ import base64
 import html
 import inspect
 import io
+import os
 import re
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from typing import ClassVar
 
 import ipywidgets
 import numpy as np
@@ -22,7 +25,7 @@ from PIL import Image
 
 from adnlib.errors import AdnError
 from adnlib.panels.pictures import encode, png, sentence, titles
-from adnlib.panels.widgets import Frame
+from adnlib.panels.widgets import Arrival, Frame
 from adnlib.plots import mark_weights
 
 # Hidden while the panel is live. In a notebook that is opened again, it is what is left of the panel.
@@ -230,8 +233,14 @@ def row(*widgets: ipywidgets.Widget, kind: str = "pictures") -> ipywidgets.Box:
     return box
 
 
-def panel_of(kind: Callable[..., Panel], *arguments) -> Panel:
-    """`kind(*arguments)`, or a panel with the error message if it cannot be made."""
+def panel_of(kind: Callable[..., Panel], *arguments) -> "Panel | Later":
+    """`kind(*arguments)`, or a panel with the error message if it cannot be made; on Voila's page, made later."""
+    if "VOILA_PREHEAT" in os.environ:
+        return Later(partial(_made, kind, *arguments), first=not arguments)
+    return _made(kind, *arguments)
+
+
+def _made(kind: Callable[..., Panel], *arguments) -> Panel:
     try:
         return kind(*arguments)
     except (AdnError, OSError) as error:
@@ -244,8 +253,49 @@ def _failed(error: Exception) -> Panel:
     return panel
 
 
-def show_panel(panel: Panel, alt: str) -> None:
+class Later(ipywidgets.VBox):
+    """A panel that is made when its page is there: the page does not wait for its panels.
+
+    They are made one after another, those that need no run first, and messages are processed between two of them. Not
+    before the page says that it shows a placeholder: it could miss what is made while it connects, and a page that is
+    never shown costs nothing.
+    """
+
+    queue: ClassVar[list["Later"]] = []
+    task: ClassVar[asyncio.Task | None] = None
+
+    def __init__(self, make: Callable[[], Panel], first: bool):
+        self.make, self.alt, arrival = make, "", Arrival()
+        arrival.observe(lambda _: self.begin(), "shown")
+        wait = ipywidgets.HTML('<p class="adn-wait" role="status">This panel is being prepared.</p>')
+        super().__init__([wait, arrival])
+        self.queue.insert(0 if first else len(self.queue), self)
+
+    @classmethod
+    def begin(cls) -> None:
+        if cls.task is None or cls.task.done():
+            cls.task = asyncio.get_running_loop().create_task(cls.make_all())
+
+    @classmethod
+    async def make_all(cls) -> None:
+        while cls.queue:
+            await asyncio.sleep(0.05)  # messages first
+            later = cls.queue.pop(0)
+            try:
+                panel = later.make()
+            except Exception as error:  # a defect of ours: the other panels must appear
+                traceback.print_exc()
+                panel = _failed(error)
+            panel.frame.alt = later.alt
+            later.children = [panel]
+
+
+def show_panel(panel: Panel | Later, alt: str) -> None:
     """Displays a panel, with an image of its first state and the text `alt` for readers without a kernel."""
+    if isinstance(panel, Later):
+        panel.alt = alt
+        display(panel)
+        return
     panel.frame.alt, panel.frame.panel = alt, panel.model_id
     image, words = base64.b64encode(panel.still()).decode(), f"{alt} {panel.warning}".strip()
     still = STILL.format(panel=panel.model_id, image=image, alt=html.escape(words))

@@ -12,7 +12,7 @@ from adnlib.panels.instruments import Chart, Dial, Dots, Drop
 from adnlib.panels.latent_map import framed, plane, small_picture
 from adnlib.panels.loaded_run import LoadedRun, by_category, choices, contact_sheet, load_run, runs_in
 from adnlib.panels.own_picture import received
-from adnlib.panels.panel import Panel, row
+from adnlib.panels.panel import row
 from adnlib.panels.score_pictures import (
     NAMES,
     cheapest_threshold,
@@ -25,6 +25,7 @@ from adnlib.panels.score_pictures import (
     threshold_in_histogram,
     threshold_on_roc,
 )
+from adnlib.panels.selection import ImagePanel
 from adnlib.panels.thresholds import Costs, cut_at, cuts, plain, spoken
 from adnlib.panels.variants import disagreement, family, most_disputed
 from adnlib.panels.widgets import Thumbnails
@@ -33,7 +34,7 @@ from adnlib.plots import ANOMALOUS_COLOUR, NORMAL_COLOUR
 SHOWN = 60  # thumbnails, plus the worst miss and the worst false alarm; the slider reaches every image
 
 
-class ScoreExplorer(Panel):
+class ScoreExplorer(ImagePanel):
     """Data set and run, the test images by score, an adjustable threshold, and the run's variants on the same image.
 
     The threshold of a run comes from normal validation images. A threshold chosen here has used the test set.
@@ -66,7 +67,19 @@ class ScoreExplorer(Panel):
             miss=ipywidgets.BoundedFloatText(100, min=0, max=1e9, description="a miss costs (€)"),
             alarm=ipywidgets.BoundedFloatText(2, min=0, max=1e9, description="a false alarm costs (€)"),
             defects=ipywidgets.BoundedFloatText(10, min=0, max=1000, description="anomalous parts (per 1000)"),
+            tries={"models disagree most": self.dispute},
         )
+
+    @property
+    def loaded(self) -> LoadedRun:
+        return load_run(self.shown)
+
+    @property
+    def place(self) -> int:
+        return place_of(self.shown, self.controls["rank"].value)
+
+    def show(self, place: int) -> None:
+        self.controls["rank"].value = self.rank_of(place)
 
     def rows(self):
         c = self.controls
@@ -75,14 +88,7 @@ class ScoreExplorer(Panel):
         self.images[2:] = self.histogram, self.roc
         for chart, threshold_at in ((self.histogram, threshold_in_histogram), (self.roc, threshold_on_roc)):
             chart.observe(lambda change, at=threshold_at: self.move_to(at(c["run"].value, change["new"])), "at")
-        disputed = ipywidgets.Button(
-            description="Models disagree most",
-            tooltip="The next image by difference of the ranks",
-            layout={"width": "auto"},
-        )
-        disputed.add_class("adn-disputed")
-        disputed.on_click(lambda _: self.dispute())
-        above = row(c["category"], c["run"], c["compare"], c["rank"], c["sort"], disputed, kind="controls")
+        above = row(c["category"], c["run"], c["compare"], c["rank"], c["sort"], kind="controls")
         c["map"].observe(lambda change: self.look(change["new"]), "hover")
         strip, own = row(c["thumb"], kind="controls"), row(c["own"], c["plane"], kind="controls")
         self.about, self.remark = ipywidgets.HTML(), ipywidgets.HTML()
@@ -94,11 +100,11 @@ class ScoreExplorer(Panel):
         costs = row(c["miss"], c["alarm"], c["defects"], *jumps, kind="controls")
         images, ranks, *charts = self.images
         pictures = row(images, ipywidgets.VBox([ranks, charts[0]]), charts[1], self.text)
-        return [above, strip, own, c["map"], self.about, steer, costs, self.message, self.remark, pictures]
+        return [above, self.tries, strip, own, c["map"], self.about, steer, costs, self.message, self.remark, pictures]
 
     def promised(self) -> float:
         """The threshold of the run, from its calibration images."""
-        return load_run(self.shown).threshold
+        return self.loaded.threshold
 
     def cheapest(self) -> float:
         return cheapest_threshold(
@@ -115,20 +121,20 @@ class ScoreExplorer(Panel):
 
     def dispute(self) -> None:
         """Chooses the next image on which the runs disagree, beginning with the most disputed one."""
-        order, current = most_disputed(self.compared), place_of(self.shown, self.controls["rank"].value)
+        order, current = most_disputed(self.compared), self.place
         following = order[(int(np.flatnonzero(order == current)[0]) + 1) % len(order)]
         self.disputed = following if self.disputed == current else order[0]
-        self.controls["rank"].value = self.rank_of(self.disputed)
+        self.show(self.disputed)
 
     def rank_of(self, place: int) -> int:
-        return int(np.flatnonzero(load_run(self.shown).order == place)[0]) + 1
+        return int(np.flatnonzero(self.loaded.order == place)[0]) + 1
 
     def follow(self, name):
         c = self.controls
         if name in (None, "category"):
             c["run"].options = choices(self.runs[c["category"].value])
         if name in (None, "category", "run"):
-            place = place_of(self.shown, c["rank"].value) if name == "run" and self.shown else None
+            place = self.place if name == "run" and self.shown else None
             self.show_run(c["run"].value, place)
         if name in (None, "category", "run", "compare", "sort"):
             self.fill_strip()
@@ -141,8 +147,8 @@ class ScoreExplorer(Panel):
         if name in (None, "category", "run", "plane"):
             self.draw_map()
         if name in (None, "category", "run", "rank", "thumb", "map", "own"):
-            self.remark.value = received(c["own"], load_run(self.shown))
-        c["map"].value = place_of(self.shown, c["rank"].value)
+            self.remark.value = received(c["own"], self.loaded)
+        c["map"].value = self.place
         test = load_run(c["run"].value).test
         label, score = test["label"].to_numpy(), test["score"].to_numpy()
         if name == "cut":
@@ -170,7 +176,7 @@ class ScoreExplorer(Panel):
 
     def fill_strip(self) -> None:
         """The thumbnails: a selection from the lowest score to the highest, or the most disputed images."""
-        c, loaded = self.controls, load_run(self.shown)
+        c, loaded = self.controls, self.loaded
         count = len(loaded.order)
         if c["sort"].value == "score":
             label = loaded.test["label"].to_numpy()[loaded.order]
@@ -191,7 +197,7 @@ class ScoreExplorer(Panel):
 
     def draw_map(self) -> None:
         """The test images in latent space, if the map is wanted."""
-        dots, about, run = self.controls["map"], "", load_run(self.shown)
+        dots, about, run = self.controls["map"], "", self.loaded
         dots.behind = points = []
         if self.controls["plane"].value:
             self.about.value = "<p role='status'>Computing z of all images …</p>"
@@ -207,11 +213,11 @@ class ScoreExplorer(Panel):
         dots.names = [f"{one.path.name}, {NAMES[one.label]}, score {plain(score)}" for one, score in samples]
         dots.label = "Map of the test images in latent space"
         dots.points = [[*at, int(one.label)] for at, one in zip(points, run.dataset.test, strict=bool(points))]
-        dots.hover = place_of(self.shown, self.controls["rank"].value)
+        dots.hover = self.place
         self.look(dots.hover)
         self.about.value = f"<p>{html.escape(about)}</p>" if about else ""
 
     def look(self, place: int) -> None:
         """Shows the image of a point of the map."""
         if 0 <= place < len(self.controls["map"].points):
-            self.controls["map"].picture = small_picture(load_run(self.shown), place)
+            self.controls["map"].picture = small_picture(self.loaded, place)

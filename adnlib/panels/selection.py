@@ -15,13 +15,13 @@ PAUSE = 0.3  # seconds without another choice before the other panels follow
 
 
 class ImagePanel(Panel):
-    """A panel with the controls `run` and `image`, the number of a test image of the run.
+    """A panel that shows a test image of a run: a subclass says which, and can show another.
 
     A choice is (data set, category, name of the image). The other panels of the kernel follow it if their run has the
     same images. The page's address contains the name; a page that is opened with it chooses this image.
     """
 
-    choice: ClassVar[tuple | None] = None
+    choice: ClassVar[tuple] = ()
     panels: ClassVar[WeakSet["ImagePanel"]] = WeakSet()
     task: ClassVar[asyncio.Task | None] = None
 
@@ -31,8 +31,9 @@ class ImagePanel(Panel):
             "nearest to the threshold": lambda: self.show(int(distance(self.loaded).argmin())),
             "models disagree most": lambda: self.show(self.most_disputed()),
         }
-        self.built = False
-        super().__init__(*arguments, tries={**(tries or {}), **guides}, **options)
+        self.built, self.chosen = False, ()
+        tries = tries or {}
+        super().__init__(*arguments, tries={**tries, **guides, **tries}, **options)  # their own first
         self.built = True
         self.panels.add(self)
         self.frame.observe(lambda change: self.choose((None, None, change["new"])), "asked")
@@ -40,21 +41,24 @@ class ImagePanel(Panel):
 
     @property
     def loaded(self) -> LoadedRun:
+        """The run; by default that of the control `run`."""
         return load_run(self.controls["run"].value)
 
     @property
     def place(self) -> int:
-        """The index of the shown image in `dataset.test`."""
+        """The index of the shown image in `dataset.test`; by default from the control `image`."""
         return self.controls["image"].value - 1
 
     def show(self, place: int) -> None:
         self.controls["image"].value = place + 1
 
     def redraw(self) -> None:
+        """An image that was not chosen by the visitor, as at the start, is no choice."""
         super().redraw()
-        if self.built:
-            p = self.loaded.run.parameters
-            self.choose((p["dataset"], p["category"], self.loaded.test["image"][self.place]))
+        p = self.loaded.run.parameters
+        before, self.chosen = self.chosen, (p["dataset"], p["category"], self.loaded.test["image"][self.place])
+        if self.built and self.chosen != before:
+            self.choose(self.chosen)
 
     def choose(self, choice: tuple) -> None:
         """Makes this the choice of all panels. Those that are not in use follow after a pause in the choosing."""
@@ -81,8 +85,9 @@ class ImagePanel(Panel):
             panel.adopt()
 
     def adopt(self) -> None:
-        """Shows the image of the choice, if the run has it."""
-        if not ImagePanel.choice or self.message.value:
+        """Shows the image of the choice, if the run has it and no picture of the visitor's is shown."""
+        own = self.controls.get("own")
+        if not ImagePanel.choice or self.message.value or (own and own.value):
             return
         *images, name = ImagePanel.choice
         p = self.loaded.run.parameters

@@ -25,6 +25,13 @@ class Frame(anywidget.AnyWidget):
     panel = traitlets.Unicode().tag(sync=True)  # the panel's id, which its still image carries
 
 
+class Arrival(anywidget.AnyWidget):
+    """An invisible widget that says when a page shows it."""
+
+    _esm = "export default { render({ model }) { model.set('shown', true); model.save_changes(); } };"
+    shown = traitlets.Bool().tag(sync=True)
+
+
 class Thumbnails(anywidget.AnyWidget):
     """A strip of thumbnails; a click or the arrow keys select one.
 

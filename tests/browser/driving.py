@@ -104,7 +104,7 @@ def serve(name: str, options: list[str], root: Path):
     module, app = {"voila": ("adnlib.panels.app", "Voila"), "jupyterlab": ("jupyterlab", "ServerApp")}[name]
     options = [*options, f"--{app}.kernel_websocket_connection_class=adnlib.panels.server.NoDelay", f"--port={port}"]
     command = [sys.executable, "-m", module, *options]
-    path = root / f"{name}.log"
+    path = root / f"{name}-{port}.log"
     with open(path, "w") as log:
         server = subprocess.Popen(
             command, cwd=root / "notebooks", env=environment, stdout=log, stderr=log, start_new_session=True

@@ -26,12 +26,11 @@ from adnlib.panels.gate_explorer import GateExplorer, chosen, forced
 from adnlib.panels.instruments import Dial
 from adnlib.panels.loaded_run import by_category, category_names, load_run, overlay
 from adnlib.panels.painter import Painter
-from adnlib.panels.panel import Panel, Work, panel_of
-from adnlib.panels.pictures import Plate, png, sheet
+from adnlib.panels.panel import Later, Panel, Work, panel_of
+from adnlib.panels.pictures import Plate, encode, png, sheet
 from adnlib.panels.run_browser import ANY, RunBrowser, filtered, notebook_page
 from adnlib.panels.score_explorer import ScoreExplorer
 from adnlib.panels.score_pictures import place_of
-from adnlib.panels.selection import ImagePanel
 from adnlib.panels.server import NoDelay
 from adnlib.panels.variants import most_disputed
 from adnlib.panels.view_explorer import ViewExplorer, agreement, enough, views_of
@@ -244,6 +243,31 @@ def test_an_error_takes_the_stale_pictures_away():
     assert "Not this one" in panel.message.value and "adn-failed" in panel._dom_classes
     panel.controls["a"].value = 1
     assert panel.message.value == "" and "adn-failed" not in panel._dom_classes
+
+
+def test_a_pages_panels_are_made_when_it_is_there_and_one_that_fails_stops_no_other(runs, monkeypatch):
+    monkeypatch.setenv("VOILA_PREHEAT", "True")
+    made = []
+
+    def broken(root):
+        made.append("broken")
+        raise ZeroDivisionError
+
+    def good(root=None):
+        made.append("good" if root else "without runs")
+        return Panel(lambda a: line(a), a=ipywidgets.IntSlider(1))
+
+    async def page():
+        waiting = [panel_of(broken, runs), panel_of(good, runs), panel_of(good)]
+        await asyncio.sleep(0.2)
+        assert made == []
+        waiting[0].children[1].shown = True
+        await Later.task
+        return [later.children[0].message.value for later in waiting]
+
+    first, *others = asyncio.run(page())
+    assert made == ["without runs", "broken", "good"]
+    assert "ZeroDivisionError" in first and others == ["", ""]
 
 
 def test_the_notebook_of_make_run_is_found_by_the_run_that_it_saved(runs, attending, tmp_path):
@@ -488,7 +512,6 @@ def test_the_task_of_one_half_forces_every_gate(runs, attending):
 
 
 def test_an_image_chosen_anywhere_is_chosen_everywhere_by_tasks_and_by_the_address(runs):
-    ImagePanel.choice = None
     views, gates = ViewExplorer(runs), GateExplorer(runs)
     assert views.place != gates.place  # each starts with its own
     scores = views.loaded.test["score"]
@@ -510,7 +533,23 @@ def test_an_image_chosen_anywhere_is_chosen_everywhere_by_tasks_and_by_the_addre
     gates.frame.asked = names[other]
     assert views.place == gates.place == other
     assert ViewExplorer(runs).place == other  # also one that is made later
-    ImagePanel.choice = None
+
+
+def test_score_explorer_and_painter_take_part_in_the_choice(runs):
+    scores, painter, views = ScoreExplorer(runs), Painter(runs), ViewExplorer(runs)
+    press(scores, "the worst miss")
+    miss, painted = views.worst_miss(), painter.place
+    assert scores.place == views.place == miss and painter.place == painted  # it paints on normal images only
+    painter.controls["strokes"].value = [{**painter.controls["strokes"].brush, "points": [[0.5, 0.5]]}]
+    assert views.place == miss  # a stroke chooses no image
+    painter.controls["image"].value = painter.controls["image"].max
+    assert painter.place == scores.place == views.place == painter.normal[-1]
+    scores.controls["own"].value = encode(np.zeros((64, 64, 3), np.uint8))
+    assert scores.remark.value
+    views.show(int(painter.normal[0]))
+    assert painter.place == painter.normal[0] != scores.place and scores.controls["own"].value  # kept
+    scores.controls["run"].value = scores.controls["run"].options[1][1]
+    assert views.place == painter.normal[0]
 
 
 def test_what_is_said_on_the_views_is_true_of_each_choice(runs):
