@@ -1,10 +1,11 @@
-"""How soon an image follows its control in a real browser: 50 moves each, on the page that `make app` serves.
+"""How soon a panel follows each of its controls in a real browser, on the page that `make app` serves.
 
     .venv/bin/python benchmarks/panels.py [FOLDER_OF_RUNS]
 
-A move starts with a key press on a control and ends when the browser has decoded the new image. "cached": only the
-image is computed. "model": scores and maps of images that are new to the model are computed, too. The runs are those of
-`make run` (preset fast, 256 px) unless a folder is given.
+A move starts with a key press, a click or a choice, and ends when the panel has drawn everything and the browser has
+decoded the images. "first": the value is new to this page. "again": it has been shown before. "drag": 40 key presses,
+16 ms apart, and how long after the last one the panel has drawn its value. The runs are those of `make run` (preset
+fast, 256 px) unless a folder is given.
 """
 
 import os
@@ -21,33 +22,85 @@ from playwright.sync_api import sync_playwright
 from adnlib.system.folders import ROOT
 
 sys.path.insert(0, str(ROOT / "tests" / "browser"))  # the same servers and the same page as in the tests
-from driving import FLAGS, Page, find_chromium, serve
+from driving import CONTROLS, FLAGS, Page, find_chromium, serve
 
-MOVES = 50
-# panel, control, the key that resets it, the key of a move, index of the image, cached or model, limit in ms
-CASES = [
-    ("scoreexplorer", "cut", "Home", "ArrowRight", 2, "cached", 60),
-    ("scoreexplorer", "rank", "Home", "ArrowRight", 0, "model", 400),
-    ("scoreexplorer", "rank", "Home", "ArrowRight", 0, "cached", 60),
-    ("painter", "angle", "Home", "ArrowRight", 0, "model", 400),
-    ("gateexplorer", "image", "Home", "ArrowRight", 1, "model", 400),
-]
-MEASURE = """async ({panel, control, key, picture, moves}) => {
-  const root = document.querySelector(`.adn-${panel}`), image = root.querySelectorAll('img')[picture];
-  const handle = root.querySelector(`.adn-${control} :is([role=slider], input[type=range])`), times = [];
-  for (let move = 0; move < moves; move++) {
-    const start = performance.now();
-    const shown = new Promise((done, fail) => {
-      image.addEventListener('load', done, {once: true});
-      setTimeout(() => fail(new Error(`${control} changed nothing in move ${move}`)), 20000) });
-    if (handle.stepUp) {  // no event of a script moves a native slider
-      handle.stepUp();
-      handle.dispatchEvent(new Event('input'));
-    } else handle.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true, cancelable: true}));
+MOVES = 40
+DRAGS = 8
+LIMITS = {"first": 250, "again": 60, "drag": 300}  # ms
+ALWAYS = {("painter", name) for name in ("image", "angle", "brightness")}  # the model judges an image in every move
+BRUSH = {"kind", "size", "colour", "blur", "opacity"}  # they change only the next stroke
+MOVING = """
+  const root = document.querySelector(`.adn-${panel}`), place = root.querySelector(`.adn-${control}`);
+  const part = place.querySelector('[role=slider], input[type=range], select, input') ?? place;
+  const buttons = [...place.querySelectorAll('button')];
+  let way = 1, done = null;
+  new MutationObserver(() => { if (!root.classList.contains('adn-busy')) done?.(performance.now()) })
+    .observe(root, {attributeFilter: ['class'], attributeOldValue: true});
+  const tell = (kind) => part.dispatchEvent(new Event(kind, {bubbles: true}));
+  const at = () => part.getAttribute('aria-valuenow') ??
+    (buttons.length ? buttons.findIndex(b => b.getAttribute('aria-pressed') === 'true') : part.value);
+  function move() {
+    if (part.matches('[role=slider]')) {
+      if (Number(part.getAttribute('aria-valuenow')) >= Number(part.getAttribute('aria-valuemax'))) way = -1;
+      if (Number(part.getAttribute('aria-valuenow')) <= Number(part.getAttribute('aria-valuemin'))) way = 1;
+      const key = way > 0 ? 'ArrowRight' : 'ArrowLeft';
+      part.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true, cancelable: true}));
+    } else if (part.matches('input[type=range]')) {  // no event of a script moves a native slider
+      if (Number(part.value) >= Number(part.max)) way = -1;
+      if (Number(part.value) <= Number(part.min)) way = 1;
+      way > 0 ? part.stepUp() : part.stepDown();
+      tell('input');
+    } else if (part.matches('select')) {
+      part.selectedIndex = (part.selectedIndex + 1) % part.options.length;
+      tell('change');
+    } else if (part.matches('input[type=checkbox]')) part.click();
+    else if (buttons.length) {
+      const pressed = buttons.findIndex(b => b.getAttribute('aria-pressed') === 'true');
+      buttons[(pressed + 1) % buttons.length].click();
+    } else {
+      part.value = (Number(part.value) * 1.01 + 0.01).toFixed(4);
+      tell('change');
+    }
+  }
+  const drawn = (seconds) => new Promise((end, fail) => {
+    done = end;
+    setTimeout(() => fail(new Error(`${panel}.${control} drew nothing`)), 1000 * seconds) });
+  const decoded = () => Promise.all([...root.querySelectorAll('.adn-pictures img')].filter(
+    i => i.src && getComputedStyle(i).display !== 'none').map(i => i.decode().catch(() => null)));  // it was replaced meanwhile
+  const pause = (ms) => new Promise(end => setTimeout(end, ms));
+"""
+MOVE = (
+    "async ({panel, control, moves}) => {"
+    + MOVING
+    + """
+  if (part.matches('select') && part.options.length < 2) return [];
+  const seen = new Set([String(at())]), times = [];
+  for (let each = 0; each < moves; each++) {
+    const start = performance.now(), shown = drawn(20);
+    move();
     await shown;
-    times.push(performance.now() - start);
+    await decoded();
+    const ms = performance.now() - start;
+    await pause(30);
+    times.push([seen.has(String(at())) ? 'again' : 'first', ms]);
+    seen.add(String(at()));
   }
   return times }"""
+)
+DRAG = (
+    "async ({panel, control, moves}) => {"
+    + MOVING
+    + """
+  const times = [];
+  for (let each = 0; each < moves; each++) {
+    let last = 0, end = 0;
+    done = (now) => { end = now };
+    for (let step = 0; step < 40; step++) { move(); last = performance.now(); await pause(16); }
+    do { await pause(200) } while (root.classList.contains('adn-busy') || performance.now() - end < 400);
+    times.push(Math.max(0, end - last));
+  }
+  return times }"""
+)
 
 STROKES = """async moves => {
   const root = document.querySelector('.adn-painter'), canvas = root.querySelector('canvas'), times = [];
@@ -83,27 +136,44 @@ def main() -> None:
             page = Page(browser, "voila")
             page.page.goto(address, timeout=120_000)
             page.wait_for_panels()
-            for panel, control, start, key, picture, kind, limit in CASES:
-                page.control(panel, control).locator("[role=slider], input[type=range]").first.press(start)
+            for panel, control in cases():
                 page.settled(panel, 1)
-                parameters = dict(panel=panel, control=control, key=key, picture=picture, moves=MOVES)
-                times = page.page.evaluate(MEASURE, parameters)
-                high = statistics.quantiles(times, n=20)[-1]
-                rows.append((panel, control, kind, statistics.median(times), high, limit))
+                parameters = dict(panel=panel, control=control, moves=MOVES)
+                moves = page.page.evaluate(MOVE, parameters)
+                for kind in ("first", "again"):
+                    limit = LIMITS["first" if (panel, control) in ALWAYS else kind]
+                    rows += row(panel, control, kind, [ms for which, ms in moves if which == kind], limit)
+                if page.control(panel, control).locator("[role=slider], input[type=range]").count():
+                    times = page.page.evaluate(DRAG, {**parameters, "moves": DRAGS})
+                    rows += row(panel, control, "drag", times, LIMITS["drag"])
             page.page.locator(".adn-painter canvas").scroll_into_view_if_needed()
             times = page.page.evaluate(STROKES, MOVES)
-            high = statistics.quantiles(times, n=20)[-1]
-            rows.append(("painter", "stroke to all verdicts", "model", statistics.median(times), high, 250))
+            rows += row("painter", "stroke to all verdicts", "first", times, LIMITS["first"])
             page.page.close()
         browser.close()
     print(
         f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, Python "
         f"{platform.python_version()}, torch {torch.__version__}, Chromium {browser.version}\n"
     )
-    print("| panel | control | what | median (ms) | 95 % within (ms) | limit (ms) |")
-    print("| --- | --- | --- | --- | --- | --- |")
-    for panel, control, kind, median, high, limit in rows:
-        print(f"| {panel} | {control} | {kind} | {median:.0f} | {high:.0f} | {limit} |")
+    print("| panel | control | move | moves | median (ms) | 95 % within (ms) | limit of the median (ms) |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for panel, control, kind, count, median, high, limit in rows:
+        over = " exceeded" * (median > limit)
+        print(f"| {panel} | {control} | {kind} | {count} | {median:.0f} | {high:.0f} | {limit}{over} |")
+
+
+def cases() -> list[tuple[str, str]]:
+    """Panel and name of every control that changes what a panel shows."""
+    found = [(panel, name) for panel, controls in CONTROLS.items() for name in controls]
+    hidden = {("scoreexplorer", "thumb"), ("scoreexplorer", "plane")}  # the strip chooses a rank; the map has a test
+    return [(p, name) for p, name in found if (p, name) not in hidden and not (p == "painter" and name in BRUSH)]
+
+
+def row(panel: str, control: str, kind: str, times: list[float], limit: int) -> list[tuple]:
+    """A row of the table, or none if there were no such moves."""
+    if len(times) < 2:
+        return [(panel, control, kind, len(times), times[0], times[0], limit)] if times else []
+    return [(panel, control, kind, len(times), statistics.median(times), statistics.quantiles(times, n=20)[-1], limit)]
 
 
 if __name__ == "__main__":

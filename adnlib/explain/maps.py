@@ -76,6 +76,7 @@ def all_cams(
             cam = _AllScales(_NLL(model), modules)
             undo.callback(cam.activations_and_grads.release)
             cam.strides = [STRIDES[LAYERS[layer]] for layer in layers]
+            cam.scale_step = model.features.scale_step
             return cam(x, [lambda value: value] * len(x))  # (B, 2 L, H, W)
 
     maps = _over_views(model, images, views, one_view).clamp(min=0).unbind(dim=1)
@@ -204,14 +205,14 @@ class _AllScales(GradCAM):
     def compute_cam_per_layer(self, input_tensor, targets, eigen_smooth):
         seen = self.activations_and_grads  # a tensor (B, C, h, w) for each scale and, within a scale, each layer
         pairs, count = list(zip(seen.activations, seen.gradients, strict=True)), len(self.target_layers)
-        size = input_tensor.shape[-2:]
+        size, step = input_tensor.shape[-2:], self.scale_step
         return [
-            sum(self._drawn(rule, *pair, stride * 2**scale, size) for scale, pair in enumerate(pairs[k::count]))
+            sum(self._drawn(rule, *pair, stride * step**scale, size) for scale, pair in enumerate(pairs[k::count]))
             for k, stride in enumerate(self.strides)
             for rule in (GradCAM, HiResCAM)
         ]
 
-    def _drawn(self, rule: type, values: Tensor, gradient: Tensor, stride: int, size: Sequence[int]) -> Tensor:
+    def _drawn(self, rule: type, values: Tensor, gradient: Tensor, stride: float, size: Sequence[int]) -> Tensor:
         cam = torch.from_numpy(rule.get_cam_image(self, None, None, None, values.numpy(), gradient.numpy(), False))
         return cam[0].numel() * _spread(cam, stride, size)
 
@@ -219,13 +220,13 @@ class _AllScales(GradCAM):
         return torch.stack(cam_per_target_layer, dim=1)
 
 
-def _spread(maps: Tensor, stride: int, size: Sequence[int]) -> Tensor:
+def _spread(maps: Tensor, stride: float, size: Sequence[int]) -> Tensor:
     """A layer's maps (B, h, w), interpolated to the size of the image: (B, H, W)."""
     down, across = (interpolation(maps.shape[axis + 1], size[axis], stride) for axis in (0, 1))
     return down @ maps @ across.T
 
 
-def interpolation(places: int, size: int, stride: int) -> Tensor:
+def interpolation(places: int, size: int, stride: float) -> Tensor:
     """(size, places): weights of a linear interpolation between values at pixels stride - 1, 2 stride - 1, …"""
     at = ((torch.arange(size) + 1) / stride - 1).clamp(0, places - 1)  # in positions of the map
     return (1 - (at[:, None] - torch.arange(places)).abs()).clamp(min=0)

@@ -141,11 +141,14 @@ def test_stretched_maps():
     assert torch.allclose(stretched(maps)[1], torch.tensor([[1 / 3, 1], [2 / 3, 0]]))
 
 
+@pytest.mark.parametrize("step", [2.0, 2**0.5])  # between two scales
 @pytest.mark.parametrize("attention", [None, "cbam"])
-def test_grad_cam_equals_its_formula(attention, images):
+def test_grad_cam_equals_its_formula(attention, step, images):
     model = tiny_model(attention, placement="after-pool5")
+    model.features.scale_step = step
     x = model.features.normalize(images)
-    scales = [F.interpolate(x, size=(SIZE // 2**s,) * 2) if s else x for s in range(SCALES)]
+    sizes = [int(SIZE / step**s + 1e-6) for s in range(SCALES)]
+    scales = [F.interpolate(x, size=(size, size)) for size in sizes]
     maps = [model.features.convolve(scaled).detach().requires_grad_() for scaled in scales]  # A, (B, 256, h, w)
     z, log_det = model.transform(torch.cat([a.mean(dim=(2, 3)) for a in maps], dim=1))
     ((0.5 * z.square().sum(dim=1) - log_det) / 768).sum().backward()
@@ -154,7 +157,7 @@ def test_grad_cam_equals_its_formula(attention, images):
         weights = a.grad.mean(dim=(2, 3), keepdim=True) * a[0, 0].numel()
         cam = (weights * a).sum(dim=1).detach().numpy()  # (B, h, w)
         for axis in (1, 2):
-            centres = 32 * 2**scale * (np.arange(cam.shape[axis]) + 1) - 1  # px
+            centres = 32 * step**scale * (np.arange(cam.shape[axis]) + 1) - 1  # px
             cam = np.apply_along_axis(lambda v, at=centres: np.interp(np.arange(SIZE), at, v), axis, cam)
         total = total + torch.from_numpy(cam).float()
     expected = total.clamp(min=0)
