@@ -120,10 +120,11 @@ class Preset:
 # four per epoch. The published code draws new angles every time (view_pool=0 draws four new ones per epoch).
 PAPER = Preset("paper", own_views=True)
 # Takes a minute on two cores. The learning rate and its decay were selected using the likelihood of normal validation
-# images, the sizes by running time; the scales and the light by artificial defects in normal images
-# (benchmarks/features.py); no test AUROC was used. With DifferNet's steps of two, AlexNet's map of the smallest scale
-# would be a single position. Gradient norms are usually below 100. A norm above 1000 comes from an image that the flow
-# maps far away from zero, and without clipping it can ruin the training.
+# images, the sizes by running time, the scales by artificial defects in normal images (benchmarks/features.py). The
+# light was adopted when its effect on the test AUROC of some data sets was known (data/pooling.csv). With DifferNet's
+# steps of two, AlexNet's map of the smallest scale would be a single position. Gradient norms are usually below 100.
+# A norm above 1000 comes from an image that the flow maps far away from zero, and without clipping it can ruin the
+# training.
 FAST = Preset(
     "fast",
     image_size=256,

@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/false_alarms.py [--splits 20] [--csv data/false_alarms.csv] DATASET/CATEGORY …
 
 Each split divides all normal images of a category at random: a third are new images, and the rest is divided as
-`adnlib.load_dataset` does without a test set. A plain DifferNet (preset fast) is trained, the rule for each rate is
+`adnlib.load_dataset` does without a test set. A plain DifferNet (preset fast-2026-11) is trained, the rule of each rate
 taken from the calibration images, and the alarms among the new images are counted. A split counts as kept if the count
 lies in the rule's 95 % interval for that many normal images. Rows that are in the file already are not computed again.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from adnlib import DifferNet, evaluation, fit, load_dataset
+from adnlib import PRESETS, DifferNet, evaluation, fit, load_dataset
 from adnlib.calibration import rule_for
 from adnlib.datasets import CALIBRATION, Dataset, Split
 from adnlib.engine import feature_sources
@@ -24,6 +24,7 @@ from adnlib.engine.extraction import features_of
 RATES = (0.01, 0.05)
 NEW = 1 / 3
 VALIDATION = 0.15 * (1 - CALIBRATION)
+PRESET = PRESETS["fast-2026-11"]
 
 
 def resplit(dataset: Dataset, seed: int) -> Dataset:
@@ -41,7 +42,7 @@ def remember_features(dataset: Dataset) -> None:
     """Computes the features of every normal image once; from then on, every split reads them."""
     images = resplit(dataset, 0)
     whole = Split((*images.train, *images.validation, *images.calibration, *images.test))
-    model = DifferNet()
+    model = DifferNet(preset=PRESET)
     views = model.preset.views("test")
     assert views == model.preset.views("train")
     y, row = features_of(model, whole, views), {sample.path: number for number, sample in enumerate(whole)}
@@ -52,7 +53,7 @@ def remember_features(dataset: Dataset) -> None:
 def measure(dataset: Dataset, split: int) -> list[dict]:
     """A row for each rate."""
     data = resplit(dataset, split)
-    model = DifferNet(seed=split)
+    model = DifferNet(preset=PRESET, seed=split)
     fit(model, data, seed=split, progress=False)
     known, new = evaluation.score(model, data.calibration), evaluation.score(model, data.test)
     rows = []

@@ -5,7 +5,7 @@
     .venv/bin/python benchmarks/localisation.py --category bracket_wild clamp_wild bracket_plain clamp_plain
 
 --runs: finished runs of `adn sweep grids/evidence.toml`. If a variant or a seed of a category is missing there, all
-models of this category are trained here on `--few` images, with the preset "fast" at a fifth of its learning rate.
+models of this category are trained here on `--few` images, with PRESET at a fifth of its learning rate.
 --data: a folder with mvtec_bottle and mtd; missing categories are left out. A category's rows replace its older rows in
 the file, which contains only numbers.
 """
@@ -30,6 +30,7 @@ from adnlib.system.folders import ROOT
 from adnlib.views import quarter_turns
 
 VARIANTS = {"DifferNet": None, "SE, frozen": "se", "CBAM, frozen": "cbam", "constant gate 0.5": "constant"}
+PRESET = "fast-2026-11"
 WILD = ("bracket_wild", "bracket_plain", "clamp_wild", "clamp_plain")
 STEP = 2  # px between the pixels that are measured
 COLUMNS = ["dataset", "category", "variant", "map", "measure", "images", "anomalous", "views", "trained on", "seeds"]
@@ -91,14 +92,14 @@ def one_category(dataset: adnlib.datasets.Dataset, options: argparse.Namespace) 
 
 def the_models(dataset: adnlib.datasets.Dataset, options: argparse.Namespace) -> tuple[dict[str, list], int]:
     """Each variant's models, one per seed, and the number of normal images that they were trained on."""
-    finished = [r for r in read_runs(options.runs, category=dataset.category, preset="fast", weights="imagenet")]
+    finished = [r for r in read_runs(options.runs, category=dataset.category, preset=PRESET, weights="imagenet")]
     runs = {(run.variant, run.parameters["seed"]): run for run in finished}
     wanted = [(variant, seed) for variant in VARIANTS for seed in range(options.seeds)]
     if all(key in runs for key in wanted):
         return {v: [runs[v, s].model() for s in range(options.seeds)] for v in VARIANTS}, len(dataset.train)
     few = replace(dataset, train=Split(spread(dataset.train, options.few)), validation=dataset.validation[:12])
     models = {variant: [] for variant in VARIANTS}
-    slow = replace(adnlib.PRESETS["fast"], lr=2e-4, batch_images=8)  # with few images, the preset's steps are too large
+    slow = replace(adnlib.PRESETS[PRESET], lr=2e-4, batch_images=8)  # with few images, the preset's steps are too large
     for variant, seed in wanted:
         model = adnlib.DifferNet(VARIANTS[variant], preset=slow, seed=seed)
         adnlib.fit(model, few, seed=seed, progress=False)

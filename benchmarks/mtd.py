@@ -2,9 +2,9 @@
 
     .venv/bin/python benchmarks/mtd.py --dataset folder:../shared/data --category mtd --csv data/mtd.csv
 
-Each row changes one setting of the preset `fast` and is trained with several seeds. Two rows take long and have one
-seed: the published flow, and the last row, which is the published configuration except for its random rotations, with a
-quarter of its epochs. "Gaussian" rows use no flow, but the Mahalanobis distance of the same features with Ledoit and
+Each row changes one setting of the preset `fast-2026-11` and is trained with several seeds. Two rows take long and have
+one seed: the published flow, and the last row, which is the published configuration with a quarter of its epochs and
+without random rotations. "Gaussian" rows use no flow, but the Mahalanobis distance of the same features with Ledoit and
 Wolf's covariance. The detectors of 11_peers, on two backbones and without rotated views, are other methods on the same
 images. The table has the AUROC under the three protocols of 08_results and, under the first, for each defect alone. It
 decides nothing. The file is written after every row, and rows that it contains are not computed again.
@@ -29,7 +29,7 @@ from adnlib.evaluation import auroc, watch_test
 from adnlib.presets import Preset
 from adnlib.system.files import write_whole
 
-FAST = adnlib.PRESETS["fast"]
+FAST = adnlib.PRESETS["fast-2026-11"]
 FLOW = "published flow (3 x 2048)"
 ALL = "448 px, published flow, features and schedule, a quarter of the epochs"
 CHANGES = {

@@ -66,7 +66,7 @@ MOVING = """
     done = end;
     setTimeout(() => fail(new Error(`${panel}.${control} drew nothing`)), 1000 * seconds) });
   const decoded = () => Promise.all([...root.querySelectorAll('.adn-pictures img')].filter(
-    i => i.src && getComputedStyle(i).display !== 'none').map(i => i.decode().catch(() => null)));  // it was replaced meanwhile
+    i => i.src && getComputedStyle(i).display !== 'none').map(i => i.decode().catch(() => null)));  // null: replaced
   const pause = (ms) => new Promise(end => setTimeout(end, ms));
 """
 MOVE = (

@@ -72,7 +72,7 @@ def in_words(each: pd.DataFrame, baseline: str = NONE) -> str:
     by_verdict = {word: each[each["verdict"] == word] for word in ("better", "worse")}
     sentences = [
         f"Of {len(each)} comparisons with {against} on these test images, attention is better in "
-        f"{len(by_verdict['better'])} and worse in {len(by_verdict['worse'])}. The others show no difference."
+        f"{len(by_verdict['better'])} and worse in {len(by_verdict['worse'])}. For the others no difference is shown."
     ]
     for (word, rows), verb in zip(by_verdict.items(), ("helps", "hurts"), strict=True):
         if rows.empty:

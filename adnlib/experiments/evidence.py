@@ -14,6 +14,7 @@ from adnlib.system.files import sha256, write_whole
 from adnlib.system.folders import DATA, ROOT
 
 MARKS = ("<!-- made by `adn evidence` -->", "<!-- end -->")  # around the generated section of README
+PAPERS_GAIN = 1.77  # points, the average gain of AttentDifferNet, arXiv 2311.02747
 CEILING = 0.999  # an AUROC above it leaves almost no room for a gain
 PAGE_HEAD = """# The evidence: does attention help?
 
@@ -36,11 +37,13 @@ in points (hundredths of AUROC).
   meant in the first edition ends with **-2026-11**: DifferNet's three scales, each half as large as the one before
   (now: smaller by the square root of two), and no change of brightness between the views of an image.
 
-With several categories, the interval is computed from one mean difference for each category. The plain and the wild
-images of a part in `wild_parts` are not independent and count as one category. With two or three categories, the
-interval rests on only two or three differences and can be narrow or wide by chance. There are many comparisons: even
-without any effect, about one interval in twenty excludes zero. The intervals in README are wider, so that all of
-them together are right with a probability of 95 % (Bonferroni). *Detectable* is the smallest true difference that these
+With several categories, the interval is computed from one mean difference for each category. The categories of
+`wild_parts` come from one renderer and count as one; the two kinds of solar cells count as two, although they come from
+one camera. With two or three categories, the interval rests on only two or three differences and can be narrow or wide
+by chance. Below eight categories it is Student's interval, otherwise a bootstrap interval. There are many comparisons:
+even without any effect, about one interval in twenty excludes zero. The intervals in README are wider, so that all of
+them together are right with a probability of 95 % (Bonferroni, Student's): a verdict here can be "worse" where README
+says that no difference is shown. *Detectable* is the smallest true difference that these
 categories would show with a probability of 90 %, if it varies between categories as the measured one does.
 
 ![Differences of AUROC with intervals, a row per category, a column per variant](evidence.png)
@@ -52,7 +55,7 @@ def headline(ledger: pd.DataFrame) -> list[str]:
 
     All their intervals together have the level LEVEL, see `simultaneous`.
     """
-    lines, verdicts = [], []
+    lines, verdicts, below = [], [], []
     shown = {preset: [name for name in names if name not in CONTROLS.values()] for preset, names in SHOWN.items()}
     level = simultaneous(sum(map(len, shown.values())))
     for preset, names in shown.items():
@@ -60,20 +63,23 @@ def headline(ledger: pd.DataFrame) -> list[str]:
         for name in names:
             for _, row in table[table["variant"] == name].iterrows() if len(table) else ():
                 module, how = name.split(", ")
-                verdict = "shows no difference" if row["verdict"] == "no difference shown" else f"is {row['verdict']}"
                 interval = "" if np.isnan(row["low"]) else f", {100 * row['low']:+.1f} to {100 * row['high']:+.1f}"
-                clauses.append(f"{module} {verdict} ({100 * row['difference']:+.1f} points{interval})")
+                counts = f"{row['better']} better, {row['worse']} worse"
+                clauses.append(f"{module} {row['verdict']} ({100 * row['difference']:+.1f} points{interval}; {counts})")
                 verdicts.append(row["verdict"])
+                if row["high"] < PAPERS_GAIN / 100:
+                    below.append(name)
         if clauses:
-            lines.append(f"- **{how.capitalize()}** attention: {', '.join(clauses)}.")
+            lines.append(f"- **{how.capitalize()}** attention (preset `{preset}`): {'; '.join(clauses)}.")
     named = [name for names in shown.values() for name in names]
     compared = ledger[ledger["preset"].isin(SHOWN) & ledger["variant"].isin(named)]
     better = verdicts.count("better")
     count = "none is" if not better else "1 is" if better == 1 else f"{better} are"
+    under = f" The paper's +{PAPERS_GAIN} points are above the intervals of {', '.join(below)}." if below else ""
     lines.append(
-        f"- Of these {len(verdicts)} variants {count} better than the plain "
+        f"- Of these {len(verdicts)} variants {count} shown to be better than the plain "
         f"{BASELINE}, on {compared['category'].nunique()} categories with up to {compared['seed'].nunique()} seeds "
-        "each."
+        f"each.{under.replace(', frozen', ' (frozen)').replace(', trained', ' (trained)')}"
     )
     return lines
 
@@ -129,7 +135,7 @@ def strength_section(ledger: pd.DataFrame) -> list[str]:
         return []
     lines = [f"## How strong is the plain {BASELINE}?\n", *(f"- {line}" for line in strength.in_words(table)), ""]
     lines += [_row(["category", *table]), _row(["---"] * (1 + table.shape[1]))]
-    for category, row in [*table.iterrows(), ("mean", table.mean())]:
+    for category, row in [*table.iterrows(), ("mean", table.mean(skipna=False))]:
         lines.append(_row([str(category), *("" if np.isnan(value) else f"{value:.1f}" for value in row)]))
     return [*lines, ""]
 

@@ -18,6 +18,7 @@ BASELINE = "DifferNet"
 LEVEL = 0.95  # confidence level of an interval, unless stated otherwise
 POWER = 0.9  # for `detectable`
 RESAMPLES = 5000  # bootstrap resamples
+RENDERED = "wild_parts"  # a data set whose categories come from one renderer
 ENOUGH = 8  # minimum number of categories for a bootstrap
 
 
@@ -95,11 +96,10 @@ def by_category(pairs: pd.DataFrame) -> pd.DataFrame:
 def over_categories(pairs: pd.DataFrame, seed: int = 0, level: float = LEVEL) -> pd.DataFrame:
     """A row for each variant: the mean over categories of the mean difference over seeds, with an interval.
 
-    The interval (`mean_interval`) is for the mean over the population from which these categories are a sample. In
-    wild_parts, the settings "_wild" and "_plain" show the same parts with the same damage, so their mean counts as one
-    category. With one category, or one such pair, the interval is over its seeds. better, worse: the number of
-    categories that are better or worse by their own interval over seeds. detectable: see `detectable`; NaN for one
-    category.
+    The interval (`mean_interval`) is for the mean over the population from which these categories are a sample. The
+    categories of wild_parts come from one renderer, so their mean counts as one category. With one category, the
+    interval is over its seeds. better, worse: the number of categories that are better or worse by their own interval
+    over seeds. detectable: see `detectable`; NaN for one category.
     """
     all_of, rows = by_category(pairs).groupby("variant"), []
     for variant, group in by_category(_independent(pairs)).groupby("variant", sort=False):
@@ -114,9 +114,8 @@ def over_categories(pairs: pd.DataFrame, seed: int = 0, level: float = LEVEL) ->
 
 
 def _independent(pairs: pd.DataFrame) -> pd.DataFrame:
-    """`differences` with the two settings of a part merged into one category, their mean."""
-    part = pairs["category"].str.removesuffix("_wild").str.removesuffix("_plain")
-    kinds = pairs.assign(category=part.where(pairs["dataset"] == "wild_parts", pairs["category"]))
+    """`differences` with the categories of wild_parts merged into one, their mean."""
+    kinds = pairs.assign(category=pairs["category"].where(pairs["dataset"] != RENDERED, RENDERED))
     return kinds.groupby(["variant", *PAIRED_BY], sort=False).mean(numeric_only=True).reset_index()
 
 

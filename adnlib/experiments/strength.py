@@ -4,7 +4,7 @@ import pandas as pd
 
 from adnlib.experiments.findings import LEDGER, published, under_published_names
 from adnlib.experiments.ledger import finished_runs
-from adnlib.experiments.statistics import BASELINE
+from adnlib.experiments.statistics import BASELINE, RENDERED, mean_interval
 
 YARDSTICKS = LEDGER.with_name("yardsticks.csv")
 PRESETS = ["fast", "fast-2026-11", "surprise"]
@@ -44,21 +44,31 @@ def strength(ledger: pd.DataFrame, yardsticks: pd.DataFrame) -> pd.DataFrame:
 def in_words(table: pd.DataFrame) -> list[str]:
     """`strength` in sentences."""
     now, before = table[PRESETS[0]], table[PRESETS[1]]
-    gain, gap = now - before, table[BEST] - now
+    gap = table[BEST] - now
     lines = [
-        f"The plain {BASELINE} reaches a mean AUROC of {now.mean():.1f} on {len(table)} categories, {gain.mean():+.1f} "
-        f"points against the preset of the first edition (single categories: {gain.min():+.1f} to {gain.max():+.1f}). "
-        f"The best epoch on the test set, which must not be chosen, adds {gap.mean():.1f} (at most {gap.max():.1f})."
+        f"The plain {BASELINE} reaches a mean AUROC of {now.mean():.1f} on {len(table)} categories, against the preset "
+        f"of the first edition {_paired(now - before)}. "
+        f"The best epoch on the test set, which must not be chosen, adds {gap.mean():.1f} (the mean over the seeds of "
+        f"one category: at most {gap.max():.1f})."
     ]
     shared = table[PUBLISHED].dropna()
     if len(shared):
         pairs = [f"{name} {now[name]:.1f} (published: {value:.1f})" for name, value in shared.items()]
         lines.append(f"On the categories that a paper has: {', '.join(pairs)}.")
     others = [
-        f"{name} {values.mean():.1f} ({BASELINE} on these {len(values)} categories: {now[values.index].mean():.1f})"
+        f"{name} {values.mean():.1f} on {len(values)} of these categories ({BASELINE}: {_paired(now - values)})"
         for name, column in table.drop(columns=[*PRESETS, BEST, PUBLISHED]).items()
         if len(values := column.dropna())
     ]
     if others:
-        lines.append(f"Simple detectors without training: {'; '.join(others)}.")
+        lines.append(f"Simple detectors without training, one run each: {'; '.join(others)}.")
     return lines
+
+
+def _paired(d: pd.Series) -> str:
+    """The mean of differences by category in points, with its interval; the categories of one renderer count as one."""
+    d = d.dropna()
+    rendered = d.index.str.endswith(("_wild", "_plain"))
+    d = d.groupby(d.index.where(~rendered, RENDERED)).mean()
+    low, high = mean_interval(d.to_numpy())
+    return f"{d.mean():+.1f} points" + ("" if len(d) == 1 else f", {low:+.1f} to {high:+.1f}")

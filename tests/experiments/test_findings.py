@@ -99,20 +99,20 @@ def test_the_interval_over_seeds_is_students():
     assert over_categories(pairs)["low"][0] == row["low"]
 
 
-def test_the_two_settings_of_a_part_count_as_one():
-    """In two pairs of twins, both of a pair share their effect: four categories say no more than two."""
-    ledger = fake_ledger(0.02, np.random.default_rng(1), categories=2, seeds=3).assign(dataset="wild_parts")
-    parts = ledger.replace({"category": {"c0": "bracket_wild", "c1": "clamp_wild"}})
-    twins = ledger.replace({"category": {"c0": "bracket_plain", "c1": "clamp_plain"}})
-    one = over_categories(differences(parts)).iloc[0]
-    both = over_categories(differences(pd.concat([parts, twins]))).iloc[0]
-    assert (both["difference"], both["low"]) == (pytest.approx(one["difference"]), pytest.approx(one["low"]))
-    assert (both["categories"], both["independent"], both["pairs of runs"]) == (4, 2, 12)
-    assert "over 4 categories (2 independent) and 12 pairs of runs" in in_words(both)
-    pair = pd.concat([parts, twins]).query("category.str.startswith('clamp')")
-    assert over_categories(differences(pair)).iloc[0]["low"] == pytest.approx(
-        by_category(differences(parts.query("category == 'clamp_wild'")))["low"][0]
-    )
+def test_the_categories_of_one_renderer_count_as_one():
+    ledger = fake_ledger(0.02, np.random.default_rng(1), categories=3, seeds=3)
+    rendered = ledger["category"].isin(["c0", "c1"])
+    ledger["dataset"] = ledger["dataset"].where(~rendered, "wild_parts")
+    row, each = over_categories(differences(ledger)).iloc[0], by_category(differences(ledger)).set_index("category")
+    c0, c1, c2 = each["difference"]
+    assert row["difference"] == pytest.approx(((c0 + c1) / 2 + c2) / 2)
+    assert (row["categories"], row["independent"], row["pairs of runs"]) == (3, 2, 9)
+    assert "over 3 categories (2 independent) and 9 pairs of runs" in in_words(row)
+    alone = differences(ledger[rendered])
+    d = alone.groupby("seed")["difference"].mean()
+    low, high = stats.t.interval(0.95, 2, d.mean(), stats.sem(d))
+    row = over_categories(alone).iloc[0]
+    assert (row["low"], row["high"], row["independent"]) == (pytest.approx(low), pytest.approx(high), 1)
 
 
 def test_the_protocols_means_differ_by_their_difference():
@@ -372,7 +372,7 @@ def test_the_page_has_sentences_on_the_figures_modules_and_a_row_for_every_varia
     points = f"{100 * summary(other).set_index('preset').loc['lean-2026-11', 'difference']:+.1f}"
     assert rows[0][2] == points
     assert in_readme("before" + "".join(MARKS) + "after", ledger).startswith(
-        f"before{MARKS[0]}\n- **Frozen** attention: SE "
+        f"before{MARKS[0]}\n- **Frozen** attention (preset `fast-2026-11`): SE "
     )
 
 

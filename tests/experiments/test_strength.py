@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from adnlib.experiments.strength import BEST, PUBLISHED, in_words, strength
+from adnlib.experiments.statistics import mean_interval
+from adnlib.experiments.strength import BEST, PUBLISHED, _paired, in_words, strength
 
 
 def ledger() -> pd.DataFrame:
@@ -34,9 +35,18 @@ def test_a_row_for_each_category_with_todays_preset():
     assert table.loc["new", "PaDiM, EfficientNet-Lite0"] == pytest.approx(80)
     assert np.isnan(table.loc["new", ["fast-2026-11", PUBLISHED]].astype(float)).all()
     said = in_words(table)
-    assert said[0].startswith("The plain DifferNet reaches a mean AUROC of 83.5 on 2 categories, +4.0 points against")
+    first = (
+        "The plain DifferNet reaches a mean AUROC of 83.5 on 2 categories, against the preset of the first edition +4.0"
+    )
+    assert said[0].startswith(first)
     assert said[1] == "On the categories that a paper has: mvtec_bottle 96.0 (published: 99.0)."
-    assert "PaDiM, AlexNet 99.0 (DifferNet on these 1 categories: 96.0); PaDiM, EfficientNet-Lite0 80.0" in said[2]
+    assert "PaDiM, AlexNet 99.0 on 1 of these categories (DifferNet: -3.0 points); PaDiM, Effic" in said[2]
+
+
+def test_a_difference_has_the_interval_over_independent_categories():
+    d = pd.Series([1.0, 3, 2, 6], index=["clamp_wild", "clamp_plain", "mtd", "mono"])
+    low, high = mean_interval(np.array([2.0, 2, 6]))
+    assert _paired(d) == f"+3.3 points, {low:+.1f} to {high:+.1f}"
 
 
 def test_without_a_run_of_todays_preset_there_is_no_row():
