@@ -14,7 +14,8 @@ from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebso
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 
 PANELS = ("flow_playground", "gate_explorer", "painter", "run_browser", "score_explorer", "view_explorer")
-PREPARED = ["ipykernel.kernelapp", *(f"adnlib.panels.{name}" for name in PANELS)]  # imported before the first fork
+# Imported before the first fork. The first optimizer of a process imports torch._dynamo, which takes more than a second.
+PREPARED = ["ipykernel.kernelapp", "torch._dynamo", *(f"adnlib.panels.{name}" for name in PANELS)]
 
 
 class NoDelay(ZMQChannelsWebsocketConnection):
