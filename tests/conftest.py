@@ -1,6 +1,7 @@
 """Shared fixtures: a tiny inspection data set with planted defects, and a folder for downloads that starts empty."""
 
 import os
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -47,6 +48,14 @@ def _only_marked_tests_execute_notebooks(request, monkeypatch):
 
     if not request.node.get_closest_marker("notebook"):
         monkeypatch.setattr(papermill, "execute_notebook", refuse)
+
+
+@pytest.fixture(autouse=True)
+def _no_image_is_chosen():
+    """The panels of a kernel share one chosen image, those of two tests must not."""
+    if selection := sys.modules.get("adnlib.panels.selection"):
+        selection.ImagePanel.choice = ()
+        selection.ImagePanel.panels.clear()
 
 
 def save_image(path: Path, pixels: np.ndarray) -> Path:

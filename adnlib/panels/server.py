@@ -14,7 +14,7 @@ from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebso
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 
 PANELS = ("flow_playground", "gate_explorer", "painter", "run_browser", "score_explorer", "view_explorer")
-# Imported before the first fork. The first optimizer of a process imports torch._dynamo, which takes more than a second.
+# Imported before the first fork. A process imports torch._dynamo with its first optimizer, which takes over a second.
 PREPARED = ["ipykernel.kernelapp", "torch._dynamo", *(f"adnlib.panels.{name}" for name in PANELS)]
 
 
