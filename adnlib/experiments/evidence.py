@@ -46,7 +46,7 @@ them together are right with a probability of 95 % (Bonferroni, Student's): a ve
 says that no difference is shown. *Detectable* is the smallest true difference that these
 categories would show with a probability of 90 %, if it varies between categories as the measured one does.
 
-![Differences of AUROC with intervals, a row per category, a column per variant](evidence.png)
+![Differences of AUROC with intervals, a row per category, a panel per variant](evidence.png)
 """
 
 

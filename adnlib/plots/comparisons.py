@@ -13,6 +13,8 @@ from pandas.io.formats.style import Styler
 
 from adnlib.plots.style import PALETTE, STYLE, short_name
 
+ACROSS = 3  # panels of a forest plot in a row: more are too small to read in a window of 800 px
+
 
 def auroc_intervals(table: pd.DataFrame, heading: str) -> Figure:
     """The AUROC in each row of a comparison table (adnlib.experiments.runs.comparison) with its interval."""
@@ -33,8 +35,8 @@ def forest(tables: pd.DataFrame | dict[str, pd.DataFrame], heading: str, baselin
     """A forest plot: AUROC differences in points with their 95 % intervals.
 
     tables: one table with name, difference, low, high (adnlib.experiments.statistics), whose numbers are printed next
-    to its rows; or several tables by title, drawn side by side with the same names, each with its own scale: one table
-    with large differences would hide the intervals of the others. The name "all" is drawn last.
+    to its rows; or several tables by title, drawn side by side (at most ACROSS) with the same names, each with its own
+    scale: one table with large differences would hide the intervals of the others. The name "all" is drawn last.
     """
     single = isinstance(tables, pd.DataFrame)
     tables = {"": tables} if isinstance(tables, pd.DataFrame) else tables
@@ -42,9 +44,13 @@ def forest(tables: pd.DataFrame | dict[str, pd.DataFrame], heading: str, baselin
     names.sort(key="all".__eq__)  # "all" last, the others in their order
     positions = {name: len(names) - 1 - row for row, name in enumerate(names)}  # the first name is at the top
     with plt.rc_context(STYLE):
-        size = (8.5, 1.2 + 0.32 * len(names)) if single else (2.2 + 1.75 * len(tables), 1.3 + 0.27 * len(names))
-        figure, axes = plt.subplots(1, len(tables), figsize=size, sharey=True, squeeze=False, layout="constrained")
-        for axis, (title, rows) in zip(axes[0], tables.items(), strict=True):
+        across, down = min(len(tables), ACROSS), -(-len(tables) // ACROSS)
+        size = (8.5, 1.2 + 0.32 * len(names)) if single else (2 + 2 * across, 0.8 + down * (0.5 + 0.24 * len(names)))
+        figure, grid = plt.subplots(down, across, figsize=size, sharey=True, squeeze=False, layout="constrained")
+        axes, unused = np.split(grid.flatten(), [len(tables)])
+        for axis in unused:
+            axis.remove()
+        for axis, (title, rows) in zip(axes, tables.items(), strict=True):
             at = rows["name"].map(positions).to_numpy()
             middle, low, high = (100 * rows[name].to_numpy(float) for name in ("difference", "low", "high"))
             colours = [PALETTE[2] if a > 0 else PALETTE[3] if b < 0 else "grey" for a, b in zip(low, high, strict=True)]
@@ -59,8 +65,8 @@ def forest(tables: pd.DataFrame | dict[str, pd.DataFrame], heading: str, baselin
                 axis.axhline(0.5, color="grey", linewidth=0.5)
             if single:
                 _annotate(axis, middle, low, high, at)
-        axes[0, 0].set_yticks(list(positions.values()), list(map(short_name, positions)))
-        for axis, rows in zip(axes[0], tables.values(), strict=True):
+        axes[0].set_yticks(list(positions.values()), list(map(short_name, positions)))
+        for axis, rows in zip(axes, tables.values(), strict=True):
             middle, low, high = (100 * rows[name] for name in ("difference", "low", "high"))
             furthest = max(15 if single else 5, 1.05 * middle.abs().max())
             _cut(axis, furthest, low, high, rows["name"].map(positions).to_numpy())
@@ -68,7 +74,7 @@ def forest(tables: pd.DataFrame | dict[str, pd.DataFrame], heading: str, baselin
         figure.supxlabel(
             f"AUROC minus the AUROC of {baseline} with the same seed (points), 95 % intervals\n"
             "grey: the interval contains zero; arrow: it continues beyond the axis"
-            + ("" if single else "; each column has its own scale"),
+            + ("" if single else "; each panel has its own scale"),
             fontsize=10,
         )
     return figure

@@ -72,7 +72,7 @@ def view_counts(
         for axis in (left, right):
             axis.set(xlabel="views per image (count)", xlim=(0.5, len(aurocs) + 0.5), xticks=counts)
             axis.axvline(trained + 0.5, color="black", linestyle="--", label="end of trained views")
-        left.legend(frameon=False, fontsize=9)
+        figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     return figure
 
 
