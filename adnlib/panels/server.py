@@ -93,6 +93,7 @@ class ForkedKernel(LocalProvisioner):
 
 def prepare() -> None:
     """Starts the process that kernels are forked from, and its imports; returns immediately."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # a waiting thread leaves its core to the browser beside it
     forkserver.set_forkserver_preload(PREPARED)
     forkserver.ensure_running()
 
