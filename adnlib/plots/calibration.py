@@ -56,8 +56,9 @@ def p_value_histograms(p_values: dict[str, np.ndarray], heading: str) -> Figure:
         )
         for axis, (name, values) in zip(axes[0], p_values.items(), strict=True):
             axis.hist(values, np.linspace(0, 1, 11), color=NORMAL_COLOUR)
-            axis.axhline(len(values) / 10, color="black", linestyle=":")
+            axis.axhline(len(values) / 10, color="black", linestyle=":", label="no drift")
             axis.set(title=name, xlabel="p-value")
         axes[0, 0].set_ylabel("images")
+        axes[0, -1].legend(frameon=False)
         figure.suptitle(heading)
     return figure

@@ -31,8 +31,10 @@ def auroc_intervals(table: pd.DataFrame, heading: str) -> Figure:
     return figure
 
 
-def forest(tables: pd.DataFrame | dict[str, pd.DataFrame], heading: str, baseline: str = "DifferNet") -> Figure:
-    """A forest plot: AUROC differences in points with their 95 % intervals.
+def forest(
+    tables: pd.DataFrame | dict[str, pd.DataFrame], heading: str, baseline: str = "DifferNet", measure: str = "AUROC"
+) -> Figure:
+    """A forest plot: differences of a measure in points with their 95 % intervals.
 
     tables: one table with name, difference, low, high (adnlib.experiments.statistics), whose numbers are printed next
     to its rows; or several tables by title, drawn side by side (at most ACROSS) with the same names, each with its own
@@ -66,13 +68,15 @@ def forest(tables: pd.DataFrame | dict[str, pd.DataFrame], heading: str, baselin
             if single:
                 _annotate(axis, middle, low, high, at)
         axes[0].set_yticks(list(positions.values()), list(map(short_name, positions)))
+        for axis in grid[:, 0]:
+            axis.tick_params(axis="y", pad=7)  # clear of an arrow at the edge
         for axis, rows in zip(axes, tables.values(), strict=True):
             middle, low, high = (100 * rows[name] for name in ("difference", "low", "high"))
-            furthest = max(15 if single else 5, 1.05 * middle.abs().max())
+            furthest = max(15 if single else 5, 1.25 * middle.abs().max())
             _cut(axis, furthest, low, high, rows["name"].map(positions).to_numpy())
         figure.suptitle(heading, fontsize=11)
         figure.supxlabel(
-            f"AUROC minus the AUROC of {baseline} with the same seed (points), 95 % intervals\n"
+            f"{measure} minus that of {baseline} with the same seed (points), 95 % intervals\n"
             "grey: the interval contains zero; arrow: it continues beyond the axis"
             + ("" if single else "; each panel has its own scale"),
             fontsize=10,
@@ -84,7 +88,13 @@ def _annotate(axis: Axes, middle: np.ndarray, low: np.ndarray, high: np.ndarray,
     """Prints each difference and its interval to the right of the axis."""
     for y, *row in zip(at, middle, low, high, strict=True):
         text = "{:+.1f}" if np.isnan(row[1]) else "{:+.1f} ({:+.1f} to {:+.1f})"
-        axis.annotate(text.format(*row), (1.03, y), xycoords=("axes fraction", "data"), va="center", fontsize=9)
+        axis.annotate(
+            text.format(*(np.round(row, 1) + 0.0)),
+            (1.03, y),
+            xycoords=("axes fraction", "data"),
+            va="center",
+            fontsize=9,
+        )
 
 
 def _cut(axis: Axes, furthest: float, low: np.ndarray, high: np.ndarray, at: Sequence[float]) -> None:

@@ -29,7 +29,7 @@ def pipeline(views: Tensor, y: Tensor, z: Tensor, heading: str, step: float = 2.
             figsize=(10.5, 1.35 * count + 0.9),
             squeeze=False,
             layout="constrained",
-            gridspec_kw={"width_ratios": (2.2, 1.1, 0.6, 6, 6)},
+            gridspec_kw={"width_ratios": (*(2.2 / step**scale for scale in range(SCALES)), 5.5, 5.5)},
         )
         for row, view in zip(axes, views, strict=True):
             for scale, axis in enumerate(row[:3]):

@@ -71,4 +71,5 @@ def disagreements(split: Split, tests: dict[str, pd.DataFrame], count: int = 4) 
     widest = (ranks.max(axis=1) - ranks.min(axis=1)).sort_values(ascending=False).index
     chosen = [i for label in (1, 0) for i in [i for i in widest if split[i].label == label][:count]]
     titles = ["\n".join(f"{name}: {ranks[name][i]:.0%}" for name in tests) for i in chosen]
-    return image_grid([split[i] for i in chosen], titles, "Share of test images with a lower score", columns=count)
+    heading = "Share of test images with a lower score (orange: anomalous, blue: normal)"
+    return image_grid([split[i] for i in chosen], titles, heading, columns=count)

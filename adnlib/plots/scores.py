@@ -22,7 +22,10 @@ def roc_staircase(normal: np.ndarray, anomalous: np.ndarray) -> Figure:
         for j, i in np.ndindex(pairs.shape):
             text = f"{anomalous[j]:g} vs {normal[i]:g}\n{pairs[j, i]:g}"
             colour = "black" if pairs[j, i] == 1 else "white"
-            axis.text(n - 0.5 - i, m - 0.5 - j, text, ha="center", va="center", color=colour, fontsize=8)
+            aside = 0.22 * (pairs[j, i] == 0.5)  # the curve crosses such a pair
+            axis.text(
+                n - 0.5 - i + aside, m - 0.5 - j - aside, text, ha="center", va="center", color=colour, fontsize=8
+            )
         axis.plot(n * fpr, m * tpr, color=PALETTE[3], linewidth=3, label="ROC curve", clip_on=False)
         axis.set(title="Pairs won (yellow) lie under the ROC curve", xticks=range(n + 1), yticks=range(m + 1))
         axis.set(xlabel="normal images above the threshold (count)")
@@ -36,7 +39,7 @@ def distance_contours(distances: Mapping[str, np.ndarray], ticks: np.ndarray, no
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(1, len(distances), figsize=(9.5, 4), sharey=True, layout="constrained")
         for axis, (name, d) in zip(axes, distances.items(), strict=True):
-            axis.clabel(axis.contour(ticks, ticks, d, levels=range(1, 7), cmap="cividis"), fontsize=8)
+            axis.clabel(axis.contour(ticks, ticks, d, levels=range(1, 7), colors="0.4", linewidths=1), fontsize=9)
             axis.plot(*normal.T, "o", color=NORMAL_COLOUR, label="normal")
             axis.plot(*test[0], "s", color="black", label="test, along the cloud", markersize=8)
             axis.plot(*test[1], "^", color=ANOMALOUS_COLOUR, label="test, across it", markersize=9)
