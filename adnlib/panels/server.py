@@ -46,7 +46,14 @@ class PageKernels(AsyncMappingKernelManager):
             self._count_from_now(kernel_id)  # the page may be connecting again
 
     async def cull_kernel_if_idle(self, kernel_id: str) -> None:
-        if getattr(self.get_kernel(kernel_id).provisioner, "waiting", False) or self._is_prepared(kernel_id):
+        """A kernel's idle time begins when it is handed out: at the first check that no longer finds it prepared.
+
+        Ending other kernels can delay a check, so the time since the last check says nothing about the visitor's page.
+        """
+        kernel: Any = self.get_kernel(kernel_id)
+        kept = getattr(kernel, "kept", False)
+        kernel.kept = getattr(kernel.provisioner, "waiting", False) or self._is_prepared(kernel_id)
+        if kernel.kept or kept:
             self._count_from_now(kernel_id)
             return
         self.cull_idle_timeout = self.unused if self._kernel_connections.get(kernel_id) else self.alone

@@ -1,12 +1,14 @@
 """The page of `make app` is for those who have its token: other users of the machine can reach its port, too."""
 
+import asyncio
 import http.client
 import os
 import re
 import sys
 import webbrowser
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from unittest.mock import Mock
+from unittest.mock import AsyncMock, Mock
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -15,6 +17,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from adnlib.panels.app import PanelServer
+from adnlib.panels.server import PageKernels
 from adnlib.system.folders import ROOT
 
 sys.path.append(str(ROOT / "tests" / "browser"))  # the same server as in the tests with a browser
@@ -32,6 +35,27 @@ def ask(address: str, path: str, method: str = "GET", **headers) -> http.client.
     connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=180)
     connection.request(method, path, headers=headers)
     return connection.getresponse()
+
+
+def test_a_prepared_kernel_is_idle_from_when_it_is_handed_out(monkeypatch):
+    kernels, ended = PageKernels(), AsyncMock()
+    monkeypatch.setattr(kernels, "shutdown_kernel", ended)
+    kernel = Mock(execution_state="idle", kernel_spec=Mock(metadata={}), provisioner=Mock(waiting=False), kept=False)
+    kernels._kernels["one"], kernels._kernel_connections["one"] = kernel, 0
+    pool = [Mock(**{"cancelled.return_value": False, "exception.return_value": None})]
+    pool[0].result.return_value = {"kernel_id": "one"}
+    kernels._pools = {"a.ipynb": pool}
+
+    def check_after_a_minute():
+        kernel.last_activity = datetime.now(UTC) - timedelta(minutes=1)
+        asyncio.run(kernels.cull_kernel_if_idle("one"))
+
+    check_after_a_minute()
+    pool.clear()  # a visitor comes, and the next check is late
+    check_after_a_minute()
+    assert not ended.called
+    check_after_a_minute()
+    ended.assert_called_once_with("one")
 
 
 @pytest.mark.process
