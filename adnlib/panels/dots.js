@@ -18,7 +18,7 @@ export default {
     function fill() {
       map.replaceChildren();
       map.setAttribute("aria-label", model.get("label"));
-      el.style.display = model.get("points").length ? "" : "none";
+      el.classList.toggle("adn-empty", !model.get("points").length); // ipywidgets resets el.style.display
       for (const [x, y] of model.get("behind")) make("circle", { cx: 100 * x, cy: 100 * y, r: 0.6, fill: "#888" }, map);
       dots = model.get("points").map(([x, y, label], index) => {
         const size = label ? 1.3 : 1.1; // anomalous: a square

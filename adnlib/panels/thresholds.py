@@ -116,7 +116,7 @@ def spoken(label: np.ndarray, score: np.ndarray, threshold: float) -> str:
 
 
 def _share(rate: float) -> str:
-    return "" if math.isnan(rate) else f" ({100 * rate:.0f} %)"
+    return "" if math.isnan(rate) else f" ({100 * rate:.3g} %)"
 
 
 def plain(number: float) -> str:

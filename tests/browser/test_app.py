@@ -28,6 +28,7 @@ def test_the_text_is_there_before_the_panels_and_the_links_lead_to_lessons(brows
 
 
 def test_axe_finds_no_serious_violation(voila):
+    assert not voila.page.locator(".adn-scoreexplorer .adn-dots").is_visible()  # nobody has asked for the map
     if not npm_packages.archive("axe-core").exists():
         pytest.skip("axe-core is not here: .venv/bin/python site/npm_packages.py fetches it")
     voila.page.evaluate(npm_packages.content("axe-core", "axe.min.js").decode() + "; 0")

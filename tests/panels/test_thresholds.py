@@ -73,7 +73,7 @@ def test_the_slider_reaches_every_rate_in_equal_steps(explorer):
 def test_the_threshold_is_spoken_as_decisions(explorer):
     label, score = np.array([0, 0, 0, 1, 1]), np.array([1.0, 2.0, 3.0, 2.5, 4.0])
     assert spoken(label, score, 2.0) == (
-        "1 of 3 normal images are false alarms (33 %), 2 of 2 anomalous images are found (100 %)"
+        "1 of 3 normal images are false alarms (33.3 %), 2 of 2 anomalous images are found (100 %)"
     )
     assert "0 of 0 anomalous images are found" in spoken(label[:3], score[:3], 2.0)
     assert [plain(x) for x in (0.0, 0.012345, 1.0, 45.678, 12345.6)] == ["0", "0.0123", "1.00", "45.7", "12,300"]
