@@ -68,7 +68,7 @@ def headline(ledger: pd.DataFrame) -> list[str]:
                 clauses.append(f"{module} {row['verdict']} ({100 * row['difference']:+.1f} points{interval}; {counts})")
                 verdicts.append(row["verdict"])
                 if row["high"] < PAPERS_GAIN / 100:
-                    below.append(name)
+                    below.append(f"{module} ({how})")
         if clauses:
             lines.append(f"- **{how.capitalize()}** attention (preset `{preset}`): {'; '.join(clauses)}.")
     named = [name for names in shown.values() for name in names]
@@ -79,7 +79,7 @@ def headline(ledger: pd.DataFrame) -> list[str]:
     lines.append(
         f"- Of these {len(verdicts)} variants {count} shown to be better than the plain "
         f"{BASELINE}, on {compared['category'].nunique()} categories with up to {compared['seed'].nunique()} seeds "
-        f"each.{under.replace(', frozen', ' (frozen)').replace(', trained', ' (trained)')}"
+        f"each.{under}"
     )
     return lines
 

@@ -46,8 +46,8 @@ def in_words(table: pd.DataFrame) -> list[str]:
     now, before = table[PRESETS[0]], table[PRESETS[1]]
     gap = table[BEST] - now
     lines = [
-        f"The plain {BASELINE} reaches a mean AUROC of {now.mean():.1f} on {len(table)} categories, against the preset "
-        f"of the first edition {_paired(now - before)}. "
+        f"The plain {BASELINE} reaches a mean AUROC of {now.mean():.1f} on {len(table)} categories. Compared with the "
+        f"preset of the first edition: {_paired(now - before)}, where categories of one renderer count as one. "
         f"The best epoch on the test set, which must not be chosen, adds {gap.mean():.1f} (the mean over the seeds of "
         f"one category: at most {gap.max():.1f})."
     ]
@@ -56,7 +56,8 @@ def in_words(table: pd.DataFrame) -> list[str]:
         pairs = [f"{name} {now[name]:.1f} (published: {value:.1f})" for name, value in shared.items()]
         lines.append(f"On the categories that a paper has: {', '.join(pairs)}.")
     others = [
-        f"{name} {values.mean():.1f} on {len(values)} of these categories ({BASELINE}: {_paired(now - values)})"
+        f"{name} {values.mean():.1f} on {len(values)} of these categories "
+        f"({BASELINE} compared with it: {_paired(now - values)})"
         for name, column in table.drop(columns=[*PRESETS, BEST, PUBLISHED]).items()
         if len(values := column.dropna())
     ]
