@@ -151,5 +151,5 @@ class DifferNet(nn.Module):
 
 
 def latent_score(z: Tensor) -> Tensor:
-    """DifferNet's anomaly score (sec. 3.3): z of all views, (B, V, 768) -> the mean of z^2, (B,)."""
+    """DifferNet's anomaly score (sec. 3): z of all views, (B, V, 768) -> the mean of z^2, (B,)."""
     return z.square().mean(dim=(1, 2))

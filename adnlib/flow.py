@@ -30,8 +30,9 @@ def build_flow(dims: int, *, blocks: int = 8, hidden: int = 2048, layers: int = 
         return nn.Sequential(*steps, nn.Linear(hidden, dims_out), Float32())
 
     def soft_clamp(s: Tensor) -> Tensor:
-        """The log-scale clamp * 0.636 * atan(s / clamp), within +- clamp (eq. 2); FrEIA itself does the multiplication
-        by clamp. Its built-in "ATAN" omits the division, which makes an untrained flow of 8 blocks overflow float32."""
+        """The log-scale clamp * 0.636 * atan(s / clamp), within +- clamp: DifferNet's eq. 2, with 2 / pi rounded to
+        0.636 as in its published code. FrEIA itself does the multiplication by clamp. Its built-in "ATAN" omits the
+        division, which makes an untrained flow of 8 blocks overflow float32."""
         return 0.636 * torch.atan(s / clamp)
 
     with seeded(seed):

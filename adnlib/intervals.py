@@ -85,11 +85,12 @@ def newcombe(auroc: float, n: int, m: int) -> tuple[float, float]:
 def alarm_rate(above: int, count: int) -> tuple[float, float, float]:
     """The share of new normal images above a threshold that `above` of `count` validation scores exceed.
 
-    Returns its expected value and its 95 % interval. The threshold is itself one of the validation scores. If
-    validation and new images are exchangeable (independent draws from one source) and no scores are equal, the share
-    has the distribution Beta(above + 1, count - above), whatever the distribution of the scores: S. S. Wilks,
-    "Determination of Sample Sizes for Setting Tolerance Limits", Annals of Mathematical Statistics 12, 1941. Equal
-    scores make the share smaller; selecting the epoch on the same validation images can make it larger.
+    Returns its expected value and its 95 % interval. Assumes that the validation images and the new ones are
+    independent draws from one distribution, and that no two scores are equal. The threshold is itself one of the
+    validation scores. The share then has the distribution Beta(above + 1, count - above), whatever the distribution of
+    the scores: S. S. Wilks, "Determination of Sample Sizes for Setting Tolerance Limits", Annals of Mathematical
+    Statistics 12, 1941. Equal scores make the share smaller; selecting the epoch on the same validation images can make
+    it larger.
     """
     share = beta(above + 1, count - above)
     low, high = share.ppf([(1 - LEVEL) / 2, (1 + LEVEL) / 2])

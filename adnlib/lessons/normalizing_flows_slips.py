@@ -9,7 +9,7 @@ CLAMP = 2.0  # not the default: this exposes an answer that ignores the argument
 
 
 def soft_clamp(s: Tensor, clamp: float = 3.0) -> Tensor:
-    """DifferNet's soft clamp (eq. 2): about 0.636 * s near zero, always within +- clamp. Given in the lesson."""
+    """DifferNet's soft clamp, eq. 2 with 2 / pi rounded to 0.636: within +- clamp. Given in the lesson."""
     return clamp * 0.636 * torch.atan(s / clamp)
 
 
