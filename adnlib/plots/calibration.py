@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from adnlib.calibration import images_needed, percent, rule_for
-from adnlib.plots.style import ANOMALOUS_COLOUR, NORMAL_COLOUR, PALETTE, STYLE
+from adnlib.plots.style import ANOMALOUS_COLOUR, LINE_STYLES, NORMAL_COLOUR, PALETTE, STYLE
 
 MOST_IMAGES = 3000  # calibration images, the end of the axis
 TINY = 1e-30  # instead of a score of zero, for the logarithm
@@ -19,13 +19,15 @@ def promise(images: int, rates: Sequence[float], heading: str) -> Figure:
     counts = np.unique(np.geomspace(10, max(MOST_IMAGES, 2 * images), 80).astype(int))
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(8, 3.4), layout="constrained")
-        for rate, colour in zip(rates, PALETTE, strict=False):
+        for rate, colour, style in zip(rates, PALETTE, LINE_STYLES, strict=False):
             rules = [rule_for(np.arange(n), rate) for n in counts if n >= images_needed(rate)]
             n = [rule.images for rule in rules]
-            axis.fill_between(n, [r.low for r in rules], [r.high for r in rules], color=colour, alpha=0.2)
-            axis.plot(n, [rule.expected for rule in rules], color=colour, label=f"wanted: {percent(rate)}")
+            edges = {"color": colour, "linewidth": 0.8}  # two bands as areas would mix their colours
+            axis.plot(n, [(rule.low, rule.high) for rule in rules], style, **edges)
+            axis.plot(n, [rule.expected for rule in rules], style, color=colour, label=f"wanted: {percent(rate)}")
         axis.axvline(images, color="black", linestyle=":", label="your calibration images")
-        axis.set(xscale="log", yscale="log", xlabel="calibration images", ylabel="false alarms", title=heading)
+        axis.set(xscale="log", yscale="log", xlabel="calibration images", title=heading)
+        axis.set_ylabel("false alarms\n(thin: 95 % interval)")
         axis.set_xticks([10, 100, 1000], ["10", "100", "1,000"])
         ticks = [0.001, 0.01, 0.1]
         axis.set_yticks(ticks, [percent(tick) for tick in ticks])

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from adnlib.plots.style import ANOMALOUS_COLOUR, LINE_STYLES, NORMAL_COLOUR, PALETTE, STYLE, short_name
+from adnlib.plots.style import ANOMALOUS_COLOUR, LINE_STYLES, NORMAL_COLOUR, PALETTE, STYLE, ink, short_name
 
 MARKERS = "os^Dv"
 
@@ -73,7 +73,8 @@ def lines(
     log: str = "",
     ylim: tuple | None = None,
 ) -> Figure:
-    """Named curves (x, y), or (x, y, low, high) with a band; named points (x, y); horizontal and vertical lines.
+    """Named curves (x, y), or (x, y, low, high) with a band, whose edges are thin lines except for the first curve;
+    named points (x, y); horizontal and vertical lines.
 
     log: the logarithmic axes, "", "x", "y" or "xy".
     """
@@ -83,8 +84,10 @@ def lines(
             colour, style = PALETTE[index % 10], LINE_STYLES[index % 4]
             few = MARKERS[index % 5] if len(x) <= 16 else None
             axis.plot(x, y, style, marker=few, color=colour, label=short_name(name))
-            if band:
-                axis.fill_between(x, *band, color=colour, alpha=0.2)
+            if band and index == 0:
+                axis.fill_between(x, *band, color=colour, alpha=0.2, linewidth=0)
+            elif band:  # only its edges, so that colours never mix
+                axis.plot(x, np.array(band).T, style, color=colour, linewidth=0.8)
         for index, (name, (x, y)) in enumerate((points or {}).items()):
             axis.plot(x, y, "sD*X"[index % 4], color="black", markersize=7, label=short_name(name))
         for index, (name, level) in enumerate((levels or {}).items()):
@@ -175,7 +178,7 @@ def map_grid(
                     axis.set_title(title, fontsize=9)
                 if zeros:
                     for i, j in np.argwhere(shown == 0):
-                        axis.text(j, i, "0", color="white", ha="center", va="center")
+                        axis.text(j, i, "0", color=ink(drawn.to_rgba(0)), ha="center", va="center")
             line[0].set_ylabel(name)
         figure.colorbar(drawn, ax=axes, label=label, shrink=0.8)
         figure.suptitle(heading, fontsize=12)

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
-from adnlib.plots.style import PALETTE, STYLE, short_name
+from adnlib.plots.style import PALETTE, STYLE, ink_numbers, short_name
 
 ACROSS = 3  # panels of a forest plot in a row: more are too small to read in a window of 800 px
 
@@ -110,16 +110,16 @@ def _cut(axis: Axes, furthest: float, low: np.ndarray, high: np.ndarray, at: Seq
 def matrix(each: pd.DataFrame, names: dict[str, str], heading: str, baseline: str = "none") -> Figure:
     """A heat map of AUROC differences in points, from the rows of adnlib.experiments.attention_matrix.gains.
 
-    It has one row for each variant (`names`: variant -> label, in order) and one column for each detector and category.
-    Bold: the interval over seeds excludes zero; empty: not run."""
+    It has one row for each detector and category, and one column for each variant (`names`: variant -> label, in
+    order). Bold: the interval over seeds excludes zero; grey: not run."""
     each = each.assign(points=100 * each["difference"], sure=(each["low"] > 0) | (each["high"] < 0))
-    wide = each.pivot(index="variant", columns=["dataset", "category"], values=["points", "sure"])
-    wide = wide.reindex([name for name in names if name in wide.index]).sort_index(axis=1, level="category")
-    values, sure = wide["points"].astype(float), wide["sure"]
-    columns = [f"{short_name(category)} {detector.replace(',', '')}" for detector, category in values.columns]
-    columns = [column.replace(" ", "\n").replace("_", "_\n") for column in columns]
+    wide = each.pivot(index=["category", "dataset"], columns="variant", values=["points", "sure"]).sort_index()
+    variants = [name for name in names if name in wide["points"]]
+    values, sure = wide["points"][variants].astype(float), wide["sure"][variants]
     with plt.rc_context(STYLE):
-        figure, axis = plt.subplots(figsize=(2.6 + 0.85 * len(columns), 2.2 + 0.4 * len(values)))
+        size = (3 + 0.8 * len(variants), 1.3 + 0.45 * len(values))
+        figure, axis = plt.subplots(figsize=size, layout="constrained")
+        axis.set_facecolor("lightgrey")
         largest = max(1.0, np.nanmax(values.abs().to_numpy()))
         sns.heatmap(
             values,
@@ -130,15 +130,16 @@ def matrix(each: pd.DataFrame, names: dict[str, str], heading: str, baseline: st
             vmax=largest,
             ax=axis,
             linewidths=0.5,
-            cbar_kws={"label": f"AUROC difference from attention={baseline} (points)"},
+            cbar_kws={"label": f"AUROC difference from attention={baseline} (points)", "aspect": 30},
         )
+        ink_numbers(axis)
         for text, bold in zip(axis.texts, sure.to_numpy()[values.notna().to_numpy()], strict=True):
             text.set_fontweight("bold" if bold else "normal")
-            text.set_fontsize(11 if bold else 8)
-        axis.set_xticklabels(columns, rotation=0, fontsize=8)
-        axis.set_yticklabels([names[name] for name in values.index], rotation=0)
-        axis.set(title=heading, xlabel="", ylabel="")
-        figure.tight_layout()
+            text.set_fontsize(11 if bold else 9)
+        axis.set_xticklabels([names[name].replace(" ", "\n") for name in variants], rotation=0, fontsize=9)
+        rows = [f"{detector}\n{short_name(category)}" for category, detector in values.index]
+        axis.set_yticklabels(rows, rotation=0, fontsize=9)
+        axis.set(title=heading, xlabel="grey: not run", ylabel="")
     return figure
 
 

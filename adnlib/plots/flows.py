@@ -47,9 +47,10 @@ def coupling_block() -> Figure:
 
 def draw_lines(axis: Axes, circles: Sequence, rays: Sequence, limit: float) -> None:
     """Warped circles and rays on a square from -limit to limit."""
-    for lines, colour, style in ((rays, "black", "--"), (circles, PALETTE[0], "-")):
+    for name, lines, colour, style in (("rays", rays, "black", "--"), ("circles", circles, PALETTE[0], "-")):
         for line in lines:
-            axis.plot(*np.asarray(line).T, style, color=colour, linewidth=1.1)
+            (drawn,) = axis.plot(*np.asarray(line).T, style, color=colour, linewidth=1.1)
+        drawn.set_label(name)  # once for all in a legend
     axis.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
 
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from sklearn.metrics import roc_curve
 
 from adnlib.plots.charts import draw_histograms
-from adnlib.plots.style import ANOMALOUS_COLOUR, NORMAL_COLOUR, PALETTE, STYLE
+from adnlib.plots.style import ANOMALOUS_COLOUR, NORMAL_COLOUR, PALETTE, STYLE, ink
 
 
 def roc_staircase(normal: np.ndarray, anomalous: np.ndarray) -> Figure:
@@ -18,14 +18,12 @@ def roc_staircase(normal: np.ndarray, anomalous: np.ndarray) -> Figure:
     fpr, tpr, _ = roc_curve([0] * n + [1] * m, np.r_[normal, anomalous], drop_intermediate=False)
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(7, 3.6), layout="constrained")
-        axis.imshow(pairs[::-1, ::-1], cmap="cividis", origin="lower", extent=(0, n, 0, m))
+        drawn = axis.imshow(pairs[::-1, ::-1], cmap="cividis", origin="lower", extent=(0, n, 0, m))
         for j, i in np.ndindex(pairs.shape):
             text = f"{anomalous[j]:g} vs {normal[i]:g}\n{pairs[j, i]:g}"
-            colour = "black" if pairs[j, i] == 1 else "white"
             aside = 0.22 * (pairs[j, i] == 0.5)  # the curve crosses such a pair
-            axis.text(
-                n - 0.5 - i + aside, m - 0.5 - j - aside, text, ha="center", va="center", color=colour, fontsize=8
-            )
+            look = {"color": ink(drawn.to_rgba(pairs[j, i])), "fontsize": 8, "ha": "center", "va": "center"}
+            axis.text(n - 0.5 - i + aside, m - 0.5 - j - aside, text, **look)
         axis.plot(n * fpr, m * tpr, color=PALETTE[3], linewidth=3, label="ROC curve", clip_on=False)
         axis.set(title="Pairs won (yellow) lie under the ROC curve", xticks=range(n + 1), yticks=range(m + 1))
         axis.set(xlabel="normal images above the threshold (count)")
@@ -58,20 +56,20 @@ def threshold_effect(groups: Mapping[str, np.ndarray], threshold: float, xlabel:
     share = table / sizes
     every = np.concatenate([normal, anomalous])
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, 3, figsize=(11, 3.6), layout="constrained")
+        figure, axes = plt.subplots(1, 3, figsize=(9.5, 3.7), layout="constrained")
         draw_histograms(axes[0], groups, np.linspace(every.min(), every.max(), 40), {"threshold": threshold})
         axes[0].set(title="Test images", xlabel=xlabel)
-        axes[0].legend(frameon=False, fontsize=8)
         fpr, tpr, _ = roc_curve([0] * len(normal) + [1] * len(anomalous), every)
         axes[1].plot(fpr, tpr, color="grey")
         axes[1].plot(share[0, 1], share[1, 1], "o", color="black", markersize=9)
         axes[1].set(title="ROC curve", xlabel="false-positive rate (share of normal)", aspect="equal")
         axes[1].set_ylabel("recall (share of anomalous)")
-        axes[2].imshow(share, cmap="cividis", vmin=0, vmax=1)
+        drawn = axes[2].imshow(share, cmap="cividis", vmin=0, vmax=1)
         for i, j in np.ndindex(2, 2):
-            colour = "black" if share[i, j] > 0.6 else "white"
-            axes[2].text(j, i, f"{table[i, j]}\n({share[i, j]:.0%})", ha="center", va="center", color=colour)
+            look = {"color": ink(drawn.to_rgba(share[i, j])), "ha": "center", "va": "center"}
+            axes[2].text(j, i, f"{table[i, j]}\n({share[i, j]:.0%})", **look)
         axes[2].set(title="Confusion matrix", xlabel="predicted (count, share of row)", ylabel="true")
         axes[2].set(xticks=[0, 1], xticklabels=list(groups), yticks=[0, 1])
         axes[2].set_yticklabels(list(groups), rotation=90, va="center")
+        figure.legend(*axes[0].get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=3)
     return figure

@@ -133,7 +133,7 @@ def test_the_heat_map_is_bold_where_the_interval_leaves_zero_out():
     bold = [text.get_text() for text in texts if text.get_weight() == "bold"]
     sure = each[(each["low"] > 0) | (each["high"] < 0)]
     assert sorted(bold) == sorted(f"{100 * d:+.1f}" for d in sure["difference"])
-    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["SE", "ECA", "constant gate"]
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["SE", "ECA", "constant\ngate"]
     plt.close(figure)
 
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import seaborn as sns
 import torch
 from matplotlib import pyplot as plt
 
@@ -106,6 +107,39 @@ def test_tables_have_no_index_and_words_to_the_left():
     text = plots.table(pd.DataFrame({"name": ["a"], "count": [12345], "share": [0.12345]})).to_html()
     assert "12,345" in text and "0.123" in text and "text-align: left" in text
     assert "<th" not in text.split("<tbody>")[1]
+
+
+def test_a_column_of_a_table_can_have_its_own_digits():
+    text = plots.table(pd.DataFrame({"share": [0.12345], "seconds": [12.345]}), digits={"seconds": 0}).to_html()
+    assert "0.123" in text and ">12<" in text
+
+
+@pytest.mark.parametrize("name", ["cividis", "viridis", "PuOr_r"])
+def test_numbers_on_a_colour_have_enough_contrast(name):
+    """The formula of WCAG 2.2, with the two inks as they are: luminance 0 and 1."""
+    for colour in plt.get_cmap(name)(np.linspace(0, 1, 101))[:, :3]:
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour]
+        luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+        contrast = {"white": 1.05 / (luminance + 0.05), "black": (luminance + 0.05) / 0.05}
+        assert contrast[style.ink(colour)] == max(contrast.values()) >= 4.5
+
+
+def test_the_numbers_of_a_heat_map_skip_its_empty_cells():
+    figure, axis = plt.subplots()
+    sns.heatmap([[0.0, np.nan], [np.nan, 1.0]], annot=True, cmap="gray", cbar=False, ax=axis)
+    style.ink_numbers(axis)
+    assert [text.get_color() for text in axis.texts] == ["white", "black"]
+    plt.close(figure)
+
+
+def test_only_the_first_band_is_filled():
+    """Areas over each other would show a third colour that no legend explains."""
+    x = np.arange(3)
+    figure = plots.lines({name: (x, x, x - 1, x + 1) for name in "ab"}, "Bands", "x", "y")
+    assert len(figure.axes[0].collections) == 1
+    edges = [line.get_ydata().tolist() for line in figure.axes[0].lines[2:]]
+    assert edges == [[-1, 0, 1], [1, 2, 3]]
+    plt.close(figure)
 
 
 def test_a_tour_has_a_row_for_each_category(tiny):
