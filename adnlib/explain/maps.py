@@ -196,28 +196,34 @@ class _NLL(nn.Module):
 
 
 class _AllScales(GradCAM):
-    """For layers that run once for each scale: the sum of the maps of all scales, by Grad-CAM and by HiResCAM.
-
-    Every scale is averaged over its positions, so a scale with fewer positions has larger gradients at each of them.
-    Each map is therefore multiplied by its number of positions.
-    """
+    """For layers that run once for each scale: the sum of the maps of all scales, by Grad-CAM and by HiResCAM."""
 
     def compute_cam_per_layer(self, input_tensor, targets, eigen_smooth):
         seen = self.activations_and_grads  # a tensor (B, C, h, w) for each scale and, within a scale, each layer
         pairs, count = list(zip(seen.activations, seen.gradients, strict=True)), len(self.target_layers)
         size, step = input_tensor.shape[-2:], self.scale_step
         return [
-            sum(self._drawn(rule, *pair, stride * step**scale, size) for scale, pair in enumerate(pairs[k::count]))
+            over_scales([self._cam(rule, *pair) for pair in pairs[k::count]], stride, step, size)
             for k, stride in enumerate(self.strides)
             for rule in (GradCAM, HiResCAM)
         ]
 
-    def _drawn(self, rule: type, values: Tensor, gradient: Tensor, stride: float, size: Sequence[int]) -> Tensor:
-        cam = torch.from_numpy(rule.get_cam_image(self, None, None, None, values.numpy(), gradient.numpy(), False))
-        return cam[0].numel() * _spread(cam, stride, size)
+    def _cam(self, rule: type, values: Tensor, gradient: Tensor) -> Tensor:
+        return torch.from_numpy(rule.get_cam_image(self, None, None, None, values.numpy(), gradient.numpy(), False))
 
     def aggregate_multi_layers(self, cam_per_target_layer):
         return torch.stack(cam_per_target_layer, dim=1)
+
+
+def over_scales(cams: Sequence[Tensor], stride: float, step: float, size: Sequence[int]) -> Tensor:
+    """The sum of a layer's maps (B, h, w) at each scale, drawn at the size of the image: (B, H, W).
+
+    stride: of the layer at full scale, in px; each scale is smaller than the one before by the factor `step`. Every
+    scale is averaged over its positions, so a scale with fewer positions has larger gradients at each of them: each map
+    is multiplied by its number of positions.
+    """
+    drawn = [cam[0].numel() * _spread(cam, stride * step**scale, size) for scale, cam in enumerate(cams)]
+    return torch.stack(drawn).sum(dim=0)
 
 
 def _spread(maps: Tensor, stride: float, size: Sequence[int]) -> Tensor:
