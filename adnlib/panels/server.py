@@ -1,6 +1,7 @@
 """What serves the panels quickly: a connection without send delay, and kernels forked from a prepared process."""
 
 import asyncio
+import gc
 import multiprocessing
 import os
 import time
@@ -132,6 +133,7 @@ def run_kernel(options: list[str], folder: str, environment: dict[str, str]) -> 
     """Runs a kernel in this process, in a session of its own; it ends with the process that it was forked from."""
     from ipykernel.kernelapp import IPKernelApp  # here, because the server itself needs no kernel
 
+    gc.freeze()  # searched for garbage, the imported modules would stop a panel for a second and no longer be shared
     os.setsid()
     os.chdir(folder)
     os.environ.clear()
