@@ -166,7 +166,7 @@ def map_grid(
     columns = max(map(len, rows.values()))
     each = [titles] * len(rows) if isinstance(titles[0], str) else titles
     with plt.rc_context(STYLE):
-        size = (min(10.0, 1.9 * columns + 1.2), min(1.9, 8.8 / columns) * len(rows) + 0.9)
+        size = (min(10.0, 1.9 * columns + 0.3), min(1.9, 9.7 / columns) * len(rows) + 1.3)
         figure, axes = plt.subplots(len(rows), columns, figsize=size, squeeze=False, layout="constrained")
         for number, (line, (name, row), names) in enumerate(zip(axes, rows.items(), each, strict=True)):
             for axis, shown, title in zip(line, row, names, strict=True):
@@ -180,6 +180,6 @@ def map_grid(
                     for i, j in np.argwhere(shown == 0):
                         axis.text(j, i, "0", color=ink(drawn.to_rgba(0)), ha="center", va="center")
             line[0].set_ylabel(name)
-        figure.colorbar(drawn, ax=axes, label=label, shrink=0.8)
+        figure.colorbar(drawn, ax=axes, label=label, location="bottom", shrink=0.6, aspect=40)
         figure.suptitle(heading, fontsize=12)
     return figure

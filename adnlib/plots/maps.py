@@ -56,9 +56,10 @@ def gate_maps(
     label: str = "gate",
 ) -> Figure:
     """An image, then the named maps (h, w), with their lowest and highest values, on one colour scale."""
-    rows = -(-(len(maps) + 1) // columns)
+    rows, lines = -(-(len(maps) + 1) // columns), 2 + max(name.count("\n") for name in maps)  # lines of the titles
+    size = (2 * columns, (2 + 0.17 * lines) * rows + 1)
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(rows, columns, figsize=(2.1 * columns, 2.35 * rows + 0.3), layout="constrained")
+        figure, axes = plt.subplots(rows, columns, figsize=size, layout="constrained")
         for axis in axes.flat:
             axis.set_axis_off()
         axes.flat[0].imshow(image.read(224).permute(1, 2, 0).numpy())
