@@ -94,7 +94,7 @@ def map_panels(
         figure = plt.figure(figsize=size, layout="constrained")
         shape = (len(images), len(titles))
         grid = figure.add_gridspec(shape[0] + 1, shape[1], height_ratios=[*[1] * shape[0], 0.08])  # last: colour bars
-        axes = np.reshape([figure.add_subplot(grid[cell]) for cell in np.ndindex(shape)], shape)
+        axes = np.array([figure.add_subplot(grid[cell]) for cell in np.ndindex(shape)]).reshape(shape)
         for row, name in enumerate(names):
             axes[row, 0].imshow(images[row].permute(1, 2, 0).numpy())
             axes[row, 0].set_ylabel(short_name(name, 32), fontsize=9)

@@ -49,7 +49,7 @@ def ink(background) -> str:
 def ink_numbers(axis: Axes) -> None:
     """Gives each number in the cells of seaborn's heat map the ink for its cell."""
     (mesh,) = axis.collections
-    values = mesh.get_array().compressed()  # without the empty cells, which have no number
+    values = np.ma.array(mesh.get_array()).compressed()  # without the empty cells, which have no number
     for text, value in zip(axis.texts, values, strict=True):
         text.set_color(ink(mesh.to_rgba(value)))
 
