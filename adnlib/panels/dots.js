@@ -33,6 +33,7 @@ export default {
         shape.onclick = () => choose(index);
         return shape;
       });
+      map.append(...dots.filter((_, index) => !model.get("points")[index][2])); // the normal images on top
       order = dots.map((_, index) => index).sort((a, b) => model.get("points")[a][0] - model.get("points")[b][0]);
       mark();
     }

@@ -62,12 +62,16 @@ export default {
         const group = button.closest(".widget-toggle-buttons");
         const words = group?.querySelector("label")?.textContent;
         if (!button.title) button.title = words ? `${words}: ${button.textContent}` : button.textContent;
-        if (!button.getAttribute("aria-label")) button.setAttribute("aria-label", button.textContent || button.title);
+        set(button, "aria-label", button.textContent || button.title);
         if (group) set(button, "aria-pressed", String(button.classList.contains("mod-active")));
       }
       for (const bar of panel.querySelectorAll(".progress")) {
         set(bar, "role", "progressbar");
         set(bar, "aria-valuenow", String(Math.round(parseFloat(bar.firstElementChild?.style.width) || 0)));
+      }
+      for (const text of panel.querySelectorAll(".widget-html-content")) {
+        if (text.scrollWidth > text.clientWidth) text.tabIndex = 0; // a wide table is scrolled by the arrow keys
+        else text.removeAttribute("tabindex");
       }
       const alts = model.get("alts");
       panel.querySelectorAll("img").forEach((image, place) => set(image, "alt", alts[place] || model.get("alt")));

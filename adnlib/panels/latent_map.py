@@ -2,13 +2,14 @@
 
 import io
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from adnlib.datasets import Split
 from adnlib.engine.extraction import features_of, transform_views
-from adnlib.imagesets.reading import read_picture
+from adnlib.imagesets.reading import NORMAL, read_picture
 from adnlib.panels.loaded_run import LoadedRun
 
 SIDE = 160  # of the picture beside the map, in px
@@ -39,13 +40,20 @@ def _mean_z(run: LoadedRun, part: Split) -> Tensor:
     return transform_views(run.model, y)[0].mean(dim=1).cpu()
 
 
-def framed(train: Tensor, test: Tensor) -> tuple[list, list]:
-    """Points (N, 2), (M, 2) as shares of a square picture, with y downwards; the farthest are moved to its edge."""
-    low, high = (torch.cat([train, test]).quantile(q, dim=0) for q in (0.01, 0.99))
-    middle, reach = (low + high) / 2, 0.6 * (high - low).clamp(min=1e-9)
-    shares = [(0.5 + 0.5 * ((points - middle) / reach).clamp(-0.96, 0.96)) for points in (train, test)]
+def framed(train: Tensor, test: Tensor, labels: np.ndarray) -> tuple[list, list, int]:
+    """Points (N, 2), (M, 2) as shares of a square picture, with y downwards, and how many test images are outside.
+
+    The picture shows the 1st to the 99th percentile of the normal images, with a margin of half as much. Points outside
+    are moved to its edge.
+    """
+    normal = torch.cat([train, test[torch.as_tensor(labels == NORMAL)]])
+    low, high = (normal.quantile(q, dim=0) for q in (0.01, 0.99))
+    middle, reach = (low + high) / 2, (high - low).clamp(min=1e-9)
+    train, test = ((points - middle) / reach for points in (train, test))  # inside: -1 to 1
+    outside = int((test.abs() > 1).any(dim=1).sum())
+    shares = [0.5 + 0.48 * points.clamp(-1, 1) for points in (train, test)]
     train, test = (torch.stack([x[:, 0], 1 - x[:, 1]], dim=1) for x in shares)
-    return train.tolist(), test.tolist()
+    return train.tolist(), test.tolist(), outside
 
 
 def small_picture(run: LoadedRun, place: int) -> bytes:

@@ -68,7 +68,8 @@ class Panel(ipywidgets.VBox):
         self.text.add_class("adn-words")
         self.frame = Frame(alts=[""] * len(self.draws), kind=type(self).__name__)
         self._drawn, self._held = {}, False
-        self.tries = row(*(self._button(name, act) for name, act in (tries or {}).items()), kind="tries")
+        self.guides = {name: self._button(name, act) for name, act in (tries or {}).items()}
+        self.tries = row(*self.guides.values(), kind="tries")
         for name, control in controls.items():
             control.add_class(f"adn-{name}")
             if hasattr(control, "description"):

@@ -1,13 +1,14 @@
 """Score explorer: the score of each image, what the model looks at, and the effect of any threshold."""
 
 import html
+import math
 from pathlib import Path
 
 import ipywidgets
 import numpy as np
 from matplotlib.colors import to_hex
 
-from adnlib.imagesets.reading import NORMAL
+from adnlib.imagesets.reading import ANOMALOUS, NORMAL
 from adnlib.panels.instruments import Chart, Dial, Dots, Drop
 from adnlib.panels.latent_map import framed, plane, small_picture
 from adnlib.panels.loaded_run import LoadedRun, by_category, choices, contact_sheet, load_run, runs_in
@@ -20,17 +21,20 @@ from adnlib.panels.score_pictures import (
     histogram_picture,
     images_picture,
     place_of,
+    price_to_detect,
     ranks_picture,
     roc_picture,
+    run_threshold,
     threshold_in_histogram,
     threshold_on_roc,
 )
 from adnlib.panels.selection import ImagePanel
 from adnlib.panels.thresholds import Costs, cut_at, cuts, plain, spoken
-from adnlib.panels.variants import disagreement, family, most_disputed
+from adnlib.panels.variants import detected_by_one, disagreement, family, most_disputed
 from adnlib.panels.widgets import Thumbnails
 from adnlib.plots import ANOMALOUS_COLOUR, NORMAL_COLOUR
 
+ALONE = "only one model detects it"
 SHOWN = 60  # thumbnails, plus the worst miss and the worst false alarm; the slider reaches every image
 
 
@@ -43,7 +47,7 @@ class ScoreExplorer(ImagePanel):
     def __init__(self, root: Path | str):
         self.runs = by_category(runs_in(root))
         self.shown = ""  # the run; none if the first one cannot be shown
-        self.ranks, self.disputed = np.array([], int), -1  # of the thumbnails; the image that `dispute` has chosen
+        self.ranks = np.array([], int)  # of the thumbnails
         tip = "Runs on the same images, each with its own threshold"
         super().__init__(
             [images_picture, ranks_picture, histogram_picture, roc_picture],
@@ -67,7 +71,11 @@ class ScoreExplorer(ImagePanel):
             miss=ipywidgets.BoundedFloatText(100, min=0, max=1e9, description="a miss costs (€)"),
             alarm=ipywidgets.BoundedFloatText(2, min=0, max=1e9, description="a false alarm costs (€)"),
             defects=ipywidgets.BoundedFloatText(10, min=0, max=1000, description="anomalous parts (per 1000)"),
-            tries={"models disagree most": self.dispute},
+            tries={
+                "the price of a miss": self.price,
+                "models disagree most": lambda: self.next_of(most_disputed(self.compared)),
+                ALONE: lambda: self.next_of(detected_by_one(self.compared)),
+            },
         )
 
     @property
@@ -91,7 +99,7 @@ class ScoreExplorer(ImagePanel):
         above = row(c["category"], c["run"], c["compare"], c["rank"], c["sort"], kind="controls")
         c["map"].observe(lambda change: self.look(change["new"]), "hover")
         strip, own = row(c["thumb"], kind="controls"), row(c["own"], c["plane"], kind="controls")
-        self.about, self.remark = ipywidgets.HTML(), ipywidgets.HTML()
+        self.about, self.remark, self.which = (ipywidgets.HTML() for _ in range(3))
         steer = row(c["cut"], c["threshold"], kind="controls")
         go = {"The run's threshold": self.promised, "Cheapest threshold": self.cheapest}
         jumps = [ipywidgets.Button(description=text, layout={"width": "auto"}) for text in go]
@@ -100,16 +108,18 @@ class ScoreExplorer(ImagePanel):
         costs = row(c["miss"], c["alarm"], c["defects"], *jumps, kind="controls")
         images, ranks, *charts = self.images
         pictures = row(images, ipywidgets.VBox([ranks, charts[0]]), charts[1], self.text)
-        return [above, self.tries, strip, own, c["map"], self.about, steer, costs, self.message, self.remark, pictures]
+        below = [own, c["map"], self.about, steer, costs, self.message, self.remark, self.named, pictures]
+        return [above, self.tries, strip, self.which, *below]
 
     def promised(self) -> float:
-        """The threshold of the run, from its calibration images."""
-        return self.loaded.threshold
+        return run_threshold(self.shown)
+
+    @property
+    def costs(self) -> Costs:
+        return Costs(*(self.controls[name].value for name in ("miss", "alarm", "defects")))
 
     def cheapest(self) -> float:
-        return cheapest_threshold(
-            self.shown, Costs(*(self.controls[name].value for name in ("miss", "alarm", "defects")))
-        )
+        return cheapest_threshold(self.shown, self.costs)
 
     def move_to(self, threshold: float) -> None:
         self.controls["threshold"].value = threshold
@@ -119,12 +129,16 @@ class ScoreExplorer(ImagePanel):
         """The run and those that it is compared with."""
         return [load_run(folder) for folder in (self.controls["run"].value, *self.controls["compare"].value)]
 
-    def dispute(self) -> None:
-        """Chooses the next image on which the runs disagree, beginning with the most disputed one."""
-        order, current = most_disputed(self.compared), self.place
-        following = order[(int(np.flatnonzero(order == current)[0]) + 1) % len(order)]
-        self.disputed = following if self.disputed == current else order[0]
-        self.show(self.disputed)
+    def price(self) -> None:
+        """Sets the price of a miss to the lowest one at which the cheapest threshold detects the image; of an image
+        that cannot be missed, to that of the worst miss."""
+        c = self.controls
+        if c["own"].value or self.loaded.test["label"][self.place] != ANOMALOUS:
+            self.show(self.worst_miss())
+        found = price_to_detect(self.shown, c["rank"].value, self.costs)
+        if found < math.inf:
+            c["miss"].value = found
+            self.move_to(self.cheapest())
 
     def rank_of(self, place: int) -> int:
         return int(np.flatnonzero(self.loaded.order == place)[0]) + 1
@@ -172,7 +186,7 @@ class ScoreExplorer(ImagePanel):
         c["rank"].max = count
         c["rank"].value = round(0.9 * count) if place is None else self.rank_of(place)
         c["cut"].max = loaded.test["score"].nunique()
-        c["threshold"].value = loaded.threshold
+        c["threshold"].value = self.promised()
 
     def fill_strip(self) -> None:
         """The thumbnails: a selection from the lowest score to the highest, or the most disputed images."""
@@ -183,8 +197,14 @@ class ScoreExplorer(ImagePanel):
             worst = [1 + label.argmax(), count - (label[::-1] == NORMAL).argmax()]  # lowest anomalous, highest normal
             evenly = np.linspace(1, count, min(count, SHOWN)).round()
             self.ranks = np.unique(np.append(evenly, worst)).astype(int)
+            which = "at equal steps from the lowest score to the highest, with the worst miss and the worst false alarm"
         else:
             self.ranks = np.array([self.rank_of(place) for place in most_disputed(self.compared)[:SHOWN]])
+            which = "those on which the models disagree most"
+        alone = len(detected_by_one(self.compared))
+        self.guides[ALONE].description, self.guides[ALONE].disabled = f"Try: {ALONE} ({alone})", not alone
+        words = f"{len(self.ranks)} of the {count} test images" + (f": {which}." if len(self.ranks) < count else ".")
+        self.which.value = f"<p>{words}</p>"
         places = loaded.order[self.ranks - 1]
         samples = [loaded.dataset.test[int(place)] for place in places]
         c["thumb"].sheet = contact_sheet(tuple(s.path for s in samples), tuple(s.label for s in samples))
@@ -202,12 +222,13 @@ class ScoreExplorer(ImagePanel):
         if self.controls["plane"].value:
             self.about.value = "<p role='status'>Computing z of all images …</p>"
             train, test, share = plane(run)
-            dots.behind, points = framed(train, test)
+            dots.behind, points, outside = framed(train, test, run.dataset.test.labels)
             about = (
                 f"{run.name}: the two directions of z, averaged over the views, in which normal training images vary "
                 f"most (principal components with {100 * share[0]:.0f} and {100 * share[1]:.0f} % of their variance). "
-                "Grey: training images, circles: normal, squares: anomalous test images; the farthest are moved to the "
-                "edge. Hover or use the arrow keys to see an image, click or press Enter to choose it."
+                "Grey: training images, circles: normal, squares: anomalous test images. The axes show the range of "
+                f"the normal images; {outside} test images outside of it are drawn at the edge. Hover or use the "
+                "arrow keys to see an image, click or press Enter to choose it."
             )
         samples = zip(run.dataset.test, run.test["score"], strict=True)
         dots.names = [f"{one.path.name}, {NAMES[one.label]}, score {plain(score)}" for one, score in samples]

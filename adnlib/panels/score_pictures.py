@@ -1,6 +1,7 @@
 """Pictures of the score explorer: the image with its heat maps, histograms of scores, ROC curves."""
 
 import html
+import math
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,7 +17,17 @@ from adnlib.panels.judging import heat_of, judge
 from adnlib.panels.loaded_run import LoadedRun, load_run, overlay
 from adnlib.panels.own_picture import own_image
 from adnlib.panels.pictures import WIDTH, Plate, png, sheet
-from adnlib.panels.thresholds import Costs, cheapest_cut, confusion, cuts, nearest_cut, plain, promised
+from adnlib.panels.thresholds import (
+    Costs,
+    cheapest_cut,
+    confusion,
+    cuts,
+    nearest_cut,
+    plain,
+    price_of_miss,
+    promised,
+    short,
+)
 from adnlib.panels.variants import below, draw_ranks, p_value, share_below
 from adnlib.plots import ANOMALOUS_COLOUR, NORMAL_COLOUR, short_name
 
@@ -97,8 +108,9 @@ def _histogram(run: str) -> tuple[Plate, Text, Line2D, Line2D]:
     (axis,) = figure.axes
     for label, name in NAMES.items():
         counts, _ = np.histogram(log[label], edges)
-        axis.stairs(counts, edges, fill=True, alpha=0.35, color=COLOURS[label], label=f"{name} ({len(log[label])})")
-        axis.stairs(counts, edges, color=COLOURS[label], linestyle="-" if label else "--")
+        filled, words = label == NORMAL, f"{name} ({len(log[label])})"  # both filled would mix to a third colour
+        alpha = 0.4 if filled else 1
+        axis.stairs(counts, edges, fill=filled, alpha=alpha, color=COLOURS[label], linewidth=1.5, label=words)
     line = axis.axvline(0, color="black", linestyle="--", label="threshold (drag)")
     (mark,) = axis.plot([0], [0], "^", markersize=11, color="black", clip_on=False, label="this image")
     axis.set(xlabel="log₁₀ anomaly score (mean of z²)", ylabel="test images (count)", ylim=(0, None))
@@ -121,26 +133,33 @@ def histogram_picture(run: str, rank: int, threshold: float, own: bytes) -> byte
     return plate.png()
 
 
-def _ranks(shown: list[LoadedRun]) -> tuple[Plate, list[Line2D], list[Text]]:
-    """The test images by rank, a row for each run, and what moves: the marks of the selected image, and the words."""
+def _ranks(shown: list[LoadedRun]) -> tuple[Plate, list[Line2D], list[Text], Line2D]:
+    """The test images by rank, a row for each run, and what moves: the marks of the selected image, the words, and the
+    threshold of the first run."""
     pitch = 0.62  # inches
     boxes = [(0.1, 0.32 + pitch * (len(shown) - 1 - k), WIDTH - 0.2, 0.3) for k in range(len(shown))]
     figure = sheet(WIDTH, pitch * len(shown) + 0.35, *boxes)
-    marks, words = [], []
+    marks, words, lines = [], [], []
     for axis, run in zip(figure.axes, shown, strict=True):
-        draw_ranks(axis, run)
+        lines.append(draw_ranks(axis, run))
         marks += axis.plot([0], [0.5], "o", color="black", markeredgecolor="white", markersize=10, clip_on=False)
         words.append(axis.set_title("", loc="left", fontsize=9))
     figure.axes[-1].set_xlabel("rank among the test images (orange: anomalous, line: threshold)", fontsize=8)
-    return Plate(figure, *marks, *words), marks, words
+    return Plate(figure, lines[0], *marks, *words), marks, words, lines[0]
 
 
-def ranks_picture(run: str, compare: tuple[str, ...], rank: int, own: bytes) -> bytes:
-    """The selected image among the ranks of each run: ranks and p-values can be compared between models."""
+def ranks_picture(run: str, compare: tuple[str, ...], rank: int, threshold: float, own: bytes) -> bytes:
+    """The selected image among the ranks of each run: ranks and p-values can be compared between models.
+
+    The threshold is that of the first run; the others have their own.
+    """
     shown = [load_run(run), *map(load_run, compare)]
-    plate, marks, words = shown[0].once(("ranks", *shown), lambda: _ranks(shown))
-    for one, mark, title, (_, score) in zip(shown, marks, words, seen(shown, rank, own), strict=True):
-        called = "ANOMALOUS" if score > one.threshold else "normal"
+    plate, marks, words, line = shown[0].once(("ranks", *shown), lambda: _ranks(shown))
+    line.set_xdata([share_below(shown[0], threshold, above=True)] * 2)
+    thresholds = [threshold, *(one.threshold for one in shown[1:])]
+    rows = zip(shown, marks, words, seen(shown, rank, own), thresholds, strict=True)
+    for one, mark, title, (_, score), limit in rows:
+        called = "ANOMALOUS" if score > limit else "normal"
         title.set_text(
             f"{one.name}: {called}, rank {below(one, score) + 1} of {len(one.test)}, p = {p_value(one, score):.2g}"
         )
@@ -159,9 +178,10 @@ def _roc(run: str, compare: tuple[str, ...]) -> tuple[Plate, Line2D, Line2D]:
         loaded = load_run(folder)
         fpr, tpr, _ = roc_curve(loaded.test["label"], loaded.test["score"].rank())  # ranks allow infinite scores
         axis.plot(fpr, tpr, style, color="black", linewidth=1.5, label=loaded.name)
-        axis.plot(*_point(folder, loaded.threshold), "o", color="black", markerfacecolor="white")
-    (cheapest,) = axis.plot([0], [0], "D", color="black", markersize=7, label="cheapest")
-    (dot,) = axis.plot([0], [0], "o", color=ANOMALOUS_COLOUR, markersize=9)
+        axis.plot(*_point(folder, loaded.threshold), "o", color="black", markerfacecolor="none", markersize=9)
+    # hollow, so that marks at one point stay visible
+    (cheapest,) = axis.plot([0], [0], "D", color="black", markerfacecolor="none", markersize=12, label="cheapest")
+    (dot,) = axis.plot([0], [0], "o", color=ANOMALOUS_COLOUR, markersize=6)
     axis.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
     axis.set(xlim=(-0.01, 1), ylim=(0, 1.02))
     axis.set_title("ROC curve; drag the dot", fontsize=10)
@@ -180,10 +200,26 @@ def _label_and_score(run: str) -> tuple[np.ndarray, np.ndarray]:
     return test["label"].to_numpy(), test["score"].to_numpy()
 
 
+def run_threshold(run: str) -> float:
+    """The threshold of the run, from its calibration images, with fewer digits."""
+    loaded = load_run(run)
+    return short(loaded.threshold, loaded.test["score"].to_numpy(), loaded.run.calibration["score"].to_numpy())
+
+
 def cheapest_threshold(run: str, costs: Costs) -> float:
     """The threshold that is cheapest on the test images of a run."""
     label, score = _label_and_score(run)
     return float(cuts(score)[cheapest_cut(label, score, costs)])
+
+
+def price_to_detect(run: str, rank: int, costs: Costs) -> float:
+    """The lowest price of a miss, a number of three digits, at which the cheapest threshold detects an image."""
+    label, score = _label_and_score(run)
+    price = price_of_miss(label, score, score[place_of(run, rank)], costs)
+    if price == math.inf:
+        return price
+    step = 10.0 ** (math.floor(math.log10(max(price, 1.0))) - 2)
+    return round(step * (price // step + 1), 2)
 
 
 def roc_picture(
@@ -212,13 +248,14 @@ def threshold_on_roc(run: str, at: list[float]) -> float:
     return float(cuts(score)[nearest_cut(label, score, *point)])
 
 
-def decisions(run: str, threshold: float, miss: float, alarm: float, defects: float) -> str:
-    """The confusion matrix at the threshold, and what three thresholds cost and promise, as HTML."""
+def decisions(run: str, rank: int, own: bytes, threshold: float, miss: float, alarm: float, defects: float) -> str:
+    """The confusion matrix at the threshold, what three thresholds cost and promise, and the price of a miss from which
+    the selected image is detected, as HTML."""
     loaded, (label, score), costs = load_run(run), _label_and_score(run), Costs(miss, alarm, defects)
     c = confusion(label, score, threshold)
     rates = [f"{name} {c[name]:.1%}" for name in ("precision", "recall", "false-positive rate")]
     calibration, rows = loaded.run.calibration["score"].to_numpy(), ""
-    chosen = {"chosen": threshold, "the run's": loaded.threshold, "cheapest": cheapest_threshold(run, costs)}
+    chosen = {"chosen": threshold, "the run's": run_threshold(run), "cheapest": cheapest_threshold(run, costs)}
     for name, value in chosen.items():
         at = confusion(label, score, value)
         euros = costs.per_1000(at["false-positive rate"], at["recall"])
@@ -236,5 +273,22 @@ def decisions(run: str, threshold: float, miss: float, alarm: float, defects: fl
         "<table class='adn-costs'><caption>Costs, with the rates of the test images</caption>"
         "<tr><th>threshold</th><th scope='col'>false alarms</th><th scope='col'>misses</th>"
         "<th scope='col'>per 1000 parts</th><th scope='col'>promised false alarms (95 %)</th></tr>"
-        f"{rows}</table>"
+        f"{rows}</table><p>{_price(run, rank, own, costs)}</p>"
+        "<p>Promised: the expected share of false alarms among new normal images, with its 95 % interval, from the "
+        f"{len(calibration)} calibration images (grey band of the ROC curve: that of the run's threshold).</p>"
     )
+
+
+def _price(run: str, rank: int, own: bytes, costs: Costs) -> str:
+    """A sentence on the price of a miss from which the selected image is detected."""
+    if own:
+        return "Your own picture is not one of the test images, from which costs are computed."
+    sample = load_run(run).dataset.test[place_of(run, rank)]
+    name = html.escape(sample.path.name)
+    if sample.label != ANOMALOUS:
+        return f"{name} is normal, so it cannot be missed."
+    if (price := price_to_detect(run, rank, costs)) == math.inf:
+        return "Without anomalous parts there is nothing to miss."
+    if price <= 0.01:
+        return f"The cheapest threshold detects {name} at any price of a miss."
+    return f"The cheapest threshold detects {name} if a miss costs at least <b>{plain(price)} €</b>."

@@ -1,11 +1,13 @@
 """One image for all panels: chosen in one, it is chosen in every other, and it is in the page's address."""
 
 import asyncio
-from collections.abc import Callable
+import html
+from collections.abc import Callable, Iterable
 from typing import ClassVar
 from weakref import WeakSet
 
 import numpy as np
+from ipywidgets import HTML
 
 from adnlib.imagesets.reading import ANOMALOUS
 from adnlib.panels.loaded_run import LoadedRun, load_run, runs_in
@@ -31,7 +33,8 @@ class ImagePanel(Panel):
             "nearest to the threshold": lambda: self.show(int(distance(self.loaded).argmin())),
             "models disagree most": lambda: self.show(self.most_disputed()),
         }
-        self.built, self.chosen = False, ()
+        self.built, self.chosen, self.walk = False, (), ([], -1)
+        self.named = HTML()
         tries = tries or {}
         super().__init__(*arguments, tries={**tries, **guides, **tries}, **options)  # their own first
         self.built = True
@@ -55,6 +58,7 @@ class ImagePanel(Panel):
     def redraw(self) -> None:
         """An image that was not chosen by the visitor, as at the start, is no choice."""
         super().redraw()
+        self.named.value = f"<p>{html.escape(self.about_image())}</p>"
         p = self.loaded.run.parameters
         before, self.chosen = self.chosen, (p["dataset"], p["category"], self.loaded.test["image"][self.place])
         if self.built and self.chosen != before:
@@ -94,6 +98,22 @@ class ImagePanel(Panel):
         names = list(self.loaded.test["image"])
         if images in ([None, None], [p["dataset"], p["category"]]) and name in names:
             self.show(names.index(name))
+
+    def about_image(self) -> str:
+        """What is shown: the name of the file, and what it is known to be."""
+        own = self.controls.get("own")
+        if own and own.value:
+            return "Shown: your own picture."
+        sample = self.loaded.dataset.test[self.place]
+        kind = f"anomalous ({sample.defect.replace('_', ' ')})" if sample.label == ANOMALOUS else "normal"
+        return f"Shown: {sample.path.name}, {kind}."
+
+    def next_of(self, order: Iterable[int]) -> None:
+        """Shows the next image of an order, or the first one if the shown image is not one of a walk along it."""
+        places = [int(place) for place in order]
+        at = places.index(self.place) + 1 if self.walk == (places, self.place) else 0
+        self.walk = places, places[at % len(places)]
+        self.show(self.walk[1])
 
     def worst_miss(self) -> int:
         """The anomalous image with the lowest score."""

@@ -99,6 +99,32 @@ def cheapest_cut(label: np.ndarray, score: np.ndarray, costs: Costs) -> int:
     return int(np.flatnonzero(euros <= euros.min() + 1e-9)[-1])
 
 
+def price_of_miss(label: np.ndarray, score: np.ndarray, one: float, costs: Costs) -> float:
+    """The euros for a miss above which the cheapest cut detects an anomalous image with the score `one`.
+
+    With c and c' for a cut that detects it and one that does not, the first is cheaper above
+    (alarms_c - alarms_c') / (misses_c' - misses_c), where both are per 1000 parts, alarms in euros. Infinite if no
+    part is anomalous.
+    """
+    false_alarms, recall = rates_by_cut(label, score)
+    alarms = (1000 - costs.defects) * false_alarms * costs.alarm
+    misses = costs.defects * (1 - recall)
+    last = cut_at(score, np.nextafter(one, -np.inf))  # the highest cut that detects it
+    if not costs.defects:
+        return math.inf
+    more_alarms = alarms[: last + 1, None] - alarms[last + 1 :]  # (detecting, others)
+    fewer_misses = misses[last + 1 :] - misses[: last + 1, None]
+    return float((more_alarms / fewer_misses).max(axis=1).min())
+
+
+def short(threshold: float, *scores: np.ndarray) -> float:
+    """A threshold that divides the scores alike, with as few digits as possible, but four at least."""
+    near = np.concatenate(scores)
+    low, high = near[near <= threshold].max(initial=0.0), near[near > threshold].min(initial=math.inf)
+    found = (float(f"{threshold:.{digits}g}") for digits in range(4, 18))
+    return next(value for value in found if low <= value < high)
+
+
 def promised(calibration: np.ndarray, threshold: float) -> tuple[float, float, float]:
     """The share of new normal images above a threshold, from calibration scores (N,): its expected value and its 95 %
     interval (adnlib.intervals.alarm_rate). Above all of them, no higher threshold promises less; below all, all."""

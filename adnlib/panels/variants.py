@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from scipy.stats import rankdata
 
 from adnlib.calibration import p_values
@@ -68,14 +69,20 @@ def most_disputed(runs: list[LoadedRun], label: int | None = None) -> np.ndarray
     return order if label is None else order[runs[0].test["label"].to_numpy()[order] == label]
 
 
-def draw_ranks(axis: Axes, run: LoadedRun) -> None:
-    """The test images as ticks from the lowest score to the highest, and the threshold as a line."""
+def detected_by_one(runs: list[LoadedRun]) -> list[int]:
+    """Indices of the anomalous test images that exactly one of several runs detects, the most disputed first."""
+    detected = np.sum([run.test["score"] > run.threshold for run in runs], axis=0)
+    return [int(place) for place in most_disputed(runs, ANOMALOUS) if detected[place] == 1 < len(runs)]
+
+
+def draw_ranks(axis: Axes, run: LoadedRun) -> Line2D:
+    """The test images as ticks from the lowest score to the highest; returns the line at the run's threshold."""
     ordered = run.test.iloc[run.order]
     at = (np.arange(len(ordered)) + 0.5) / len(ordered)
     for label, colour, low, high in ((NORMAL, NORMAL_COLOUR, 0.05, 0.5), (ANOMALOUS, ANOMALOUS_COLOUR, 0.5, 0.95)):
         axis.vlines(at[ordered["label"] == label], low, high, colors=[colour], linewidth=1.2)
-    axis.axvline(share_below(run, run.threshold, above=True), color="black", linestyle="--", linewidth=1.4)
     axis.set(xlim=(-0.02, 1.02), ylim=(-0.05, 1.05), yticks=[], xticks=[])
+    return axis.axvline(share_below(run, run.threshold, above=True), color="black", linestyle="--", linewidth=1.4)
 
 
 def share_below(run: LoadedRun, score: float, above: bool = False) -> float:
@@ -94,11 +101,11 @@ def verdict_table(runs: list[LoadedRun], scores: Sequence[float], before: Sequen
             f"<tr><th scope='row'>{html.escape(run.name)}</th><td>{called}</td>{was}<td>{p_value(run, score):.2g}</td>"
             f"<td>{below(run, score)} of {len(run.test)}</td><td>{plain(score / run.threshold)}</td></tr>"
         )
-    was = "<th scope='col'>p-value before</th>" if before else ""
+    was = "<th scope='col'>p&#8209;value before</th>" if before else ""
     images = {len(run.run.calibration) for run in runs}
     least = f"The smallest p-value that {max(images)} calibration images allow is {1 / (1 + max(images)):.2g}."
     return (
         f"<table class='adn-verdicts'><caption>{least}</caption><tr><th></th><th scope='col'>verdict</th>"
-        f"{was}<th scope='col'>p-value</th><th scope='col'>test images with a lower score</th>"
+        f"{was}<th scope='col'>p&#8209;value</th><th scope='col'>test images with a lower score</th>"
         f"<th scope='col'>score / threshold</th></tr>{''.join(rows)}</table>"
     )

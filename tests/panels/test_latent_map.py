@@ -36,10 +36,17 @@ def test_the_plane_is_scikit_learns_pca_of_the_training_images(explorer):
 
 
 def test_all_points_are_inside_the_frame_with_y_downwards():
-    train, test = torch.randn(50, 2), torch.tensor([[0.0, 1.0], [0.0, -1.0], [1e6, 0.0]])
-    behind, points = framed(train, test)
+    train, test = torch.rand(500, 2), torch.tensor([[0.5, 1.0], [0.5, 0.0], [1e6, 0.5], [-1e6, -1e6]])
+    behind, points, outside = framed(train, test, np.array([0, 0, 1, 1]))
     assert all(0 <= share <= 1 for point in behind + points for share in point)
-    assert points[0][1] < points[1][1] and points[2][0] > 0.9
+    assert points[0][1] < points[1][1] and points[2][0] > 0.9 and outside == 2
+
+
+def test_the_axes_show_the_range_of_the_normal_images_however_far_the_anomalous_ones_are():
+    train, test = torch.rand(500, 2), torch.cat([torch.rand(100, 2), 1e6 * torch.randn(50, 2)])
+    behind, points, _ = framed(train, test, np.repeat([0, 1], [100, 50]))
+    normal = np.array(behind + points[:100])
+    assert (np.ptp(normal, axis=0) > 0.4).all()  # most of the picture, with a margin
 
 
 def test_a_point_shows_its_image_and_chooses_it(explorer):

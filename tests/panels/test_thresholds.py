@@ -16,8 +16,10 @@ from adnlib.panels.thresholds import (
     cut_at,
     cuts,
     plain,
+    price_of_miss,
     promised,
     rates_by_cut,
+    short,
     spoken,
 )
 
@@ -112,7 +114,51 @@ def test_the_cheapest_threshold_and_what_it_costs(explorer):
     explorer.move_to(explorer.cheapest())
     assert c["cut"].value == c["cut"].max
     explorer.move_to(explorer.promised())
-    assert c["threshold"].value == load_run(c["run"].value).threshold
+    run = load_run(c["run"].value)
+    assert len(str(c["threshold"].value)) <= 6 and c["threshold"].value == pytest.approx(run.threshold, rel=1e-3)
+    for scores in (run.test["score"], run.run.calibration["score"]):
+        assert ((scores > c["threshold"].value) == (scores > run.threshold)).all()
+
+
+def test_the_price_of_a_miss_is_where_the_cheapest_threshold_begins_to_detect_the_image():
+    rng = np.random.default_rng(0)
+    label, score = rng.integers(2, size=60), rng.normal(size=60) ** 2
+    for one in score[label == 1]:
+        for defects in (10, 500):
+            price = price_of_miss(label, score, one, Costs(0, 2, defects))
+
+            def detected(miss, one=one, defects=defects) -> bool:
+                return one > cuts(score)[cheapest_cut(label, score, Costs(miss, 2, defects))]
+
+            assert detected(price * 1.001 + 1e-6) and (price == 0 or not detected(price * 0.999))
+    assert price_of_miss(label, score, score[label == 1][0], Costs(1, 2, 0)) == np.inf
+
+
+def test_a_button_sets_the_price_of_the_selected_miss(explorer, monkeypatch):
+    c, run = explorer.controls, load_run(explorer.shown)
+    score = run.test["score"].to_numpy().copy()
+    score[np.flatnonzero(run.test["label"])[0]] = score.min() / 2  # a miss that costs false alarms
+    monkeypatch.setitem(run.__dict__, "test", run.test.assign(score=score))
+    monkeypatch.setitem(run.__dict__, "order", score.argsort())
+    c["alarm"].value, c["defects"].value = 2, 10
+    c["rank"].value = 1 + int((run.test["label"].to_numpy()[run.order] == 0).argmax())  # a normal image
+    assert "is normal, so it cannot be missed" in explorer.text.value
+    explorer.guides["the price of a miss"].click()
+    assert explorer.place == explorer.worst_miss()
+    price = c["miss"].value
+    assert f"at least <b>{plain(price)} €</b>" in explorer.text.value
+    score = run.test["score"][explorer.place]
+    assert score > c["threshold"].value == explorer.cheapest()
+    c["miss"].value = 0.97 * price
+    assert score <= explorer.cheapest()
+    c["defects"].value = 0
+    assert "nothing to miss" in explorer.text.value
+
+
+def test_a_short_threshold_decides_alike():
+    assert short(1.23456789, np.array([1.0, 2.0])) == 1.235
+    assert short(1.23456789, np.array([1.0, 2.0]), np.array([1.2345, 1.23457])) == 1.234568
+    assert short(0.5, np.array([1.0])) == 0.5
 
 
 def test_what_a_threshold_promises_is_the_rule_of_the_calibration_images():
