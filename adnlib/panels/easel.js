@@ -39,6 +39,18 @@ export default {
       pen.globalAlpha = 1;
       pen.filter = "none";
     }
+    function cross(x, y) {
+      for (const [colour, width] of [["black", 4], ["white", 1.5]]) {
+        pen.strokeStyle = colour;
+        pen.lineWidth = width;
+        pen.beginPath();
+        for (const [dx, dy] of [[1, 0], [0, 1]]) {
+          pen.moveTo(x - 12 * dx, y - 12 * dy);
+          pen.lineTo(x + 12 * dx, y + 12 * dy);
+        }
+        pen.stroke();
+      }
+    }
     function fit() {
       size = canvas.width = canvas.height = model.get("size");
       canvas.style.width = `${Math.max(size, 320)}px`;
@@ -48,6 +60,7 @@ export default {
       if (picture) pen.drawImage(picture, 0, 0, size, size);
       for (const one of sent) line(one.points, one);
       if (stroke) line(stroke, model.get("brush"));
+      if (model.get("mark")?.length) cross(...model.get("mark").map((share) => share * size));
       if (document.activeElement === canvas && canvas.matches(":focus-visible")) {
         const [x, y] = cursor.map((share) => share * size);
         for (const [colour, width] of [["black", 3], ["white", 1]]) {
@@ -74,8 +87,11 @@ export default {
     }
     function judged() {
       if (model.get("judged") !== model.get("value").length) return; // of an earlier stroke
+      const busy = el.hasAttribute("aria-busy");
       el.removeAttribute("aria-busy");
-      say(status.textContent.replace(", judging …", ", judged"));
+      if (busy) return say(status.textContent.replace(", judging …", ", judged"));
+      const count = model.get("value").length; // a button, or another image
+      say(count ? `${count} stroke${count > 1 ? "s" : ""} on the image, judged` : "No stroke on the image");
     }
     function finish(words) {
       if (!stroke) return;
@@ -140,6 +156,7 @@ export default {
     model.on("change:size", fit);
     model.on("change:picture", load);
     model.on("change:judged", judged);
+    model.on("change:mark", show);
     model.on("msg:custom", (message, buffers) => {
       const link = document.createElement("a");
       link.href = URL.createObjectURL(new Blob([buffers[0]], { type: "image/png" }));

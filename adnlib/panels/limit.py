@@ -53,17 +53,21 @@ def limit_picture(runs: list[LoadedRun], ratios: np.ndarray) -> Figure:
     return figure
 
 
-def limit_in_words(run: LoadedRun, ratios: np.ndarray) -> str:
-    """The smallest dot at full opacity, and the faintest large one, that a variant calls anomalous."""
-    seen = ratios > 1  # (sizes, opacities); the first size is the largest
+def limit_in_words(runs: list[LoadedRun], ratios: np.ndarray) -> list[str]:
+    """What `_limit` says of each variant, once for those with the same limit; ratios: (runs, sizes, opacities)."""
+    found: dict[str, list[str]] = {}
+    for run, values in zip(runs, ratios, strict=True):
+        found.setdefault(_limit(values > 1), []).append(run.name)
+    return [f"{'; '.join(names)}: {words}" for words, names in found.items()]
+
+
+def _limit(seen: np.ndarray) -> str:
+    """The smallest opaque dot and the faintest large one that are seen; seen: (sizes, opacities), the largest first."""
     whole, largest = seen[:, -1], seen[0]
     size = SIZES[int(np.flatnonzero(whole.cumprod())[-1])] if whole[0] else None
     opacity = OPACITIES[len(OPACITIES) - int(np.flatnonzero(largest[::-1].cumprod())[-1]) - 1] if largest[-1] else None
     if seen.all():
-        return f"{run.name} calls the image anomalous whatever the dot is."
+        return "the image is called anomalous whatever the dot is."
     if size is None:
-        return f"{run.name} does not see even a dot of {SIZES[0]:g} % of the side."
-    return (
-        f"{run.name} sees an opaque dot of at least {size:g} % of the side, and one of {SIZES[0]:g} % from an opacity "
-        f"of {opacity:g}."
-    )
+        return f"not even an opaque dot of {SIZES[0]:g} % of the side is detected."
+    return f"opaque dots are detected from {size:g} % of the side, dots of {SIZES[0]:g} % from opacity {opacity:g}."

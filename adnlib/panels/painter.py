@@ -20,9 +20,11 @@ from adnlib.panels.own_picture import own_image, received
 from adnlib.panels.panel import Work, row
 from adnlib.panels.pictures import Plate, encode, png, sheet
 from adnlib.panels.selection import ImagePanel
+from adnlib.panels.thresholds import plain
 from adnlib.panels.variants import MOST, draw_ranks, family, family_choices, most_disputed, share_below, verdict_table
 from adnlib.panels.widgets import Easel
 
+TRIED = 12  # rows of the table of what has been tried
 SIDE = 2.35  # of a heat map, in inches
 
 
@@ -36,7 +38,7 @@ class Painter(ImagePanel):
         self.runs = by_category(runs_in(root))
         self.painted_on: dict = {}  # strokes by image
         self.last: tuple[list | None, list] = None, []  # the arguments and the result of `judged`
-        self.disputed = -1  # the image that `dispute` has chosen
+        self.history: dict[tuple, dict] = {}  # by image: the rows of `tried_table`
         super().__init__(
             [self.column(index) for index in range(MOST)],
             words=self.verdicts,
@@ -61,6 +63,13 @@ class Painter(ImagePanel):
             brightness=ipywidgets.FloatSlider(1, min=0.3, max=1.7, step=0.05, description="brightness (factor)"),
             strokes=Easel(label="The image to paint on"),
             own=Drop(),
+            tries={
+                "a long scratch": lambda: self.paint_one("scratch", [[0.2, 0.3], [0.8, 0.6]]),
+                "a small hole": lambda: self.paint_one("hole", [[0.5, 0.45]]),
+                "darken the clean image": self.darken,
+                "the limit in the middle": lambda: self.limit_at([0.5, 0.5]),
+                "the limit near the edge": lambda: self.limit_at([0.05, 0.5]),
+            },
         )
 
     @property
@@ -96,11 +105,12 @@ class Painter(ImagePanel):
         brush = row(*(c[name] for name in ("kind", "size", "colour", "blur", "opacity")), kind="controls")
         moving = row(c["angle"], c["brightness"], kind="controls")
         self.work, self.limit, self.remark = Work(), ipywidgets.Image(format="png"), ipywidgets.HTML()
-        self.limits = ipywidgets.HTML()
+        self.limits, self.tried = ipywidgets.HTML(), ipywidgets.HTML()
         buttons = row(*(self.buttons[name] for name in ("undo", "clear", "save", "limit")), self.work, kind="controls")
         pictures = row(c["strokes"], *self.images)
-        above = [choose, brush, moving, row(c["own"], kind="controls"), buttons, self.message, self.remark]
-        return [*above, pictures, self.text, row(self.limit), self.limits]
+        tries = row(*list(self.guides.values())[:5], kind="tries")  # not those that choose an anomalous image
+        above = [choose, brush, moving, tries, row(c["own"], kind="controls"), buttons, self.message, self.remark]
+        return [*above, self.named, pictures, self.text, self.tried, row(self.limit), self.limits]
 
     def follow(self, name):
         c = self.controls
@@ -140,6 +150,22 @@ class Painter(ImagePanel):
             self.controls["strokes"].judged = len(self.controls["strokes"].value)
         super().redraw()
 
+    def paint_one(self, kind: str, points: list) -> None:
+        """A single stroke of a kind of defect on the clean image."""
+        c = self.controls
+        c["angle"].value, c["brightness"].value, c["kind"].value = 0, 1, kind
+        c["strokes"].value = [{**c["strokes"].brush, "points": points}]
+
+    def darken(self) -> None:
+        self.clear()
+        self.controls["angle"].value, self.controls["brightness"].value = 0, 0.7
+
+    def limit_at(self, place: list[float]) -> None:
+        c = self.controls
+        c["angle"].value, c["brightness"].value, c["kind"].value = 0, 1, "hole"
+        c["strokes"].at = place
+        self.find_limit()
+
     def undo(self) -> None:
         self.controls["strokes"].value = self.controls["strokes"].value[:-1]
 
@@ -148,11 +174,7 @@ class Painter(ImagePanel):
 
     def dispute(self) -> None:
         """Chooses the next image on which the variants disagree, beginning with the most disputed one."""
-        order = most_disputed(self.family, NORMAL)
-        at = int(np.flatnonzero(order == self.place)[0])
-        following = order[(at + 1) % len(order)] if self.disputed == self.place else order[0]
-        self.disputed = int(following)
-        self.show(self.disputed)
+        self.next_of(most_disputed(self.family, NORMAL))
 
     def clean(self, run: LoadedRun) -> Tensor:
         """The image to paint on, at the size of a run."""
@@ -180,20 +202,21 @@ class Painter(ImagePanel):
 
     def limit_steps(self) -> Iterator[None]:
         c, runs, place = self.controls, self.family, self.controls["strokes"].at
-        dot = {**c["strokes"].brush, "points": [place]}
+        dot, c["strokes"].mark = {**c["strokes"].brush, "points": [place]}, place
         at = f"at {100 * place[0]:.0f} % across, {100 * place[1]:.0f} % down"
         self.limits.value = f"<p role='status'>Judging {len(SIZES) * len(OPACITIES)} dots {at} …</p>"
         for ratios in sweep(runs, [self.clean(run) for run in runs], dot, c["angle"].value, c["brightness"].value):
             self.limit.value, self.limit.layout.display = png(limit_picture(runs, ratios)), None
             yield
-        words = [limit_in_words(run, values) for run, values in zip(runs, ratios, strict=True)]
-        heading = f"Dots {at}; numbers: score / threshold; orange: called anomalous."
-        self.limits.value = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in [heading, *words])
+        heading = f"Dots {at} (cross); numbers: score / threshold; orange: called anomalous."
+        sentences = [heading, *limit_in_words(runs, ratios)]
+        self.limits.value = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in sentences)
 
     def forget_limit(self) -> None:
         """Removes what the sweep found on another image."""
         self.work.stop()
         self.limit.value, self.limit.layout.display, self.limits.value = b"", "none", ""
+        self.controls["strokes"].mark = []
 
     def column(self, index: int):
         """The function that draws one variant: the heat map, and its ranks before (ring) and now (dot)."""
@@ -213,7 +236,27 @@ class Painter(ImagePanel):
 
     def verdicts(self, run, image, strokes, angle, brightness, own) -> str:
         _, now, before = zip(*self.judged(strokes, angle, brightness), strict=True)
+        self.tried.value = self.tried_table(strokes, angle, brightness, now, before)
         return verdict_table(self.family, now, before)
+
+    def tried_table(self, strokes: list[dict], angle: int, brightness: float, now: tuple, before: tuple) -> str:
+        """What has been painted on this image so far, with score / threshold of all variants, as HTML.
+
+        The strokes alone are a row, the strokes with rotation and brightness another, which follows the sliders.
+        """
+        image = bytes(self.controls["own"].value) or self.place
+        tried = self.history.setdefault((tuple(self.family), image), {("[]", False): ("clean image", before)})
+        turned = [f"rotated by {angle}°"] * bool(angle) + [f"brightness × {brightness:g}"] * (brightness != 1)
+        key = str(strokes), bool(turned)
+        tried[key] = ", ".join([in_words(strokes), *turned]), now
+        names = "".join(f"<th scope='col'>{html.escape(run.name)}</th>" for run in self.family)
+        rows = ""
+        for at, (what, scores) in list(tried.items())[-TRIED:]:
+            ratios = [plain(score / run.threshold) for run, score in zip(self.family, scores, strict=True)]
+            now_shown = " aria-current='true'" * (at == key)
+            rows += f"<tr{now_shown}><th scope='row'>{what}</th>{''.join(f'<td>{ratio}</td>' for ratio in ratios)}</tr>"
+        caption = "Tried on this image: score / threshold (above 1: anomalous)"
+        return f"<table class='adn-tried'><caption>{caption}</caption><tr><th>painted</th>{names}</tr>{rows}</table>"
 
     def save(self) -> None:
         """Sends the image as the models see it to the browser, which saves it as a file."""
@@ -223,6 +266,17 @@ class Painter(ImagePanel):
             buffer = io.BytesIO()
             Image.fromarray(image.permute(1, 2, 0).numpy()).save(buffer, "png")
             self.controls["strokes"].send({"download": "painted.png"}, buffers=[buffer.getvalue()])
+
+
+def in_words(strokes: list[dict]) -> str:
+    """The number of strokes, and the size of the last one."""
+    if not strokes:
+        return "clean image"
+    last, count = strokes[-1], len(strokes)
+    length = np.linalg.norm(np.diff(last["points"], axis=0), axis=1).sum()
+    line = f"line {length:.0%} long, {last['size']:.1%} wide" if length else f"dot of {last['size']:.1%}"
+    faint = f", opacity {last['opacity']:g}" * (last["opacity"] != 1)
+    return f"{f'{count} strokes, last: ' if count > 1 else ''}{line}{faint}".replace("%", " %")
 
 
 def verdict_plate(run: LoadedRun) -> tuple:

@@ -52,8 +52,8 @@ class Easel(anywidget.AnyWidget):
 
     picture: a square PNG or JPEG; size: its side in px; brush: size, colour "#rrggbb", blur, opacity.
     value: the strokes so far, each {"points": [[x, y], …], **brush}; the browser adds each stroke when it is finished.
-    Points, brush size and blur are fractions of the side. at: where the pen is. judged: how many strokes the verdicts
-    on the page are about.
+    Points, brush size and blur are fractions of the side. at: where the pen is. mark: where a cross is shown, or [].
+    judged: how many strokes the verdicts on the page are about.
     A message {"download": name} with a PNG as its buffer is saved as a file by the browser.
     """
 
@@ -63,5 +63,6 @@ class Easel(anywidget.AnyWidget):
     brush = traitlets.Dict().tag(sync=True)
     value = traitlets.List().tag(sync=True)
     at = traitlets.List(traitlets.Float(), [0.5, 0.5]).tag(sync=True)
+    mark = traitlets.List(traitlets.Float()).tag(sync=True)
     judged = traitlets.Int(0).tag(sync=True)
     label = traitlets.Unicode().tag(sync=True)  # its accessible name and tooltip

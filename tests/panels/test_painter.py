@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 from dataclasses import replace
 from unittest.mock import Mock
@@ -19,8 +20,9 @@ from adnlib.experiments.runs import read_runs
 from adnlib.imagesets.reading import NORMAL
 from adnlib.panels import judging
 from adnlib.panels.brush import KINDS, moved, paint
-from adnlib.panels.judging import judge, scores
+from adnlib.panels.judging import judge, scores, seen
 from adnlib.panels.limit import OPACITIES, SIZES, limit_in_words, sweep
+from adnlib.panels.loaded_run import heat_map
 from adnlib.panels.own_picture import FARTHEST, distance
 from adnlib.panels.painter import Painter
 from adnlib.panels.variants import disagreement, families, family, family_choices, most_disputed, p_value
@@ -149,12 +151,23 @@ def test_the_shared_stem_ends_where_the_first_attention_begins(placement):
     image = torch.randint(0, 255, (2, 3, 256, 256), dtype=torch.uint8)
     for model, score in zip(models, scores(models, image), strict=True):
         torch.testing.assert_close(score, model.anomaly_score(image))
+    for model, (score, heat) in zip(models, seen(models, image[0]), strict=True):
+        assert score == pytest.approx(model.anomaly_score(image[:1]).item(), rel=1e-4)
+        np.testing.assert_allclose(heat, heat_map(model, image[0]), atol=1e-3)
+
+
+def test_without_the_unchanged_view_the_map_is_computed_separately():
+    model = adnlib.DifferNet(preset=replace(PRESETS["smoke"], turns="random", precision="float32")).eval()
+    image = torch.randint(0, 255, (3, 256, 256), dtype=torch.uint8)
+    ((score, heat),) = seen([model], image)
+    assert score == pytest.approx(model.anomaly_score(image[None]).item(), rel=1e-4)
+    np.testing.assert_array_equal(heat, heat_map(model, image))
 
 
 def test_a_judged_image_is_not_judged_again(painter, monkeypatch):
     image = painter.family[0].image(painter.place)
     first = judge(painter.family, [image] * 3)
-    monkeypatch.setattr(judging, "scores", None)
+    monkeypatch.setattr(judging, "seen", None)
     assert judge(painter.family, [image] * 3) == first
 
 
@@ -191,9 +204,9 @@ def test_both_runs_are_shown_the_same_defect_whatever_their_image_size(runs, tmp
     c["kind"].value = "hole"
     c["strokes"].value = dot(painter, 0.8, 0.8)
     sizes = set()
-    for opened, (seen, *_) in zip(painter.family, painter.judged(c["strokes"].value, 0, 1), strict=True):
-        changed = (seen != opened.image(painter.place)).any(0).nonzero() / opened.size
-        sizes.add(seen.shape[-1])
+    for opened, (shown, *_) in zip(painter.family, painter.judged(c["strokes"].value, 0, 1), strict=True):
+        changed = (shown != opened.image(painter.place)).any(0).nonzero() / opened.size
+        sizes.add(shown.shape[-1])
         assert changed.amin(0).tolist() == pytest.approx([0.765] * 2, abs=0.01)
         assert changed.amax(0).tolist() == pytest.approx([0.835] * 2, abs=0.01)
     assert sizes == {256, 320}
@@ -233,26 +246,73 @@ def test_the_sweep_judges_the_painted_dot(painter):
 def test_the_limit_is_found_where_the_pen_is_and_forgotten_with_the_image(painter):
     painter.controls["strokes"].at = [0.1, 0.9]
     painter.buttons["limit"].click()  # no event loop here: to the end
-    assert "at 10 % across, 90 % down" in painter.limits.value and painter.limits.value.count("<p>") == 4
+    assert "at 10 % across, 90 % down" in painter.limits.value and 2 <= painter.limits.value.count("<p>") <= 4
+    assert painter.controls["strokes"].mark == [0.1, 0.9]
     assert painter.limit.value and painter.limit.layout.display is None
     painter.controls["size"].value = 3
     assert painter.limit.value  # the sweep has its own sizes
     painter.controls["kind"].value = "hole"  # another colour
-    assert not painter.limit.value and painter.limits.value == ""
+    assert not painter.limit.value and painter.limits.value == "" and painter.controls["strokes"].mark == []
 
 
-def test_the_limit_in_words():
-    run = Mock()
-    run.name = "SE"
-    ratios = np.zeros((len(SIZES), len(OPACITIES)))
-    assert "does not see even a dot of 16 %" in limit_in_words(run, ratios)
-    ratios[:2, 2:] = 2
-    assert limit_in_words(run, ratios) == (
-        "SE sees an opaque dot of at least 8 % of the side, and one of 16 % from an opacity of 0.4."
-    )
-    ratios[4, 4] = 2  # seen by chance below the limit
-    assert "at least 8 %" in limit_in_words(run, ratios)
-    assert "whatever the dot is" in limit_in_words(run, ratios + 2)
+def test_each_task_is_done_by_its_button(painter):
+    def press(words) -> str:
+        painter.guides[words].click()
+        assert painter.message.value == ""
+        return re.findall("aria-current='true'><th scope='row'>(.*?)</th>", painter.tried.value)[0]
+
+    assert press("a long scratch") == "line 67 % long, 0.8 % wide"
+    assert press("a small hole") == "dot of 7.0 %"
+    assert press("darken the clean image") == "clean image, brightness × 0.7"
+    assert press("a long scratch") == "line 67 % long, 0.8 % wide" and painter.tried.value.count("<tr") == 5
+    for words, place in (("the limit in the middle", "50 % across"), ("the limit near the edge", "5 % across")):
+        press(words)
+        assert f"at {place}, 50 % down" in painter.limits.value and painter.limit.value
+
+
+def test_the_limit_in_words_is_said_once_for_equal_limits():
+    first, second = Mock(), Mock()
+    first.name, second.name = "SE", "CBAM"
+    ratios = np.zeros((2, len(SIZES), len(OPACITIES)))
+    assert limit_in_words([first, second], ratios) == [
+        "SE; CBAM: not even an opaque dot of 16 % of the side is detected."
+    ]
+    ratios[0, :2, 2:] = 2
+    (words, _) = limit_in_words([first, second], ratios)
+    assert words == "SE: opaque dots are detected from 8 % of the side, dots of 16 % from opacity 0.4."
+    ratios[0, 4, 4] = 2  # seen by chance below the limit
+    assert "from 8 %" in limit_in_words([first, second], ratios)[0]
+    assert "whatever the dot is" in limit_in_words([first], ratios[:1] + 2)[0]
+
+
+def test_what_has_been_tried_on_an_image_stays_in_a_list(painter):
+    c = painter.controls
+
+    def rows() -> list[tuple]:
+        """(what, whether it is shown now, score / threshold of the variants)."""
+        found = re.findall(r"<tr( aria-current='true')?><th scope='row'>(.*?)</th>(.*?)</tr>", painter.tried.value)
+        return [(what, bool(now), re.findall("<td>(.*?)</td>", cells)) for now, what, cells in found]
+
+    assert [row[:2] for row in rows()] == [("clean image", True)]
+    c["strokes"].value = [{**c["strokes"].brush, "points": [[0.2, 0.2], [0.5, 0.6]]}]
+    painter.buttons["undo"].click()
+    c["kind"].value = "hole"
+    c["strokes"].value = dot(painter)
+    assert [row[:2] for row in rows()] == [
+        ("clean image", False),
+        ("line 50 % long, 0.8 % wide", False),
+        ("dot of 7.0 %", True),
+    ]
+    expected = [f"{now / run.threshold:.2f}" for run, (_, now, _) in zip(painter.family, painter.last[1], strict=True)]
+    assert [float(ratio) for ratio in rows()[2][2]] == pytest.approx([float(x) for x in expected], abs=0.006)
+    painter.buttons["undo"].click()
+    for angle in (5, 10):  # a slider that is dragged has one row
+        c["angle"].value = angle
+    assert [row[:2] for row in rows()][3:] == [("clean image, rotated by 10°", True)]
+    c["image"].value = 2
+    assert len(rows()) == 2
+    c["image"].value, c["angle"].value = 1, 0
+    assert len(rows()) == 4 and rows()[0][1]
 
 
 # --- an own picture ---
