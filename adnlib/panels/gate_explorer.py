@@ -12,14 +12,16 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import StepPatch
 from matplotlib.text import Text
-from torch import Tensor
+from torch import Tensor, nn
 
 from adnlib.differnet import DifferNet
 from adnlib.errors import AdnError, check_choice
-from adnlib.panels.loaded_run import category_names, heat_map, load_run, overlay, runs_in
+from adnlib.panels.judging import scores, seen
+from adnlib.panels.loaded_run import category_names, load_run, overlay, runs_in
 from adnlib.panels.panel import row
 from adnlib.panels.pictures import WIDTH, Plate, sheet
 from adnlib.panels.selection import ImagePanel
+from adnlib.panels.thresholds import plain
 from adnlib.plots import ANOMALOUS_COLOUR, NORMAL_COLOUR
 
 EVERYWHERE = "all of them"  # insertion points
@@ -66,6 +68,21 @@ def forced_all(model: DifferNet, channels: Sequence[tuple[str, int]], value: flo
         yield
 
 
+@contextmanager
+def without(model: DifferNet, place: str) -> Iterator[None]:
+    """Inside the block, the attention after layer `place`, or EVERYWHERE, changes nothing."""
+    from adnlib.explain.maps import LAYERS  # slow to import
+
+    attention = model.features.attention
+    keys = [str(index) for name, index in LAYERS.items() if place in (name, EVERYWHERE) and str(index) in attention]
+    modules = {key: attention[key] for key in keys}
+    attention.update({key: nn.Identity() for key in keys})
+    try:
+        yield
+    finally:
+        attention.update(modules)
+
+
 def _gates(run: str, index: int) -> dict[str, dict[str, Any]]:
     from adnlib.explain.maps import gates  # slow to import
 
@@ -96,9 +113,20 @@ def judge(run: str, index: int, channels: tuple[tuple[str, int], ...], value: fl
 
     def make():
         with forced_all(loaded.model, channels, value):
-            return loaded.model.anomaly_score(image[None]).item(), heat_map(loaded.model, image)
+            return seen([loaded.model], image)[0]
 
     return loaded.once(("forced", index, channels, value if channels else 0), make)
+
+
+def score_without(run: str, index: int, place: str) -> float:
+    """The score of a test image without the attention after a layer, or EVERYWHERE."""
+    loaded = load_run(run)
+
+    def make():
+        with without(loaded.model, place):
+            return scores([loaded.model], loaded.image(index)[None])[0].item()
+
+    return loaded.once(("without", index, place), make)
 
 
 def chosen(run: str, index: int, place: str, ranks: tuple[int, int], force: bool) -> tuple[tuple[str, int], ...]:
@@ -190,6 +218,34 @@ def _verdict(words: str, score: float, threshold: float) -> str:
     return f"{words}: score {score:.3g}\n{sign} threshold {threshold:.3g}"
 
 
+def remaining(run: str, image: int, place: str, ranks: tuple[int, int], force: bool, value: float) -> str:
+    """The score with the module, with forced gates and without the module, and the effect that remains, as HTML."""
+    if not force:
+        return "<p>Force some gates to see how much of the module's effect on the score remains.</p>"
+    loaded, index = load_run(run), image - 1
+    own, _ = judge(run, index, (), 0.0)
+    forced_score, _ = judge(run, index, chosen(run, index, place, ranks, force), value)
+    none = score_without(run, index, place)
+    known = {"with its own gates": own, "with forced gates": forced_score, f"without the module ({place})": none}
+    rows = "".join(
+        f"<tr><th scope='row'>{name}</th><td>{plain(score)}</td><td>{plain(score / loaded.threshold)}</td>"
+        f"<td>{'anomalous' if score > loaded.threshold else 'normal'}</td></tr>"
+        for name, score in known.items()
+    )
+    flips = (own > loaded.threshold) != (forced_score > loaded.threshold)
+    words = f"The verdict {'<b>flips</b>' if flips else 'does not flip'}."
+    if own != none:
+        with_, forced_, without_ = np.log(np.clip([own, forced_score, none], 1e-300, 1e300))
+        words = (
+            f"{100 * (forced_ - without_) / (with_ - without_):.4g} % of the effect on the score remains: "
+            f"(forced − without) / (with − without), of the logarithms of the scores. {words}"
+        )
+    return (
+        "<table class='adn-effect'><tr><th></th><th scope='col'>score</th><th scope='col'>score / threshold</th>"
+        f"<th scope='col'>verdict</th></tr>{rows}</table><p>{words}</p>"
+    )
+
+
 class GateExplorer(ImagePanel):
     """A run with SE or CBAM, a test image, and gates to force: 0 switches a channel off, 1 passes it unchanged."""
 
@@ -212,12 +268,13 @@ class GateExplorer(ImagePanel):
             force=ipywidgets.Checkbox(False, description="force these gates", indent=False),
             ranks=ipywidgets.IntRangeSlider(value=(1, 1), min=1, max=1, description="gates (rank)", tooltip=tip),
             value=ipywidgets.FloatSlider(0, min=0, max=1, step=0.05, description="force to (0 off, 1 open)"),
-            tries={"two images": self.two_images, "all gates at one half": self.one_half},
+            words=remaining,
+            tries={"two images": self.two_images, "all gates at one half": self.one_half, "flip a verdict": self.flip},
         )
 
     def rows(self):
         first, second = (row(*list(self.controls.values())[part], kind="controls") for part in (slice(4), slice(4, 7)))
-        return [first, second, self.tries, self.message, row(*self.images)]
+        return [first, second, self.tries, self.message, self.named, row(*self.images), self.text]
 
     def two_images(self) -> None:
         """Compares the lowest score with the highest."""
@@ -231,6 +288,16 @@ class GateExplorer(ImagePanel):
         c["place"].value = EVERYWHERE
         c["ranks"].value = (1, c["ranks"].max)
         c["value"].value = 0.5
+
+    def flip(self) -> None:
+        """Takes the image with the highest score below the threshold and forces the larger half of its gates."""
+        c, loaded = self.controls, self.loaded
+        score = loaded.test["score"]
+        self.show(int(score.where(score <= loaded.threshold, -1).argmax()))
+        c["place"].value = EVERYWHERE
+        c["ranks"].value = (c["ranks"].max // 2 + 1, c["ranks"].max)
+        c["value"].value = 0.5
+        c["force"].value = True
 
     def follow(self, name):
         c = self.controls

@@ -131,13 +131,24 @@ class RunBrowser(Panel):
             sort=ipywidgets.Dropdown(options=list(SORTS), description="order"),
             run=ipywidgets.Select(options=[""], rows=8, description="run", layout={"width": "36rem"}),
             notebook=ipywidgets.Checkbox(False, description="show its notebook", indent=False),
+            tries={
+                "the highest AUROC": lambda: self.first_by("AUROC, best first"),
+                "the longest training": lambda: self.first_by("seconds, longest first"),
+            },
         )
 
     def rows(self):
         c = self.controls
         above = row(c["filter"], c["status"], c["sort"], kind="controls")
         below = row(c["run"], c["notebook"], kind="controls")
-        return [above, below, self.message, row(*self.images, self.text), self.page]
+        return [above, below, self.tries, self.message, row(*self.images, self.text), self.page]
+
+    def first_by(self, sort: str) -> None:
+        """Selects the first finished run of an order."""
+        c = self.controls
+        c["filter"].value, c["sort"].value = "", sort
+        c["status"].value = "done" if "done" in c["status"].options else ANY
+        c["run"].value = c["run"].options[0]
 
     def follow(self, name):
         c = self.controls

@@ -22,6 +22,7 @@ TURNS = {"random angles": random_turns(64, seed=0), "quarter turns, mirrored": q
 OWN = "the run's own"  # views on which the run is scored
 FIRST, CHUNK = 4, 16  # views before the first update, and between two others
 DRAWS = 1000
+SURE = 0.95  # of the draws: enough views
 SIDE = 58  # px, of a view in the mosaic
 
 
@@ -37,11 +38,13 @@ def score_view(run: str, index: int, view: View) -> float:
     return loaded.once(("view", index, view), lambda: loaded.model.anomaly_score(image, (view,)).item())
 
 
-def agreement(scores: np.ndarray, count: int, threshold: float, seed: int = 0) -> float:
-    """The share of DRAWS random selections of `count` views that give the same verdict as all views; scores: (V,)."""
-    rng = np.random.default_rng(seed)
-    draws = rng.permuted(np.tile(scores, (DRAWS, 1)), axis=1)[:, :count].mean(axis=1)
-    return float(((draws > threshold) == (scores.mean() > threshold)).mean())
+def agreement(scores: np.ndarray, threshold: float, seed: int = 0) -> np.ndarray:
+    """Scores of views (V,) -> the share (V,) of DRAWS random selections of 1, 2, …, V of them that give the same
+    verdict as all."""
+    draws = np.random.default_rng(seed).permuted(np.tile(scores, (DRAWS, 1)), axis=1)
+    means = draws.cumsum(axis=1) / np.arange(1, len(scores) + 1)  # (DRAWS, V)
+    shares = ((means > threshold) == (scores.mean() > threshold)).mean(axis=0)
+    return np.append(shares[:-1], 1.0)  # all views are all views, however their mean is rounded
 
 
 def mosaic_picture(run: str, image: int, turns: str, views: int, done: int) -> bytes:
@@ -66,7 +69,8 @@ def _tile(run: str, image: int, turns: str, place: int) -> tuple[Image.Image, Im
 
 
 def mean_picture(run: str, image: int, turns: str, views: int, done: int) -> bytes:
-    """The score of each view, and the mean of the first views as a function of their number."""
+    """The score of each view and the mean of the first views; below, how often a number of views gives the verdict of
+    all."""
     loaded, total = load_run(run), len(views_of(run, turns))
     plate, mark, title, means = loaded.once(("means", image, turns, done), lambda: _means(run, image, turns, done))
     used = min(views, done)
@@ -81,13 +85,17 @@ def _means(run: str, image: int, turns: str, done: int) -> tuple[Plate, Line2D, 
     scores = np.array([score_view(run, image - 1, view) for view in shown[:done]])
     counts = np.arange(1, done + 1)
     means = np.cumsum(scores) / counts
-    figure = sheet(WIDTH, 3.1, (0.65, 0.45, WIDTH - 0.8, 2.15))
-    (axis,) = figure.axes
+    figure = sheet(WIDTH, 4.5, (0.65, 1.75, WIDTH - 0.8, 2.3), (0.65, 0.45, WIDTH - 0.8, 0.95))
+    axis, below = figure.axes
     axis.plot(counts, scores, ".", color="grey", label="one view")
     axis.plot(counts, means, color=NORMAL_COLOUR, linewidth=2, label="mean of the first views")
     axis.axhline(loaded.threshold, color="black", linestyle="--", label="the run's threshold")
     (mark,) = axis.plot([1], [means[0]], "o", color=ANOMALOUS_COLOUR, markersize=9)
-    axis.set(xlim=(0, len(shown) + 1), yscale="log", xlabel="views (count)", ylabel="anomaly score (mean of z²)")
+    axis.set(xlim=(0, len(shown) + 1), yscale="log", ylabel="anomaly score (mean of z²)")
+    if done == len(shown):
+        below.plot(counts, 100 * agreement(scores, loaded.threshold), color=NORMAL_COLOUR, linewidth=2)
+    below.axhline(100 * SURE, color="black", linestyle=":")
+    below.set(xlim=axis.get_xlim(), ylim=(0, 105), xlabel="views (count)", ylabel="same verdict\n(% of draws)")
     axis.yaxis.set_major_formatter("{x:.3g}")
     axis.yaxis.set_minor_formatter("{x:.3g}")
     axis.tick_params(axis="y", which="minor", labelsize=7)
@@ -108,14 +116,21 @@ def enough(run: str, image: int, turns: str, views: int, done: int) -> str:
         note = f"The run is scored on {len(own)} view{'s' * (len(own) > 1)}, and its threshold is for their mean. "
         note += f"{among if known else 'None of the views here is among them'}, so the threshold applies only roughly."
     note = f"<p>{html.escape(note)}</p>"
+    note += "<p>Pale views are not in use.</p>" * (views < total)
     if done < total or total == 1:
         return note
     scores = np.array([score_view(run, image - 1, view) for view in shown])
-    share = agreement(scores, views, loaded.threshold)
+    shares = agreement(scores, loaded.threshold)
+    needed = 1 + int(np.flatnonzero(shares < SURE).max(initial=-1) + 1)
     called = "anomalous" if scores.mean() > loaded.threshold else "normal"
     error = scores.std(ddof=1) / np.sqrt(views) * np.sqrt(1 - views / total)
-    result = f"The mean of all {total} views calls it {called}. So do {share:.1%} of {DRAWS} draws of {views} views"
-    return f"{note}<p>{result}. Their mean deviates by {error:.2g} from the mean of all (standard error).</p>"
+    drawn = f"{views} views" if views > 1 else "a single view"
+    result = (
+        f"The mean of all {total} views calls the image {called}. So do {100 * shares[views - 1]:.1f} % of {DRAWS} "
+        f"random draws of {drawn}, whose mean deviates by {error:.2g} from the mean of all (standard error). At least "
+        f"{100 * SURE:g} % of the draws agree from {needed} view{'s' * (needed > 1)} on."
+    )
+    return f"{note}<p>{result}</p>"
 
 
 class ViewExplorer(ImagePanel):
@@ -140,7 +155,7 @@ class ViewExplorer(ImagePanel):
     def rows(self):
         c = self.controls
         above = row(c["run"], c["image"], c["turns"], c["views"], c["done"], self.work, kind="controls")
-        return [above, self.tries, self.message, row(*self.images), self.text]
+        return [above, self.tries, self.message, self.named, row(*self.images), self.text]
 
     def far(self) -> None:
         self.show(int(distance(self.loaded).argmax()))

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import re
 import shutil
 from contextlib import ExitStack
 from unittest.mock import Mock
@@ -21,7 +22,7 @@ from PIL import Image
 import adnlib
 from adnlib import AdnError
 from adnlib.experiments.ledger import facts_digest
-from adnlib.panels import gate_explorer, score_explorer
+from adnlib.panels import gate_explorer, score_explorer, view_explorer
 from adnlib.panels.gate_explorer import GateExplorer, chosen, forced
 from adnlib.panels.instruments import Dial
 from adnlib.panels.loaded_run import by_category, category_names, load_run, overlay
@@ -30,8 +31,9 @@ from adnlib.panels.panel import Later, Panel, Work, panel_of
 from adnlib.panels.pictures import Plate, encode, png, sheet
 from adnlib.panels.run_browser import ANY, RunBrowser, filtered, notebook_page
 from adnlib.panels.score_explorer import ScoreExplorer
-from adnlib.panels.score_pictures import place_of
+from adnlib.panels.score_pictures import place_of, ranks_picture
 from adnlib.panels.server import NoDelay
+from adnlib.panels.thresholds import plain
 from adnlib.panels.variants import most_disputed
 from adnlib.panels.view_explorer import ViewExplorer, agreement, enough, views_of
 from adnlib.system.files import sha256
@@ -379,7 +381,7 @@ def test_the_strip_shows_the_most_disputed_images_first_and_a_button_chooses_the
     c["sort"].value = "disagreement"
     assert [place_of(panel.shown, rank) for rank in panel.ranks] == list(order[:3])
     for place in order[:2]:
-        panel.dispute()
+        press(panel, "models disagree most")
         assert place_of(panel.shown, c["rank"].value) == place
     assert c["thumb"].value == 1
     c["run"].value = c["run"].options[1][1]
@@ -461,10 +463,25 @@ def test_gates_that_do_not_exist(place, channels, match):
 
 
 def test_agreement():
-    assert agreement(np.ones(8), 1, 0.5) == 1
-    assert agreement(np.array([0.0, 0.0, 0.0, 4.0]), 4, 0.9) == 1  # all views are all views
-    one = agreement(np.array([0.0, 0.0, 0.0, 4.0]), 1, 0.9)  # their mean is 1: one view in four says so
-    assert one == pytest.approx(0.25, abs=0.05)
+    assert (agreement(np.ones(8), 0.5) == 1).all()
+    shares = agreement(np.array([0.0, 0.0, 0.0, 4.0]), 0.9)  # their mean is 1: one view in four says so
+    assert shares == pytest.approx([0.25, 0.5, 0.75, 1], abs=0.05) and shares[-1] == 1  # all views are all views
+
+
+def test_the_number_of_views_that_is_enough_is_said_and_pale_views_are_explained(runs):
+    panel = ViewExplorer(runs)
+    c = panel.controls
+    for views, drawn in ((1, "draws of a single view,"), (2, "draws of 2 views,")):
+        c["views"].value = views
+        assert drawn in panel.text.value and "Pale views are not in use" in panel.text.value
+    (needed,) = re.findall(r"draws agree from (\d+) view", panel.text.value)
+    loaded = load_run(c["run"].value)
+    views = view_explorer.TURNS[c["turns"].value]
+    scores = np.array([view_explorer.score_view(c["run"].value, c["image"].value - 1, view) for view in views])
+    shares = agreement(scores, loaded.threshold)
+    assert (shares[int(needed) - 1 :] >= 0.95).all() and (needed == "1" or shares[int(needed) - 2] < 0.95)
+    c["views"].value = c["views"].max
+    assert "Pale" not in panel.text.value
 
 
 def test_views_are_scored_one_by_one_and_their_mean_is_the_runs_score(runs):
@@ -483,8 +500,7 @@ def test_views_are_scored_one_by_one_and_their_mean_is_the_runs_score(runs):
 
 def press(panel, words):
     """Clicks the button of a task."""
-    (button,) = [button for button in panel.tries.children if button.description == f"Try: {words}"]
-    button.click()
+    panel.guides[words].click()
     assert panel.message.value == ""
 
 
@@ -509,6 +525,86 @@ def test_the_task_of_one_half_forces_every_gate(runs, attending):
     image = loaded.image(index)[None]
     with torch.no_grad(), gate_explorer.forced_all(loaded.model, channels, 0.5):
         torch.testing.assert_close(loaded.model.features(image), half.features(image))
+
+
+def test_the_effect_that_remains_is_measured_between_the_scores_with_and_without_the_module(runs):
+    panel = GateExplorer(runs)
+    c = panel.controls
+    for run in c["run"].options:
+        c["run"].value = run[1]
+        loaded, index = load_run(run[1]), c["image"].value - 1
+        image = loaded.image(index)[None]
+        bare = adnlib.DifferNet(preset=loaded.model.preset).eval()
+        state = loaded.model.own_state()
+        bare.load_own_state({name: x for name, x in state.items() if "attention" not in name})
+        none = gate_explorer.score_without(run[1], index, gate_explorer.EVERYWHERE)
+        assert none == pytest.approx(bare.anomaly_score(image).item(), rel=1e-2)  # in another precision
+        press(panel, "all gates at one half")
+        own, forced_score = (
+            gate_explorer.judge(run[1], index, channels, 0.5)[0]
+            for channels in ((), chosen(run[1], index, c["place"].value, c["ranks"].value, True))
+        )
+        assert f"<td>{plain(none)}</td>" in panel.text.value and f"<td>{plain(forced_score)}</td>" in panel.text.value
+        (share,) = re.findall(r"<p>(\S+) % of the effect on the score remains", panel.text.value)
+        assert float(share) == pytest.approx(100 * np.log(forced_score / none) / np.log(own / none), rel=1e-2)
+        assert loaded.model.anomaly_score(image).item() == pytest.approx(own, rel=1e-2)  # the module is back
+
+
+def test_the_task_of_the_verdict_takes_a_normal_verdict_that_the_slider_flips(runs):
+    panel = GateExplorer(runs)
+    c = panel.controls
+    press(panel, "flip a verdict")
+    score = panel.loaded.test["score"]
+    assert score[panel.place] == score[score <= panel.loaded.threshold].max() and c["force"].value
+    found = set()
+    for value in (0.5, 0.25, 0.0, 1.0):
+        c["value"].value = value
+        found.add("<b>flips</b>" in panel.text.value)
+    assert True in found
+
+
+def test_the_images_that_only_one_model_detects_are_counted_and_shown_one_after_another(runs, tmp_path):
+    root = shutil.copytree(runs, tmp_path / "runs")
+    first, second, third = adnlib.experiments.runs.read_runs(root)
+    anomalous = np.flatnonzero(first.test["label"])
+    for run, detected in ((first, anomalous[:1]), (second, anomalous[1:3]), (third, anomalous[2:3])):
+        scores = run.scores.copy()
+        score = np.full(len(run.test), 1.0) + 0.01 * np.arange(len(run.test))
+        score[detected] = 3.0 + 0.01 * detected
+        scores.loc[run.test.index, "score"] = score
+        scores.to_csv(run.folder / "scores.csv", index=False)
+        change_facts(run, metrics={"threshold": 2.0})
+    panel = ScoreExplorer(root)
+    button = panel.guides[score_explorer.ALONE]
+    assert button.description == "Try: only one model detects it (2)" and not button.disabled
+    seen = []
+    for _ in range(3):
+        press(panel, score_explorer.ALONE)
+        seen.append(panel.place)
+    assert set(seen) == set(anomalous[:2]) and seen[0] == seen[2]
+    panel.controls["compare"].label = "no other"
+    assert button.description.endswith("(0)") and button.disabled
+
+
+def test_every_panel_names_the_image_and_says_which_thumbnails_it_shows(runs):
+    for kind in (ScoreExplorer, Painter, GateExplorer, ViewExplorer):
+        panel = kind(runs)
+        sample = panel.loaded.dataset.test[panel.place]
+        assert sample.path.name in panel.named.value and ("anomalous" in panel.named.value) == bool(sample.label)
+    panel = ScoreExplorer(runs)
+    assert f"{len(panel.ranks)} of the {len(panel.loaded.order)} test images" in panel.which.value
+
+
+def test_a_change_of_run_draws_the_rank_strips_with_its_own_threshold(runs):
+    panel = ScoreExplorer(runs)
+    c = panel.controls
+    for _, run in (*c["run"].options[1:], c["run"].options[0]):
+        c["run"].value = run
+        drawn = panel.images[1].value
+        threshold = load_run(run).threshold
+        assert drawn == ranks_picture(run, c["compare"].value, c["rank"].value, threshold, b"")
+        c["cut"].value = 0 if c["cut"].value else 1
+        assert panel.images[1].value != drawn  # the line of the run follows the chosen threshold
 
 
 def test_an_image_chosen_anywhere_is_chosen_everywhere_by_tasks_and_by_the_address(runs):
@@ -591,6 +687,15 @@ def test_the_browser_names_a_run_without_notebook_and_shows_one_that_has(runs, a
     assert "A record" in panel.page.value and "sandbox" in panel.page.value
     panel.controls["filter"].value = "no such run"
     assert panel.controls["run"].value == "" and "0 of 4 runs" in panel.text.value
+
+
+def test_the_tasks_of_the_browser_select_the_best_and_the_longest_run(runs):
+    panel = RunBrowser(runs)
+    c, done = panel.controls, panel.ledger[panel.ledger["status"] == "done"].set_index("run")
+    c["filter"].value = "broken"
+    for words, column in (("the highest AUROC", "auroc"), ("the longest training", "seconds")):
+        press(panel, words)
+        assert done[column][c["run"].value] == done[column].max() and c["filter"].value == ""
 
 
 def test_the_channel_sends_at_once_and_both_servers_use_it(monkeypatch):
