@@ -134,11 +134,11 @@ def curve_picture(losses: list[float], bell: float, floor: float, lost: list[flo
     axis.plot(np.arange(1, len(losses) + 1), losses, color=NORMAL_COLOUR)
     axis.axhline(bell, color="black", linestyle=":", label="Gaussian, no flow")
     axis.axhline(floor, color="black", linestyle="--", label="the density itself")
-    axis.set(xlim=(0, steps), ylim=(floor - 0.3, 1.0), ylabel="NLL (nats / dim.)")
+    axis.set(xlim=(0, steps), ylim=(floor - 0.3, 1.7), ylabel="NLL (nats / dim.)")
     axis.set_title(f"NLL {np.mean(losses[-20:]):.3f} after {len(losses)} steps" if losses else "untrained", fontsize=10)
     axis.legend(frameon=False, fontsize=8, loc="upper right")
     below.plot(every * np.arange(1, len(lost) + 1), 100 * np.array(lost), color=ANOMALOUS_COLOUR)
     below.set(
-        xlim=(0, steps), ylim=(0, 100 * max([0.1, *lost])), xlabel="training step", ylabel="samples\noff the data (%)"
+        xlim=(0, steps), ylim=(0, 100 * max([0.1, *lost])), xlabel="training step", ylabel="samples off\nthe data (%)"
     )
     return figure

@@ -100,6 +100,11 @@ class FlowPlayground(Panel):
             steps=ipywidgets.IntProgress(0, 0, STEPS, description="trained (steps)"),
             first=first,
             second=second,
+            tries={
+                "1 block": lambda: self.try_out(1, 2.0, "two moons"),
+                "5 blocks, clamp 0.2": lambda: self.try_out(5, 0.2, "two moons"),
+                "two rings, clamp 2": lambda: self.try_out(5, 2.0, "two rings"),
+            },
         )
 
     def rows(self):
@@ -114,7 +119,8 @@ class FlowPlayground(Panel):
         self.images[0] = Chart(label="Points and latent points: drag a point and see its way through the blocks")
         self.images[0].observe(lambda change: self.grab(change["new"]), "at")
         above = row(c["density"], c["blocks"], c["clamp"], c["steps"], *self.buttons, self.work, kind="controls")
-        return [above, row(c["first"], c["second"], kind="controls"), self.message, row(*self.images), self.text]
+        point = row(c["first"], c["second"], kind="controls")
+        return [above, self.tries, point, self.message, row(*self.images), self.text]
 
     def follow(self, name):
         if name in (None, "density", "blocks", "clamp"):
@@ -136,6 +142,14 @@ class FlowPlayground(Panel):
             with self.held():
                 self.reset()
             self.redraw_all()
+
+    def try_out(self, blocks: int, clamp: float, density: str) -> None:
+        """Trains an untrained flow with these settings."""
+        with self.in_words(), self.held():
+            for name, value in (("blocks", blocks), ("clamp", clamp), ("density", density)):
+                self.controls[name].value = value
+            self.reset()
+        self.train()
 
     def redraw_all(self) -> None:
         """Draws everything, although no control has changed."""

@@ -63,6 +63,23 @@ def test_training_continues_and_starts_over(playground):
     assert playground.losses == [] and c["steps"].value == 0
 
 
+@pytest.mark.parametrize(
+    "words, settings",
+    [
+        ("1 block", (1, 2.0, "two moons")),
+        ("5 blocks, clamp 0.2", (5, 0.2, "two moons")),
+        ("two rings, clamp 2", (5, 2.0, "two rings")),
+    ],
+)
+def test_each_task_changes_the_settings_and_trains(playground, words, settings):
+    c = playground.controls
+    c["density"].value = "a square"
+    playground.guides[words].click()
+    assert (c["blocks"].value, c["clamp"].value, c["density"].value) == settings
+    assert len(playground.losses) == 60 == c["steps"].value and playground.message.value == ""
+    assert playground.images[3].value and playground.text.value
+
+
 def test_training_in_two_parts_is_training_in_one():
     y = points("two moons")
     parts = train(untrained(2, 2.0), y)
