@@ -78,6 +78,26 @@ def test_a_panel_whose_kernel_or_server_has_ended_says_so(browser, project):
         one.page.close()
 
 
+@pytest.mark.parametrize("ended", ["kernel", "server"])
+def test_a_page_without_panels_says_that_its_kernel_has_ended(browser, project, ended):
+    options = ["10_explore.ipynb", "--no-browser", "--Voila.ip=127.0.0.1", "--template=explore"]
+    for address in serve("voila", options, project):
+        page = browser.new_page()
+        page.route_web_socket("**/channels*", lambda _: None)  # no panel arrives
+        page.goto(address, timeout=1000 * STARTING)
+        waiting = page.locator(".adn-wait:visible")
+        waiting.first.wait_for()
+        assert waiting.all_inner_texts() == ["This panel is being prepared."] * len(CONTROLS)
+        if ended == "kernel":
+            kernel = page.evaluate("JSON.parse(document.getElementById('jupyter-config-data').textContent).kernelId")
+            assert page.request.post(f"{address.split('?')[0]}voila/api/shutdown/{kernel}").status == 204
+            page.wait_for_selector("text=no panel will appear here", timeout=60_000)
+    page.wait_for_selector("text=no panel will appear here", timeout=60_000)
+    assert waiting.locator("button", has_text="Reload the page").count() == len(CONTROLS)
+    assert page.locator(".adn-wait[role=alert]").count() == 1
+    page.close()
+
+
 def test_a_choice_is_in_the_address_which_opens_the_page_with_it_and_images_can_be_saved(browser, voila):
     page = voila.page
     voila.settled("gateexplorer")
