@@ -1,6 +1,7 @@
 """Pictures of the flow playground: points, densities, the way of a point through the blocks, the training."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -8,6 +9,7 @@ from FrEIA.framework import SequenceINN
 from FrEIA.modules import PermuteRandom
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from torch import Tensor, nn
 
@@ -80,50 +82,70 @@ def way(flow: SequenceINN, y: Tensor) -> list[Tensor]:
     return found
 
 
-def way_plate(flow: SequenceINN, y: Tensor) -> tuple[Plate, list[Line2D], list[Line2D]]:
-    """The points after each block, and what moves: the grabbed point, and the line from where it was before."""
-    stages, columns = way(flow, y[:400]), 5
+def way_plate(flow: SequenceINN, y: Tensor) -> tuple[Plate, Line2D, Line2D, Callable[[Tensor], np.ndarray]]:
+    """The points after each block, and what moves: the grabbed point, and the line from where it was before.
+
+    The last result converts stages (S, N, 2) to positions (S, N, 2) on the picture. All stages are drawn on one pair of
+    axes, in inches: a pair for each of them takes several times as long.
+    """
+    stages, columns = torch.stack(way(flow, y[:400])), 5
     rows = math.ceil(len(stages) / columns)
     side, pitch = WIDTH / columns, WIDTH / columns + 0.22
-    cells = [divmod(stage, columns) for stage in range(len(stages))]
-    boxes = [(side * x + 0.03, pitch * (rows - 1 - y) + 0.03, side - 0.06, side - 0.06) for y, x in cells]
-    figure = sheet(WIDTH, pitch * rows, *boxes)
-    stars, lines = [], []
-    for stage, (axis, dots) in enumerate(zip(figure.axes, stages, strict=True)):
-        axis.plot(*dots.T.numpy(), ".", markersize=1.5, color=NORMAL_COLOUR)
-        axis.set(xlim=(-LATENT, LATENT), ylim=(-LATENT, LATENT), xticks=[], yticks=[])
+    reach = side / 2 - 0.03
+    down, across = np.divmod(np.arange(len(stages)), columns)
+    centres = np.stack([side * (across + 0.5), pitch * (rows - 1 - down) + side / 2], axis=1)  # (S, 2)
+
+    def placed(stages: Tensor) -> np.ndarray:
+        inside = torch.where((stages.abs() <= LATENT).all(dim=2, keepdim=True), stages, torch.nan)
+        return centres[:, None] + reach / LATENT * inside.numpy()
+
+    figure = sheet(WIDTH, pitch * rows, (0, 0, WIDTH, pitch * rows))
+    (axis,) = figure.axes
+    axis.set_axis_off()
+    axis.set(xlim=(0, WIDTH), ylim=(0, pitch * rows))
+    corners = reach * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1], [-1, -1]])
+    axis.add_collection(LineCollection(list(centres[:, None] + corners), colors="black", linewidths=0.8))
+    axis.plot(*placed(stages).reshape(-1, 2).T, ".", markersize=1.5, color=NORMAL_COLOUR)
+    for stage, (x, height) in enumerate(centres):
         last = " = z" if stage == len(stages) - 1 else ""
-        axis.set_title(f"after block {stage}{last}" if stage else "y", fontsize=8)
-        lines += axis.plot([0, 0], [0, 0], color="black", linewidth=1)
-        stars += axis.plot([0], [0], linestyle="none", **{**STAR, "markersize": 11})
-    return Plate(figure, *lines, *stars), lines, stars
+        name = f"after block {stage}{last}" if stage else "y"
+        axis.text(x, height + reach + 0.05, name, ha="center", fontsize=8)
+    (lines,) = axis.plot([], [], color="black", linewidth=1)
+    (stars,) = axis.plot([], [], linestyle="none", **{**STAR, "markersize": 11})
+    return Plate(figure, lines, stars), lines, stars, placed
 
 
-@torch.no_grad()
-def density_picture(flow: nn.Module) -> Figure:
-    """The log density at each position, and a square grid in z after its transformation to y."""
-    line, fine = torch.linspace(-2, 2, 9), torch.linspace(-2, 2, 60)
-    grid = [torch.stack([fine, torch.full_like(fine, at)], 1) for at in line.tolist()]  # 9 lines (60, 2)
-    grid += [lines.flip(1) for lines in grid]
-    curved, _ = flow(torch.cat(grid), rev=True)
-    side = 60
-    at = torch.linspace(-REACH, REACH, side)
-    y = torch.stack(torch.meshgrid(at, at, indexing="xy"), dim=-1).view(-1, 2)
-    z, log_det = flow(y)
-    log_density = (-0.5 * z.square().sum(1) + log_det - np.log(2 * np.pi)).view(side, side)
+def density_plate() -> tuple[Plate, AxesImage, LineCollection]:
+    """Axes for `show_density`, and what it sets: the density and the grid."""
     figure = sheet(WIDTH, 2.75, (0.45, 0.4, 1.85, 1.85), (2.75, 0.4, 1.85, 1.85))
     left, right = figure.axes
-    extent = (-REACH, REACH, -REACH, REACH)
-    left.imshow(
-        log_density.numpy(), origin="lower", extent=extent, cmap="viridis", vmin=-7, vmax=0, interpolation="bilinear"
+    extent, empty = (-REACH, REACH, -REACH, REACH), np.zeros((2, 2))
+    density = left.imshow(
+        empty, origin="lower", extent=extent, cmap="viridis", vmin=-7, vmax=0, interpolation="bilinear"
     )
     left.set_title("log density: dark −7, yellow 0 nats", fontsize=8.5)
-    right.add_collection(LineCollection(list(curved.view(-1, 60, 2).numpy()), colors="black", linewidths=0.8))
+    grid = LineCollection([], colors="black", linewidths=0.8)
+    right.add_collection(grid)
     right.set_title("a square grid in z, mapped to y", fontsize=8.5)
     for axis in figure.axes:
         axis.set(xlim=(-REACH, REACH), ylim=(-REACH, REACH))
         axis.set_xlabel("first coordinate (sd of the data)", fontsize=8)
-    return figure
+    return Plate(figure, density, grid), density, grid
+
+
+@torch.no_grad()
+def show_density(flow: nn.Module, density: AxesImage, grid: LineCollection) -> None:
+    """Sets the log density at each position, and a square grid in z after its transformation to y."""
+    line, fine = torch.linspace(-2, 2, 9), torch.linspace(-2, 2, 60)
+    lines = [torch.stack([fine, torch.full_like(fine, at)], 1) for at in line.tolist()]  # 9 lines (60, 2)
+    lines += [one.flip(1) for one in lines]
+    curved, _ = flow(torch.cat(lines), rev=True)
+    side = 60
+    at = torch.linspace(-REACH, REACH, side)
+    y = torch.stack(torch.meshgrid(at, at, indexing="xy"), dim=-1).view(-1, 2)
+    z, log_det = flow(y)
+    density.set_data((-0.5 * z.square().sum(1) + log_det - np.log(2 * np.pi)).view(side, side).numpy())
+    grid.set_segments(list(curved.view(-1, 60, 2).numpy()))
 
 
 def curve_picture(losses: list[float], bell: float, floor: float, lost: list[float], steps: int, every: int) -> Figure:

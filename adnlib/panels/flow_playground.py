@@ -15,10 +15,11 @@ from adnlib.flow import build_flow, nll
 from adnlib.panels.flow_pictures import (
     REACH,
     curve_picture,
-    density_picture,
+    density_plate,
     grabbed,
     points_plate,
     samples_of,
+    show_density,
     way,
     way_plate,
 )
@@ -83,7 +84,7 @@ class FlowPlayground(Panel):
     """A density, a flow and a point of the plane. Train continues the training and shows it live."""
 
     def __init__(self):
-        self.work = Work()
+        self.work, self.density_plate = Work(), density_plate()
         tip = "Limits how far a block can stretch: its log-scale stays between minus and plus this value"
         first, second = (
             ipywidgets.FloatSlider(
@@ -201,15 +202,19 @@ class FlowPlayground(Panel):
         latent.set_data([z[0]], [z[1]])
         return plate.png()
 
-    def draw_density(self, density: str, blocks: int, clamp: float, steps: int) -> Figure:
-        return density_picture(self.flow)
+    def draw_density(self, density: str, blocks: int, clamp: float, steps: int) -> bytes:
+        plate, image, grid = self.density_plate
+        show_density(self.flow, image, grid)
+        return plate.png()
 
     def draw_way(self, density: str, blocks: int, clamp: float, steps: int, first: float, second: float) -> bytes:
-        plate, lines, stars = self.plate(way_plate, density)
-        stages = self.stages(first, second)
-        for before, now, line, star in zip([stages[0], *stages], stages, lines, stars, strict=False):
-            line.set_data([before[0], now[0]], [before[1], now[1]])
-            star.set_data([now[0]], [now[1]])
+        plate, lines, stars, placed = self.plate(way_plate, density)
+        stages = torch.tensor(self.stages(first, second))  # (S, 2)
+        before = torch.cat([stages[:1], stages[:-1]])
+        now = placed(stages[:, None])  # (S, 1, 2)
+        gaps = np.full_like(now, np.nan)
+        lines.set_data(*np.concatenate([placed(before[:, None]), now, gaps], axis=1).reshape(-1, 2).T)
+        stars.set_data(*now[:, 0].T)
         return plate.png()
 
     def draw_curve(self, density: str, blocks: int, clamp: float, steps: int) -> Figure:
