@@ -159,6 +159,7 @@ def by_category(runs: list[Run]) -> dict[str, list[Run]]:
     return groups
 
 
+@lru_cache(maxsize=16)
 def contact_sheet(paths: tuple[Path, ...], labels: tuple[int, ...]) -> bytes:
     """Thumbnails side by side in one JPEG, each with a frame in the colour of its label."""
     with ThreadPoolExecutor() as pool:

@@ -2,6 +2,7 @@
 
 import html
 import re
+from functools import lru_cache
 from pathlib import Path
 
 import ipywidgets
@@ -41,6 +42,11 @@ def curve_picture(root: str, run: str) -> Figure:
         return sentence("No run matches these words and this status.")
     if not (folder / "parameters.json").exists():
         return sentence(f"{run} is not finished and has no learning curve yet.")
+    return _curve(folder, (folder / "parameters.json").stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _curve(folder: Path, written: int) -> Figure:
     try:
         loaded = read_run(folder)
         history, chosen = loaded.history, loaded.facts["chosen_epoch"]
@@ -100,10 +106,15 @@ def notebook_of(folder: Path) -> Path | None:
 
 def notebook_page(folder: Path) -> str:
     """The notebook of a run as HTML in a sandboxed frame, where nothing is executed."""
-    from adnlib.book.report import POLICY, notebook_html  # slow to import, and rarely needed
-
     if not (path := notebook_of(folder)):
         return "<p>This run has no notebook: it was trained by a command, or in a notebook that was not saved.</p>"
+    return _page(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _page(path: Path, written: int) -> str:
+    from adnlib.book.report import POLICY, notebook_html  # slow to import, and rarely needed
+
     _, body = notebook_html(path)
     page = f"{POLICY}<style>body {{ font: 14px sans-serif; background: white }} img {{ max-width: 100% }}</style>{body}"
     style = "width: min(100%, 60rem); height: 32rem; border: 1px solid #8888; background: white"
