@@ -7,12 +7,16 @@ to statistics over the positions, of all scales, of the two larger ones or of th
 preset fast is trained on each choice, with light drawn for each image and view, and the epoch is chosen on normal
 validation images. The table has
 
+    nll       of validation images, in the epoch in which it is lowest
     made      the AUROC of validation images against copies with an artificial defect: cut-and-paste, scar or blot
-    auroc     that of the test images, in the chosen epoch
+    auroc     that of the test images, in the epoch of the lowest nll
+    by_made   the same in the epoch of the highest `made`
     last      the same in the last epoch
     best      the same in the best epoch on the test set
 
-Only `made` may be used to choose, because it needs no anomalous image. Rows in the file are not computed again.
+Only `nll` and `made` may be used to choose, because they need no anomalous image. The last table says how well: their
+rank correlation with the test AUROC over the configurations of a category, and what choosing the epoch by them loses
+against the best epoch on the test set. Rows in the file are not computed again.
 """
 
 import argparse
@@ -32,6 +36,7 @@ from adnlib.differnet import latent_score
 from adnlib.engine.extraction import as_pool, chunk_size, read_images
 from adnlib.engine.pretext import cut_paste
 from adnlib.evaluation import auroc
+from adnlib.experiments.strength import over_independent
 from adnlib.features import SCALES
 from adnlib.flow import build_flow
 from adnlib.pooling import SurprisePooling
@@ -41,6 +46,7 @@ from adnlib.views import OwnViews
 
 PRESET = replace(PRESETS["fast-2026-11"], own_views=True, brightness=0.15)
 CHANNELS = 256
+CONFIGURATION = ["category", "size", "step", "features"]
 CHOICES = {  # statistic, number of scales from the largest one
     "mean": (("mean",), 3),
     "std": (("std",), 3),
@@ -176,10 +182,14 @@ def trained(parts: dict[str, Tensor], labels: np.ndarray, seed: int) -> dict:
         intact = flow.scores(parts["validation"][:, :1])
         made = [float(auroc(intact, flow.scores(parts[name]))) for name in MADE]
         tested = float(auroc(scores[labels == 0], scores[labels == 1]))
-        rows.append((loop.epoch, tested, np.mean(made)))
-    table = pd.DataFrame(rows, columns=["epoch", "auroc", "made"]).set_index("epoch")
-    chosen = table.loc[loop.chosen_epoch]
-    values = {**chosen, "last": table["auroc"].iloc[-1], "best": table["auroc"].max()}
+        rows.append((loop.epoch, loop.rows[-1]["validation_nll"], np.mean(made), tested))
+    table = pd.DataFrame(rows, columns=["epoch", "nll", "made", "auroc"]).set_index("epoch")
+    values = {
+        **table.loc[loop.chosen_epoch],
+        "by_made": table["auroc"][table["made"].idxmax()],
+        "last": table["auroc"].iloc[-1],
+        "best": table["auroc"].max(),
+    }
     return {**{k: round(v, 4) for k, v in values.items()}, "seconds": round(time.perf_counter() - start, 1)}
 
 
@@ -194,6 +204,19 @@ def chosen_features(parts: dict[str, Features], names: tuple[str, ...], scales: 
     return {part: torch.cat(values, dim=2) for part, values in found.items()}
 
 
+def criteria(table: pd.DataFrame) -> pd.DataFrame:
+    """A row for each criterion: the means over categories, with intervals, of its rank correlation (Spearman's) with
+    the test AUROC over configurations, and of the points that the epoch it chooses is below the best one."""
+    each = table.groupby(CONFIGURATION, sort=False).mean(numeric_only=True).reset_index("category")
+    rows = []
+    for name, better, chosen in (("likelihood", -each["nll"], "auroc"), ("made defects", each["made"], "by_made")):
+        groups = each.assign(better=better, regret=100 * (each["best"] - each[chosen])).groupby("category")
+        ranks = groups[["better", "auroc"]].apply(lambda one: one["better"].corr(one["auroc"], method="spearman"))
+        rows.append((name, *over_independent(ranks), *over_independent(groups["regret"].mean())))
+    columns = ["criterion", "rank correlation", "low", "high", "regret (points)", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Which features should the default preset have?")
     parser.add_argument("names", nargs="+", metavar="DATASET/CATEGORY")
@@ -203,7 +226,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=list(CHOICES), choices=list(CHOICES), metavar="FEATURES")
     parser.add_argument("--csv", type=Path, default=Path("features.csv"))
     options = parser.parse_args()
-    key = ["category", "size", "step", "features", "seed"]
+    key = [*CONFIGURATION, "seed"]
     table = pd.read_csv(options.csv) if options.csv.exists() else pd.DataFrame(columns=key)
     known = set(table[key].itertuples(index=False, name=None))
     for name in options.names:
@@ -220,12 +243,11 @@ def main() -> None:
                 row = {"category": category, "size": size, "step": step, "features": features, "seed": seed, **row}
                 table = pd.concat([table, pd.DataFrame([row])], ignore_index=True)
                 table.to_csv(options.csv, index=False)
-    means = table.groupby(["category", "size", "step", "features"], sort=False)[
-        ["made", "auroc", "last", "best"]
-    ].mean()
+    means = table.groupby(CONFIGURATION, sort=False)[["made", "auroc", "last", "best"]].mean()
     wide = 100 * means.unstack("category")
     for column in ("made", "auroc"):
         print(f"{column}\n{wide[column].assign(mean=wide[column].mean(axis=1)).round(1).to_string()}\n")
+    print(criteria(table).round(2).to_string(index=False))
 
 
 if __name__ == "__main__":

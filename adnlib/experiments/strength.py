@@ -1,5 +1,6 @@
 """How strong the plain DifferNet is: a claim about attention rests on the baseline that it is compared with."""
 
+import numpy as np
 import pandas as pd
 
 from adnlib.experiments.findings import LEDGER, published, under_published_names
@@ -45,9 +46,12 @@ def in_words(table: pd.DataFrame) -> list[str]:
     """`strength` in sentences."""
     now, before = table[PRESETS[0]], table[PRESETS[1]]
     gap = table[BEST] - now
+    compared = ""
+    if before.notna().any():
+        compared = f"Compared with the preset of the first edition: {_paired(now - before)}, where categories of one "
+        compared += "renderer count as one. "
     lines = [
-        f"The plain {BASELINE} reaches a mean AUROC of {now.mean():.1f} on {len(table)} categories. Compared with the "
-        f"preset of the first edition: {_paired(now - before)}, where categories of one renderer count as one. "
+        f"The plain {BASELINE} reaches a mean AUROC of {now.mean():.1f} on {len(table)} categories. {compared}"
         f"The best epoch on the test set, which must not be chosen, adds {gap.mean():.1f} (the mean over the seeds of "
         f"one category: at most {gap.max():.1f})."
     ]
@@ -66,10 +70,15 @@ def in_words(table: pd.DataFrame) -> list[str]:
     return lines
 
 
-def _paired(d: pd.Series) -> str:
-    """The mean of differences by category in points, with its interval; the categories of one renderer count as one."""
+def over_independent(d: pd.Series) -> tuple[float, float, float]:
+    """The mean of values by category, and its interval low, high; the categories of one renderer count as one."""
     d = d.dropna()
     rendered = d.index.str.endswith(("_wild", "_plain"))
     d = d.groupby(d.index.where(~rendered, RENDERED)).mean()
-    low, high = mean_interval(d.to_numpy())
-    return f"{d.mean():+.1f} points" + ("" if len(d) == 1 else f", {low:+.1f} to {high:+.1f}")
+    return float(d.mean()), *mean_interval(d.to_numpy())
+
+
+def _paired(d: pd.Series) -> str:
+    """The mean of differences by category in points, with its interval."""
+    mean, low, high = over_independent(d)
+    return f"{mean:+.1f} points" + ("" if np.isnan(low) else f", {low:+.1f} to {high:+.1f}")
