@@ -165,8 +165,9 @@ def map_grid(
     low, high = limits or (min(m.min() for m in maps), max(m.max() for m in maps))
     columns = max(map(len, rows.values()))
     each = [titles] * len(rows) if isinstance(titles[0], str) else titles
+    lines = max(title.count("\n") for names in each for title in names)  # more than one in a title
     with plt.rc_context(STYLE):
-        size = (min(10.0, 1.9 * columns + 0.3), min(1.9, 9.7 / columns) * len(rows) + 1.3)
+        size = (min(10.0, 1.9 * columns + 0.3), (min(1.9, 9.7 / columns) + 0.17 * lines) * len(rows) + 1.3)
         figure, axes = plt.subplots(len(rows), columns, figsize=size, squeeze=False, layout="constrained")
         for number, (line, (name, row), names) in enumerate(zip(axes, rows.items(), each, strict=True)):
             for axis, shown, title in zip(line, row, names, strict=True):

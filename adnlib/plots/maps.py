@@ -90,7 +90,7 @@ def map_panels(
     maps = {name: np.asarray(values) for name, values in maps.items()}
     grey, first = rgb2gray(images.numpy(), channel_axis=1), len(titles) - len(maps) - bool(difference)
     with plt.rc_context(STYLE):
-        size = (1.6 * len(titles) + 0.3, 1.6 * len(images) + 1.4)
+        size = (1.6 * len(titles) + 0.3, 1.6 * len(images) + 1.3 + 0.17 * max(title.count("\n") for title in titles))
         figure = plt.figure(figsize=size, layout="constrained")
         shape = (len(images), len(titles))
         grid = figure.add_gridspec(shape[0] + 1, shape[1], height_ratios=[*[1] * shape[0], 0.08])  # last: colour bars
