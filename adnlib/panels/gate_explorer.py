@@ -237,7 +237,7 @@ def remaining(run: str, image: int, place: str, ranks: tuple[int, int], force: b
     if own != none:
         with_, forced_, without_ = np.log(np.clip([own, forced_score, none], 1e-300, 1e300))
         words = (
-            f"{100 * (forced_ - without_) / (with_ - without_):.4g} % of the effect on the score remains: "
+            f"{100 * (forced_ - without_) / (with_ - without_):.3g} % of the effect on the score remains: "
             f"(forced − without) / (with − without), of the logarithms of the scores. {words}"
         )
     return (

@@ -25,7 +25,7 @@ from adnlib.panels.variants import MOST, draw_ranks, family, family_choices, mos
 from adnlib.panels.widgets import Easel
 
 TRIED = 12  # rows of the table of what has been tried
-SIDE = 2.35  # of a heat map, in inches
+SIDE = 2.25  # of a heat map, in inches
 
 
 class Painter(ImagePanel):

@@ -74,7 +74,7 @@ class ScoreExplorer(ImagePanel):
             tries={
                 "the price of a miss": self.price,
                 "models disagree most": lambda: self.next_of(most_disputed(self.compared)),
-                ALONE: lambda: self.next_of(detected_by_one(self.compared)),
+                ALONE: self.show_alone,
             },
         )
 
@@ -123,6 +123,11 @@ class ScoreExplorer(ImagePanel):
 
     def move_to(self, threshold: float) -> None:
         self.controls["threshold"].value = threshold
+
+    def show_alone(self) -> None:
+        """The next image that only one model detects, each at its own threshold."""
+        self.move_to(self.promised())
+        self.next_of(detected_by_one(self.compared))
 
     @property
     def compared(self) -> list[LoadedRun]:

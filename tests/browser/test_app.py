@@ -18,7 +18,7 @@ def test_the_text_is_there_before_the_panels_and_the_links_lead_to_lessons(brows
     page = browser.new_page(java_script_enabled=False)
     page.goto(voila.address, timeout=1000 * STARTING)
     assert page.locator("main:visible h2").count() >= len(CONTROLS)
-    assert page.locator("main:visible >> text=This panel is being prepared").count() == len(CONTROLS)
+    assert page.locator("main >> text=This panel is being prepared >> visible=true").count() == len(CONTROLS)
     links = page.locator("main:visible a[href$=ipynb]")
     assert links.count() >= 4
     for address in links.evaluate_all("links => links.map(link => link.href)"):
@@ -85,8 +85,8 @@ def test_a_page_without_panels_says_that_its_kernel_has_ended(browser, project, 
         page = browser.new_page()
         page.route_web_socket("**/channels*", lambda _: None)  # no panel arrives
         page.goto(address, timeout=1000 * STARTING)
-        waiting = page.locator(".adn-wait:visible")
-        waiting.first.wait_for()
+        page.wait_for_selector("#loading", state="detached")
+        waiting = page.locator(".adn-wait >> visible=true")
         assert waiting.all_inner_texts() == ["This panel is being prepared."] * len(CONTROLS)
         if ended == "kernel":
             kernel = page.evaluate("JSON.parse(document.getElementById('jupyter-config-data').textContent).kernelId")
@@ -112,10 +112,13 @@ def test_a_choice_is_in_the_address_which_opens_the_page_with_it_and_images_can_
         page.locator(f".adn-viewexplorer button:has-text('{words}')").click()
         voila.settled("viewexplorer")
     voila.wait_until(lambda: number(voila, "gateexplorer") == number(voila, "viewexplorer"), "the choice is shared")
-    assert "#image=" in page.url
-    voila.wait_until(lambda: page.url.count("/") == 4, "the address names a folder and a file")
+
+    def chosen() -> str:
+        return page.evaluate("location.hash")
+
+    voila.wait_until(lambda: chosen().startswith("#image=spot/"), "the address names a folder and a file")
     other = Page(browser, "voila")
-    other.page.goto(f"{voila.address}#{page.url.partition('#')[2]}", timeout=1000 * STARTING)
+    other.page.goto(f"{voila.address}{chosen()}", timeout=1000 * STARTING)
     other.wait_for_panels()
     for panel in ("gateexplorer", "viewexplorer"):
         other.wait_until(lambda panel=panel: number(other, panel) == number(voila, panel), "a shared address opens it")
