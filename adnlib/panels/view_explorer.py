@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
+from matplotlib.ticker import LogLocator
 from PIL import Image, ImageOps
 
 from adnlib.panels.loaded_run import category_names, load_run, runs_in
@@ -95,8 +96,10 @@ def _means(run: str, image: int, turns: str, done: int) -> tuple[Plate, Line2D, 
     if done == len(shown):
         below.plot(counts, 100 * agreement(scores, loaded.threshold), color=NORMAL_COLOUR, linewidth=2)
     below.axhline(100 * SURE, color="black", linestyle=":")
-    below.set(xlim=axis.get_xlim(), ylim=(0, 105), xlabel="views (count)", ylabel="same verdict\n(% of draws)")
+    below.set(xlim=axis.get_xlim(), ylim=(0, 105), xlabel="views (count)")
+    below.set_ylabel("same verdict\n(% of draws)", fontsize=8)
     axis.yaxis.set_major_formatter("{x:.3g}")
+    axis.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
     axis.yaxis.set_minor_formatter("{x:.3g}")
     axis.tick_params(axis="y", which="minor", labelsize=7)
     title = axis.set_title("", fontsize=10)
