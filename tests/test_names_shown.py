@@ -122,13 +122,15 @@ def loaded(name: str) -> SimpleNamespace:
     """What the panels' words read of a run, with a name wherever there is one."""
     test = pd.DataFrame({"label": [NORMAL, ANOMALOUS], "score": [1.0, 2.0]})
     run = SimpleNamespace(calibration=test)
-    return SimpleNamespace(name=name, test=test, threshold=1.5, run=run)
+    images = [SimpleNamespace(path=SimpleNamespace(name=name), label=label) for label in test["label"]]
+    dataset, order = SimpleNamespace(test=images), np.array([0, 1])
+    return SimpleNamespace(name=name, test=test, threshold=1.5, run=run, dataset=dataset, order=order)
 
 
 @pytest.mark.filterwarnings("ignore:Glyph")
 def test_panels_words(monkeypatch, tmp_path):
     monkeypatch.setattr(score_pictures, "load_run", loaded)
-    same_structure(lambda name: score_pictures.decisions(name, 1.5, 1, 1, 1))
+    same_structure(lambda name: score_pictures.decisions(name, 2, b"", 1.5, 1, 1, 1))
     same_structure(lambda name: variants.verdict_table([loaded(name)], [2.0], [1.0]))
     row = {"run": PLAIN, "status": "done", "variant": PLAIN, "category": PLAIN, "error": PLAIN, "auroc": 0.5}
     for column in ("run", "status", "variant", "category", "error"):
