@@ -299,7 +299,7 @@ def test_both_themes_and_a_narrow_window(shown):
     """Screenshots are kept to be looked at; nothing may stick out to the right."""
     for theme in ("light", "dark"):
         shown.choose_theme(theme)
-        for width in (1024, 640):
+        for width in (1024, 640, 512):  # 640: a window of 1280 px at a zoom of 200 %
             shown.page.set_viewport_size({"width": width, "height": 8000})  # all in sight, for the pictures
             for panel in CONTROLS:
                 shown.settled(panel, 0.1)
@@ -310,6 +310,13 @@ def test_both_themes_and_a_narrow_window(shown):
                 p.getBoundingClientRect().right + 1)).map(p => p.className)"""
             )
             assert wide == []
+            unreached = shown.page.evaluate(
+                """() => [...document.querySelectorAll('.adn-panel table')].filter(t => t.offsetParent).filter(t => {
+                const box = t.closest('.widget-html-content');
+                return getComputedStyle(t).overflowWrap != 'normal' || (t.offsetWidth > box.clientWidth + 1 &&
+                (getComputedStyle(box).overflowX != 'auto' || box.tabIndex != 0)) }).map(t => t.className)"""
+            )
+            assert unreached == []  # words are whole, and a wide table can be scrolled, also by keyboard
         shown.page.set_viewport_size({"width": 1024, "height": 900})
 
 
