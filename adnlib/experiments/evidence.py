@@ -7,7 +7,7 @@ import pandas as pd
 
 from adnlib import plots
 from adnlib.experiments import strength
-from adnlib.experiments.findings import BASES, CONTROLS, LEDGER, SHOWN, committed_ledger, forest_tables
+from adnlib.experiments.findings import BASES, CONTROLS, GATES, LEDGER, SHOWN, committed_ledger, forest_tables
 from adnlib.experiments.ledger import finished_runs
 from adnlib.experiments.statistics import BASELINE, between_presets, sentences, simultaneous, summary
 from adnlib.system.files import sha256, write_whole
@@ -28,8 +28,14 @@ in points (hundredths of AUROC).
 - **Frozen** attention has random weights that are never trained.
 - **Trained** attention is trained with the flow by maximising the likelihood; **guarded** means the same with a
   loss that does not reward shrinking the features.
-- **cutpaste** and **wild_parts** train the attention on artificial defects before the flow.
-- A **constant gate**, the control, multiplies every feature by the same number and attends to nothing.
+- **cutpaste** and **wild_parts** train the attention on artificial defects before the flow; **wild_parts** uses the
+  renderer and the kinds of defect of its own test images.
+- Two controls attend to nothing. A **constant gate** multiplies the maps by one number. A gate **matched** to a module
+  does so with the module's sum of outputs divided by its sum of inputs, measured on normal training images for each
+  seed and layer.
+- **SE** and **CBAM** have the form of the papers' equations. **SE-lab** and **CBAM-lab** have that of public code of
+  AttentDifferNet whose connection with the paper's authors is not confirmed: both are inserted before the pools; SE's
+  hidden layer has half the channels; CBAM's kernel is 49, and its input is added to its output.
 - Options: **before-pool** and **after-pool5** are other insertion points; **reduction 2** is a wider hidden layer;
   **identity** is a module whose gates are all 1 before training.
 - Presets: **fast** is the default; **surprise** is `fast` with attention in the pooling; **lean** is `fast` with one
@@ -56,7 +62,7 @@ def headline(ledger: pd.DataFrame) -> list[str]:
     All their intervals together have the level LEVEL, see `simultaneous`.
     """
     lines, verdicts, below = [], [], []
-    shown = {preset: [name for name in names if name not in CONTROLS.values()] for preset, names in SHOWN.items()}
+    shown = {preset: [name for name in names if name not in GATES] for preset, names in SHOWN.items()}
     level = simultaneous(sum(map(len, shown.values())))
     for preset, names in shown.items():
         table, clauses = summary(ledger[ledger["preset"] == preset], level=level), []
@@ -65,6 +71,8 @@ def headline(ledger: pd.DataFrame) -> list[str]:
                 module, how = name.split(", ")
                 interval = "" if np.isnan(row["low"]) else f", {100 * row['low']:+.1f} to {100 * row['high']:+.1f}"
                 counts = f"{row['better']} better, {row['worse']} worse"
+                if row["pairs of runs"] == row["categories"]:
+                    counts = "one seed"
                 clauses.append(f"{module} {row['verdict']} ({100 * row['difference']:+.1f} points{interval}; {counts})")
                 verdicts.append(row["verdict"])
                 if row["high"] < PAPERS_GAIN / 100:
@@ -95,13 +103,13 @@ def in_readme(text: str, ledger: pd.DataFrame) -> str:
 
 
 def evidence_page(ledger: pd.DataFrame) -> str:
-    """data/evidence.md: sentences on the modules in README's figure, against the plain DifferNet and against the
-    constant gates with about the same mean, and a table of all variants."""
+    """data/evidence.md: sentences on the modules in README's figure, against the plain DifferNet and against
+    their controls, and a table of all variants."""
     done = finished_runs(ledger)
     lines = [PAGE_HEAD, *strength_section(done), "## Attention\n"]
     for preset, names in SHOWN.items():
-        for name in (name for name in names if name not in CONTROLS.values()):
-            for baseline in (BASELINE, CONTROLS[name.split(",")[0]]):
+        for name in (name for name in names if name not in GATES):
+            for baseline in (BASELINE, *CONTROLS.get(name.split(",")[0], ())):
                 lines += [f"- {line}" for line in sentences(done[done["preset"] == preset], baseline, [name])]
     for preset in BASES:
         if said := between_presets(done, preset):

@@ -13,15 +13,29 @@ from adnlib.experiments.statistics import (
 from adnlib.system.folders import DATA
 
 BASES = ("fast", "fast-2026-11")  # presets with which others are compared
-CONTROLS = {"SE": "constant gate 0.5", "CBAM": "constant gate 0.25"}  # about the mean of the untrained module
+CONTROLS = {  # gates that attend to nothing: with about the mean of the untrained module, or its measured dimming
+    "SE": ("constant gate 0.5", "gate matched to SE"),
+    "CBAM": ("constant gate 0.25", "gate matched to CBAM"),
+}
+GATES = [gate for gates in CONTROLS.values() for gate in gates]
 LEDGER = DATA / "ledger.csv"
-SHOWN = {  # the variants in README's figure, by preset; the new presets follow when all their runs are there
-    "fast-2026-11": ["SE, frozen", "constant gate 0.5", "CBAM, frozen", "constant gate 0.25"],
+SHOWN = {  # the variants in README's figure, by preset
+    "fast": [
+        "SE, frozen",
+        "gate matched to SE",
+        "CBAM, frozen",
+        "gate matched to CBAM",
+        "SE-lab, frozen",
+        "CBAM-lab, frozen",
+    ],
     "lean-2026-11": ["SE, trained", "CBAM, trained"],
 }
 QUESTIONS = {  # the effect of one change while the rest stays the same: the runs to compare, as (preset, variant)
+    "Frozen attention in two forms, and gates matched to it": [("fast", variant) for variant in SHOWN["fast"]],
     "Features rescaled before the flow or left as they are (unscaled)": [
-        (preset, variant) for variant in SHOWN["fast-2026-11"] for preset in ("fast-2026-11", "unscaled-2026-11")
+        (preset, variant)
+        for variant in ("SE, frozen", "constant gate 0.5", "CBAM, frozen", "constant gate 0.25")
+        for preset in ("fast-2026-11", "unscaled-2026-11")
     ],
     "Where the gates are inserted": [
         ("fast-2026-11", f"{module}, frozen{place}")
@@ -33,7 +47,7 @@ QUESTIONS = {  # the effect of one change while the rest stays the same: the run
     ],
     "Attention frozen, trained by maximising the likelihood, or replaced by a constant gate": [
         ("lean-2026-11", name)
-        for module, gate in CONTROLS.items()
+        for module, (gate, _) in CONTROLS.items()
         for name in (f"{module}, frozen", f"{module}, trained", gate)
     ],
     "Other ways to train attention": [
@@ -70,13 +84,14 @@ def under_published_names(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def against_gates(ledger: pd.DataFrame) -> pd.DataFrame:
-    """`summary` of each module against the constant gate with about the same mean, which the column `gate` names."""
+    """`summary` of each module against its CONTROLS, which the column `gate` names."""
     parts = []
-    for module, gate in CONTROLS.items():
-        rows = summary(ledger, gate)
-        if len(rows):
-            of_module = rows["variant"].str.split(",").str[0] == module
-            parts.append(rows[of_module].assign(gate=gate))
+    for module, gates in CONTROLS.items():
+        for gate in gates:
+            rows = summary(ledger, gate)
+            if len(rows):
+                of_module = rows["variant"].str.split(",").str[0] == module
+                parts.append(rows[of_module].assign(gate=gate))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 

@@ -203,7 +203,9 @@ def in_words(row: pd.Series, baseline: str = BASELINE) -> str:
     if not np.isnan(row["low"]):
         interval = f", {100 * LEVEL:.0f} % interval {100 * row['low']:+.2f} to {100 * row['high']:+.2f}"
     difference = f"AUROC {100 * row['difference']:+.2f} points against {baseline}"
-    single = f"; single categories: {row['better']} better, {row['worse']} worse" if row["categories"] > 1 else ""
+    single = ""
+    if row["pairs of runs"] > row["categories"] > 1:  # with one seed, a single category has no interval
+        single = f"; single categories: {row['better']} better, {row['worse']} worse"
     power = ""
     if row["low"] <= 0 <= row["high"] and not np.isnan(row["detectable"]):
         power = f"; a difference of {100 * row['detectable']:.1f} points would be shown with {100 * POWER:.0f} % power"

@@ -75,10 +75,12 @@ def forest(
             furthest = max(15 if single else 5, 1.25 * middle.abs().max())
             _cut(axis, furthest, low, high, rows["name"].map(positions).to_numpy())
         figure.suptitle(heading, fontsize=11)
+        once = any(rows["low"].isna().any() for rows in tables.values())
         figure.supxlabel(
             f"{measure} minus that of {baseline} with the same seed (points), 95 % intervals\n"
             "grey: the interval contains zero; arrow: it continues beyond the axis"
-            + ("" if single else "; each panel has its own scale"),
+            + ("; no bar: one seed" if once else "")
+            + ("" if single else "\neach panel has its own scale"),
             fontsize=10,
         )
     return figure
