@@ -47,7 +47,7 @@ def forest(
     positions = {name: len(names) - 1 - row for row, name in enumerate(names)}  # the first name is at the top
     with plt.rc_context(STYLE):
         across, down = min(len(tables), ACROSS), -(-len(tables) // ACROSS)
-        size = (8.5, 1.2 + 0.32 * len(names)) if single else (2 + 2 * across, 0.8 + down * (0.5 + 0.24 * len(names)))
+        size = (8.5, 1.2 + 0.32 * len(names)) if single else (2 + 2 * across, 0.8 + down * (0.7 + 0.24 * len(names)))
         figure, grid = plt.subplots(down, across, figsize=size, sharey=True, squeeze=False, layout="constrained")
         axes, unused = np.split(grid.flatten(), [len(tables)])
         for axis in unused:
