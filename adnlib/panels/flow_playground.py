@@ -28,6 +28,7 @@ from adnlib.panels.panel import Panel, Work, row
 from adnlib.panels.toy_densities import DENSITIES, IMPOSSIBLE, astray, lowest_nll, points
 
 STEPS = 300  # that a press of the button adds
+LONG = 4  # presses, until a gap between the rings and a bridge across it can be seen
 EVERY = 30  # steps between two updates
 BATCH = 256
 HIDDEN = 32
@@ -59,10 +60,10 @@ def diagnosis(density: str, losses: list[float], lost: float) -> str:
     quarter = len(losses) // 4
     if quarter < EVERY:
         return "Untrained, or hardly trained."
-    now = np.mean(losses[-quarter:])
-    fell, left = np.mean(losses[-2 * quarter : -quarter]) - now, now - lowest_nll(density)
+    now = np.median(losses[-quarter:])  # single batches can have a high loss
+    fell, left = np.median(losses[-2 * quarter : -quarter]) - now, now - lowest_nll(density)
     sentences = [
-        f"In the last quarter of the {len(losses)} steps, the mean NLL was {fell:.3f} lower than in the quarter "
+        f"In the last quarter of the {len(losses)} steps, the median NLL was {fell:.3f} lower than in the quarter "
         f"before, and {left:.3f} above that of the density itself."
     ]
     if left < CLOSE:
@@ -104,7 +105,7 @@ class FlowPlayground(Panel):
             tries={
                 "1 block": lambda: self.try_out(1, 2.0, "two moons"),
                 "5 blocks, clamp 0.2": lambda: self.try_out(5, 0.2, "two moons"),
-                "two rings, clamp 2": lambda: self.try_out(5, 2.0, "two rings"),
+                "two rings, clamp 2": lambda: self.try_out(5, 2.0, "two rings", LONG),
             },
         )
 
@@ -144,13 +145,13 @@ class FlowPlayground(Panel):
                 self.reset()
             self.redraw_all()
 
-    def try_out(self, blocks: int, clamp: float, density: str) -> None:
+    def try_out(self, blocks: int, clamp: float, density: str, presses: int = 1) -> None:
         """Trains an untrained flow with these settings."""
         with self.in_words(), self.held():
             for name, value in (("blocks", blocks), ("clamp", clamp), ("density", density)):
                 self.controls[name].value = value
             self.reset()
-        self.train()
+        self.train(presses)
 
     def redraw_all(self) -> None:
         """Draws everything, although no control has changed."""
@@ -167,15 +168,15 @@ class FlowPlayground(Panel):
                 self.controls["first"].value, self.controls["second"].value = point
             self.redraw()
 
-    def train(self) -> None:
+    def train(self, presses: int = 1) -> None:
         """Continues the training in the background."""
         with self.in_words():
-            self.controls["steps"].max = len(self.losses) + STEPS
-            self.work.run(self.training())
+            self.controls["steps"].max = len(self.losses) + presses * STEPS
+            self.work.run(self.training(presses))
 
-    def training(self) -> Iterator[None]:
+    def training(self, presses: int = 1) -> Iterator[None]:
         flow, density = self.flow, self.controls["density"].value
-        for loss in islice(self.learning, STEPS):
+        for loss in islice(self.learning, presses * STEPS):
             self.losses.append(loss)
             if len(self.losses) % EVERY == 0:
                 self.lost.append(astray(samples_of(flow), density))

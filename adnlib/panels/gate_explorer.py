@@ -285,7 +285,7 @@ class GateExplorer(ImagePanel):
 
     def one_half(self) -> None:
         c = self.controls
-        c["place"].value = EVERYWHERE
+        c["other"].value, c["place"].value = 0, EVERYWHERE
         c["ranks"].value = (1, c["ranks"].max)
         c["value"].value = 0.5
 

@@ -38,6 +38,7 @@ class Painter(ImagePanel):
         self.runs = by_category(runs_in(root))
         self.painted_on: dict = {}  # strokes by image
         self.last: tuple[list | None, list] = None, []  # the arguments and the result of `judged`
+        self.found: list[str] = []  # what the last search for the limit has found
         self.history: dict[tuple, dict] = {}  # by image: the rows of `tried_table`
         super().__init__(
             [self.column(index) for index in range(MOST)],
@@ -66,7 +67,8 @@ class Painter(ImagePanel):
             tries={
                 "a long scratch": lambda: self.paint_one("scratch", [[0.2, 0.3], [0.8, 0.6]]),
                 "a small hole": lambda: self.paint_one("hole", [[0.5, 0.45]]),
-                "darken the clean image": self.darken,
+                "darken the clean image": lambda: self.move_clean(0, 0.7),
+                "rotate the clean image": lambda: self.move_clean(45, 1),
                 "the limit in the middle": lambda: self.limit_at([0.5, 0.5]),
                 "the limit near the edge": lambda: self.limit_at([0.05, 0.5]),
             },
@@ -108,7 +110,7 @@ class Painter(ImagePanel):
         self.limits, self.tried = ipywidgets.HTML(), ipywidgets.HTML()
         buttons = row(*(self.buttons[name] for name in ("undo", "clear", "save", "limit")), self.work, kind="controls")
         pictures = row(c["strokes"], *self.images)
-        tries = row(*list(self.guides.values())[:5], kind="tries")  # not those that choose an anomalous image
+        tries = row(*list(self.guides.values())[:6], kind="tries")  # not those that choose an anomalous image
         above = [choose, brush, moving, tries, row(c["own"], kind="controls"), buttons, self.message, self.remark]
         return [*above, self.named, pictures, self.text, self.tried, row(self.limit), self.limits]
 
@@ -156,9 +158,9 @@ class Painter(ImagePanel):
         c["angle"].value, c["brightness"].value, c["kind"].value = 0, 1, kind
         c["strokes"].value = [{**c["strokes"].brush, "points": points}]
 
-    def darken(self) -> None:
+    def move_clean(self, angle: int, brightness: float) -> None:
         self.clear()
-        self.controls["angle"].value, self.controls["brightness"].value = 0, 0.7
+        self.controls["angle"].value, self.controls["brightness"].value = angle, brightness
 
     def limit_at(self, place: list[float]) -> None:
         c = self.controls
@@ -209,13 +211,15 @@ class Painter(ImagePanel):
             self.limit.value, self.limit.layout.display = png(limit_picture(runs, ratios)), None
             yield
         heading = f"Dots {at} (cross); numbers: score / threshold; orange: called anomalous."
-        sentences = [heading, *limit_in_words(runs, ratios)]
+        found, before = limit_in_words(runs, ratios), self.found
+        self.found = [f"{at}: {sentence}" for sentence in found]
+        sentences = [heading, *found, *(f"Before, {sentence}" for sentence in before)]
         self.limits.value = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in sentences)
 
     def forget_limit(self) -> None:
         """Removes what the sweep found on another image."""
         self.work.stop()
-        self.limit.value, self.limit.layout.display, self.limits.value = b"", "none", ""
+        self.limit.value, self.limit.layout.display, self.limits.value, self.found = b"", "none", "", []
         self.controls["strokes"].mark = []
 
     def column(self, index: int):
@@ -242,12 +246,13 @@ class Painter(ImagePanel):
     def tried_table(self, strokes: list[dict], angle: int, brightness: float, now: tuple, before: tuple) -> str:
         """What has been painted on this image so far, with score / threshold of all variants, as HTML.
 
-        The strokes alone are a row, the strokes with rotation and brightness another, which follows the sliders.
+        The same strokes with another rotation, another brightness, or both, have rows of their own, which follow the
+        sliders.
         """
         image = bytes(self.controls["own"].value) or self.place
-        tried = self.history.setdefault((tuple(self.family), image), {("[]", False): ("clean image", before)})
+        tried = self.history.setdefault((tuple(self.family), image), {("[]", False, False): ("clean image", before)})
         turned = [f"rotated by {angle}°"] * bool(angle) + [f"brightness × {brightness:g}"] * (brightness != 1)
-        key = str(strokes), bool(turned)
+        key = str(strokes), angle != 0, brightness != 1
         tried[key] = ", ".join([in_words(strokes), *turned]), now
         names = "".join(f"<th scope='col'>{html.escape(run.name)}</th>" for run in self.family)
         rows = ""

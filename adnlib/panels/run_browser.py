@@ -80,7 +80,7 @@ def _curve(folder: Path, written: int) -> Figure:
 def table(ledger: pd.DataFrame, run: str, words: str, status: str, sort: str) -> str:
     """The facts of the selected run and the first rows of the filtered ledger, as HTML."""
     matches = filtered(ledger, words, status, sort)
-    columns = [c for c in ("run", "status", "auroc", "auroc_low", "auroc_high", "seconds") if c in matches]
+    columns = [c for c in ("run", "variant", "status", "auroc", "auroc_low", "auroc_high", "seconds") if c in matches]
     rows = matches[columns].head(12).to_html(index=False, float_format="%.3f", na_rep="", border=0)
     rows = re.sub(r"<td>(damaged|failed)</td>", r'<td class="adn-bad">\1</td>', rows)
     chosen = ledger[ledger["run"] == run]

@@ -2,6 +2,7 @@
 
 import html
 import math
+from collections import Counter
 from pathlib import Path
 
 import ipywidgets
@@ -47,7 +48,7 @@ class ScoreExplorer(ImagePanel):
     def __init__(self, root: Path | str):
         self.runs = by_category(runs_in(root))
         self.shown = ""  # the run; none if the first one cannot be shown
-        self.ranks = np.array([], int)  # of the thumbnails
+        self.ranks, self.alone = np.array([], int), list[int]()  # of the thumbnails; images that one model detects
         tip = "Runs on the same images, each with its own threshold"
         super().__init__(
             [images_picture, ranks_picture, histogram_picture, roc_picture],
@@ -72,6 +73,7 @@ class ScoreExplorer(ImagePanel):
             alarm=ipywidgets.BoundedFloatText(2, min=0, max=1e9, description="a false alarm costs (€)"),
             defects=ipywidgets.BoundedFloatText(10, min=0, max=1000, description="anomalous parts (per 1000)"),
             tries={
+                "the worst miss": self.show_worst_miss,
                 "the price of a miss": self.price,
                 "models disagree most": lambda: self.next_of(most_disputed(self.compared)),
                 ALONE: self.show_alone,
@@ -127,18 +129,36 @@ class ScoreExplorer(ImagePanel):
     def show_alone(self) -> None:
         """The next image that only one model detects, each at its own threshold."""
         self.move_to(self.promised())
-        self.next_of(detected_by_one(self.compared))
+        self.next_of(self.alone)
+
+    def about_image(self) -> str:
+        """Also which model is the only one that detects the image, and how often each model is."""
+        text, runs = super().about_image(), self.compared
+        alone = {place: next(run for run in runs if run.test["score"][place] > run.threshold) for place in self.alone}
+        if self.controls["own"].value or self.place not in alone:
+            return text
+        tally = Counter(run.name for run in alone.values())
+        counts = ", ".join(f"{name} {count}" for name, count in tally.items())
+        return (
+            f"{text} Only {alone[self.place].name} detects it, each model at its own threshold: image "
+            f"{self.alone.index(self.place) + 1} of {len(alone)} ({counts})."
+        )
 
     @property
     def compared(self) -> list[LoadedRun]:
         """The run and those that it is compared with."""
         return [load_run(folder) for folder in (self.controls["run"].value, *self.controls["compare"].value)]
 
+    def show_worst_miss(self) -> None:
+        """Shows it with the run's own threshold."""
+        self.move_to(self.promised())
+        self.show(self.worst_miss())
+
     def price(self) -> None:
         """Sets the price of a miss to the lowest one at which the cheapest threshold detects the image; of an image
-        that cannot be missed, to that of the worst miss."""
-        c = self.controls
-        if c["own"].value or self.loaded.test["label"][self.place] != ANOMALOUS:
+        that the run's threshold does not miss, to that of the worst miss."""
+        c, test = self.controls, self.loaded.test
+        if c["own"].value or test["label"][self.place] != ANOMALOUS or test["score"][self.place] > self.promised():
             self.show(self.worst_miss())
         found = price_to_detect(self.shown, c["rank"].value, self.costs)
         if found < math.inf:
@@ -173,7 +193,11 @@ class ScoreExplorer(ImagePanel):
         if name == "cut":
             c["threshold"].value = float(cuts(score)[c["cut"].value])
         c["cut"].value = cut_at(score, c["threshold"].value)
-        c["cut"].words = f"{plain(c['threshold'].value)}: {spoken(label, score, c['threshold'].value)}"
+        threshold = c["threshold"].value
+        c["cut"].words = f"{plain(threshold)}: {spoken(label, score, threshold)}"
+        if not c["own"].value:
+            called = "anomalous" if score[self.place] > threshold else "normal"
+            c["cut"].words += f"; the shown image is called {called}"
         near = int(np.abs(self.ranks - c["rank"].value).argmin())
         c["thumb"].near = near
         c["thumb"].value = near if self.ranks[near] == c["rank"].value else -1  # not every image has a thumbnail
@@ -206,8 +230,9 @@ class ScoreExplorer(ImagePanel):
         else:
             self.ranks = np.array([self.rank_of(place) for place in most_disputed(self.compared)[:SHOWN]])
             which = "those on which the models disagree most"
-        alone = len(detected_by_one(self.compared))
-        self.guides[ALONE].description, self.guides[ALONE].disabled = f"Try: {ALONE} ({alone})", not alone
+        self.alone = detected_by_one(self.compared)
+        self.guides[ALONE].description = f"Try: {ALONE} ({len(self.alone)} images)"
+        self.guides[ALONE].disabled = not self.alone
         words = f"{len(self.ranks)} of the {count} test images" + (f": {which}." if len(self.ranks) < count else ".")
         self.which.value = f"<p>{words}</p>"
         places = loaded.order[self.ranks - 1]

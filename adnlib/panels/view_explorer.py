@@ -91,7 +91,7 @@ def _means(run: str, image: int, turns: str, done: int) -> tuple[Plate, Line2D, 
     axis.plot(counts, scores, ".", color="grey", label="one view")
     axis.plot(counts, means, color=NORMAL_COLOUR, linewidth=2, label="mean of the first views")
     axis.axhline(loaded.threshold, color="black", linestyle="--", label="the run's threshold")
-    (mark,) = axis.plot([1], [means[0]], "o", color=ANOMALOUS_COLOUR, markersize=9)
+    (mark,) = axis.plot([1], [means[0]], "o", color="black", markersize=8, label="mean of the views in use")
     axis.set(xlim=(0, len(shown) + 1), yscale="log", ylabel="anomaly score (mean of z²)")
     if done == len(shown):
         below.plot(counts, 100 * agreement(scores, loaded.threshold), color=NORMAL_COLOUR, linewidth=2)
@@ -125,13 +125,14 @@ def enough(run: str, image: int, turns: str, views: int, done: int) -> str:
     scores = np.array([score_view(run, image - 1, view) for view in shown])
     shares = agreement(scores, loaded.threshold)
     needed = 1 + int(np.flatnonzero(shares < SURE).max(initial=-1) + 1)
+    where = f"from {needed} view{'s' * (needed > 1)} on" if needed < total else f"only with all {total} views"
     called = "anomalous" if scores.mean() > loaded.threshold else "normal"
     error = scores.std(ddof=1) / np.sqrt(views) * np.sqrt(1 - views / total)
     drawn = f"{views} views" if views > 1 else "a single view"
     result = (
         f"The mean of all {total} views calls the image {called}. So do {100 * shares[views - 1]:.1f} % of {DRAWS} "
         f"random draws of {drawn}, whose mean deviates by {error:.2g} from the mean of all (standard error). At least "
-        f"{100 * SURE:g} % of the draws agree from {needed} view{'s' * (needed > 1)} on."
+        f"{100 * SURE:g} % of the draws agree {where}."
     )
     return f"{note}<p>{result}</p>"
 

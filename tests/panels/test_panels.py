@@ -576,14 +576,15 @@ def test_the_images_that_only_one_model_detects_are_counted_and_shown_one_after_
         change_facts(run, metrics={"threshold": 2.0})
     panel = ScoreExplorer(root)
     button = panel.guides[score_explorer.ALONE]
-    assert button.description == "Try: only one model detects it (2)" and not button.disabled
+    assert button.description == "Try: only one model detects it (2 images)" and not button.disabled
     seen = []
     for _ in range(3):
         press(panel, score_explorer.ALONE)
         seen.append(panel.place)
+        assert re.search(r"Only .+ detects it, .* image [12] of 2 \(", panel.named.value)
     assert set(seen) == set(anomalous[:2]) and seen[0] == seen[2]
     panel.controls["compare"].label = "no other"
-    assert button.description.endswith("(0)") and button.disabled
+    assert button.description.endswith("(0 images)") and button.disabled
 
 
 def test_every_panel_names_the_image_and_says_which_thumbnails_it_shows(runs):
