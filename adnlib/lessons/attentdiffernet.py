@@ -234,3 +234,8 @@ def check_bounded_gate(answer):
             torch.allclose(answer(torch.zeros_like(a)), torch.ones_like(a), atol=1e-2),
             "Where all logits of an image are equal, all gates must be 1: is this divided by a spread of 0?",
         )
+    far = torch.tensor([[-100.0, 100.0, 0.0, 1.0]], requires_grad=True)
+    expect(
+        torch.autograd.grad(answer(far).square().sum(), far)[0].isfinite().all(),
+        "With a logit of -100 the gradient is not a number: use torch.sigmoid or torch.softmax instead of exp.",
+    )

@@ -107,6 +107,11 @@ def check_train_step(answer):
         torch.allclose(after, toy_steps(train_step, y, 1)[1], atol=1e-5),
         "The loss is right, but the new parameters are not those of one backward() and one step of this optimizer.",
     )
+    many = torch.randn(40, 3, generator=torch.Generator().manual_seed(2))
+    expect(
+        torch.allclose(toy_steps(answer, many, 1)[1], toy_steps(train_step, many, 1)[1], atol=1e-5),
+        "The step is right for 4 images, but not for 40: use the whole batch.",
+    )
     after_two = toy_steps(answer, y, 2)[1]
     expect(
         not torch.allclose(after_two, toy_steps(with_loss(loss_of, zero=False), y, 2)[1], atol=1e-5),

@@ -26,7 +26,12 @@ def auroc(normal: np.ndarray, anomalous: np.ndarray) -> np.ndarray:
     return wins / (n * m)
 
 
-@check(auroc, lambda: (_scores(1), _scores(1) + 0.5), lambda: (_scores(2, 3, 4), _scores(2, 3, 5)))
+@check(
+    auroc,
+    lambda: (_scores(1), _scores(1) + 0.5),
+    lambda: (_scores(2, 3, 4), _scores(2, 3, 5)),
+    lambda: (np.array([1, 1 + 2e-9, 1000]), np.array([1 + 1e-9, 1 + 3e-9])),  # close, but not equal
+)
 def check_auroc(answer):
     value = answer(np.array([1.0, 3.0, 4.0, 6.0]), np.array([2.0, 4.5, 5.0]))  # 7 of the 12 pairs are won
     expect(value is not None, "auroc returns None: is the return statement missing?")
@@ -86,6 +91,7 @@ def mahalanobis(train: Tensor, test: Tensor, shrinkage: float = 0.1) -> Tensor:
     mahalanobis,
     lambda: (_features(9, 2), _features(1, 2), 0.2),
     lambda: (_features(4, 5), _features(3, 5), 0.1),
+    lambda: (_features(9, 3), 100 * _features(2, 3), 0.1),
     gradient=False,
 )
 def check_mahalanobis(answer):
@@ -208,7 +214,13 @@ def best_of(normal: np.ndarray, anomalous: np.ndarray) -> np.ndarray:
     return np.maximum.accumulate(auroc(normal, anomalous))
 
 
-@check(best_of, lambda: (_scores(1, 4), _scores(1, 2)), lambda: (_scores(7, 3), _scores(7, 6)))
+@check(
+    best_of,
+    lambda: (_scores(1, 4), _scores(1, 2)),
+    lambda: (_scores(7, 3), _scores(7, 6)),
+    lambda: (_scores(6, 4) + np.linspace(3, 0, 6)[:, None], _scores(6, 3)),  # worse than chance at first
+    lambda: (_scores(40, 4) + np.linspace(-1, 3, 40)[:, None], _scores(40, 3)),  # best at first
+)
 def check_best_of(answer):
     normal = np.array([[1.0, 3.0, 3.2], [2.0, 4.0, 6.0], [5.0, 6.0, 7.0], [1.0, 2.0, 2.5], [1.0, 2.0, 3.0]])  # (E, N)
     anomalous = np.array([[2.0, 3.5], [3.0, 1.0], [1.0, 2.0], [3.0, 2.7], [2.5, 4.0]])  # (E, M)

@@ -34,7 +34,8 @@ def _broken_threshold(normal_scores: np.ndarray, false_positive_rate: float) -> 
     return float(np.quantile(normal_scores, 1 - false_positive_rate))
 
 
-_SPLITS = ((200, 0.05, 0), (200, 0.2, 0), (62, 0.05, 0), (97, 0.05, 0), (150, 0.1, -9))  # 5 % of 62 is no whole number
+# 5 % of 62 is no whole number
+_SPLITS = ((200, 0.05, 0), (200, 0.2, 0), (62, 0.05, 0), (97, 0.05, 0), (150, 0.1, -9), (57, 0.07, 0))
 
 
 @check(threshold, broken=_broken_threshold)
@@ -84,6 +85,13 @@ def check_threshold(answer):
             share >= rate - 2 / size or lower > rate,
             f"{what} this is too high: only {share:.1%} of the normal images are above it.",
         )
+    for scores, rate in draws:
+        above, permitted = ((scores > float(t)).sum() for t in (answer(scores.copy(), rate), threshold(scores, rate)))
+        expect(
+            above >= permitted,
+            f"For a rate of {rate:.0%} of {len(scores)} images, this leaves {above} above it, where {permitted} are "
+            "permitted: the index is one too high.",
+        )
 
 
 def whole_block(x: Tensor, w1: nn.Module, w2: nn.Module) -> Tensor:
@@ -104,6 +112,7 @@ def _broken_block(x: Tensor, w1: nn.Module, w2: nn.Module) -> Tensor:
     whole_block,
     lambda: (random_maps(1, 6, 3, 4), *layers(6, 3)),
     lambda: (random_maps(5, 4, 2, 7), *layers(4, 1)),
+    lambda: (3 * random_maps(5, 4, 2, 7) - 1, *layers(4, 1)),  # a shape that was there before
     broken=_broken_block,
 )
 def check_whole_block(answer):

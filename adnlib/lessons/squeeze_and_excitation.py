@@ -24,7 +24,7 @@ def squeeze(x: Tensor) -> Tensor:
     return x.mean(dim=(2, 3))
 
 
-@check(squeeze, lambda: (_random(1, 3, 4, 5),), lambda: (_random(3, 1, 2, 7),))
+@check(squeeze, lambda: (_random(1, 3, 4, 5),), lambda: (_random(3, 1, 2, 7),), lambda: (_random(2, 2, 12, 11),))
 def check_squeeze(answer):
     x = torch.arange(2 * 3 * 4 * 5.0).view(2, 3, 4, 5).square()  # (B, C, H, W); squared: mean and median differ
     z = answer(x)
