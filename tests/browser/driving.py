@@ -152,7 +152,11 @@ class Page:
     def wait_for_panels(self, panels=tuple(CONTROLS)) -> None:
         """Until every panel is there, with a name for every control."""
         for panel in panels:
-            self.page.wait_for_selector(f".adn-{panel}", state="attached", timeout=1000 * STARTING)
+            try:
+                self.page.wait_for_selector(f".adn-{panel}", state="attached", timeout=1000 * STARTING)
+            except Exception as error:  # Playwright's TimeoutError
+                waiting = self.page.locator(".adn-wait:visible").all_inner_texts()
+                raise AssertionError(f"{panel} does not appear: {waiting}, {self.complaints}") from error
             self.page.wait_for_function(
                 "p => [...document.querySelectorAll(`.adn-${p} img`)].some(i => i.naturalWidth)", arg=panel
             )
