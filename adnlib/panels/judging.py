@@ -1,4 +1,4 @@
-"""Scores of an image by several runs at once, quickly: models share what they have in common."""
+"""Scores and heat maps of an image by several runs at once, quickly: models share what they have in common."""
 
 import hashlib
 from collections.abc import Sequence
@@ -89,7 +89,7 @@ def _shared(model: DifferNet) -> tuple:
 def _passed_by_group(models: list[DifferNet], images: Tensor) -> list[tuple[Tensor, list[Tensor]]]:
     first, views = models[0].features, models[0].preset.views("test")
     stem = min([POOL5, *(int(layer) + 1 for m in models for layer in m.features.attention)])
-    found = []
+    images, found = images.to(models[0].device), []
     with autocast(models[0].preset.precision, images.device):
         x = first.normalize(torch.cat([view(images) for view in views])).contiguous(memory_format=torch.channels_last)
         shared = [first.alexnet[:stem](smaller) for smaller in first.scaled(x)]
@@ -126,6 +126,6 @@ def _grad_cam(model: DifferNet, maps: list[Tensor], size: Sequence[int]) -> np.n
 
     maps = [one.float().requires_grad_() for one in maps]
     gradients = torch.autograd.grad(nll(*model.transform(_pooled(model, maps))).sum(), maps)
-    cams = [(g.mean(dim=(2, 3), keepdim=True) * x).sum(dim=1) for x, g in zip(maps, gradients, strict=True)]
+    cams = [(g.mean(dim=(2, 3), keepdim=True) * x).sum(dim=1).cpu() for x, g in zip(maps, gradients, strict=True)]
     cam = over_scales(cams, STRIDES[LAYERS["conv5"]], model.features.scale_step, size)
     return stretched(cam.detach().clamp(min=0))[0].numpy()
